@@ -12,8 +12,8 @@ use kube9_k8s::pages::WatchLine;
 use kube9_k8s::watcher::Cursor;
 use kube9_model::identity::ResourceVersion;
 use kube9_model::watch::WatchId;
+use kube9_recorder::events::EventIngest;
 use kube9_recorder::metrics::{Metrics, Rules};
-use kube9_recorder::source::intake::Intake;
 use kube9_store::apply::Applier;
 use kube9_store::open::DataDir;
 use kube9_store::queue::{Queue, QueueLimits};
@@ -27,7 +27,7 @@ const METADATA_BYTES_MAX: usize = (10 << 10) + 1024;
 
 /// Decode, filter, normalize, sanitize, queue, fold, store.
 pub struct IngestPath {
-    intake: Intake,
+    ingest: EventIngest,
     queue: Arc<Queue>,
     conn: Connection,
     applier: Applier,
@@ -60,7 +60,7 @@ impl IngestPath {
             filters: Vec::new(),
             findings: Vec::new(),
         };
-        let intake = Intake {
+        let ingest = EventIngest {
             queue: queue.clone(),
             filter: Arc::new(Filter::new(&[]).map_err(|bad| anyhow!("{bad:?}"))?),
             overrides: Arc::new(SeverityOverrides::new(&[]).map_err(|bad| anyhow!("{bad:?}"))?),
@@ -70,7 +70,7 @@ impl IngestPath {
             throttle: Arc::default(),
         };
         Ok(Self {
-            intake,
+            ingest,
             queue,
             conn,
             applier,
@@ -84,16 +84,17 @@ impl IngestPath {
         match WatchLine::decode(&String::from_utf8_lossy(line)) {
             Ok(WatchLine::Item { action, object }) => {
                 let mut cursor = Cursor::new("0", ResourceVersion::Number(0));
-                self.intake.watched(self.watch, action, object, &mut cursor);
+                self.ingest
+                    .on_watch_event(self.watch, action, object, &mut cursor);
             }
             Ok(WatchLine::Bookmark(_) | WatchLine::Error(_)) => return Ok(FeedOutcome::NotAnItem),
-            Err(cause) => self.intake.undecodable(self.watch, &cause),
+            Err(cause) => self.ingest.on_undecodable(self.watch, &cause),
         }
         let batch = self
             .queue
             .take_batch(10, usize::MAX, Duration::ZERO, Duration::ZERO);
         ensure!(batch.items.len() == 1, "one line is one item");
-        let now = self.intake.now();
+        let now = self.ingest.now();
         let tx = self.conn.unchecked_transaction()?;
 
         self.applier

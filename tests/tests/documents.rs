@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube9_recorder::config::{Config, Leaf};
+use kube9_recorder::config::{Config, SettingValue};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -164,7 +164,7 @@ fn own_reasons() -> BTreeSet<String> {
     for (path, code) in shipped_code() {
         let path = path.to_string_lossy().into_owned();
         let is_of_changes = path.contains("/rules/src/changes/");
-        if is_of_changes || path.contains("/store/src/") || path.ends_with("/src/life.rs") {
+        if is_of_changes || path.contains("/store/src/") || path.ends_with("/src/lifecycle.rs") {
             let literals = code.split('"').skip(1).step_by(2);
             found.extend(literals.filter(|word| is_camel(word)).map(str::to_owned));
         }
@@ -248,7 +248,7 @@ fn documented_messages_exist_in_code() {
 fn chart_values_equal_configuration_defaults() {
     let values: Value = serde_yaml::from_str(&read("charts/kube9/values.yaml")).unwrap();
     let at = |path: &str| values.pointer(path).unwrap_or_else(|| panic!("no {path}"));
-    let time = |path: &str| <Duration as Leaf>::parse(at(path).as_str().unwrap()).unwrap();
+    let time = |path: &str| <Duration as SettingValue>::parse(at(path).as_str().unwrap()).unwrap();
     let number = |path: &str| at(path).as_f64().unwrap();
     let config = Config::default();
 

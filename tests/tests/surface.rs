@@ -99,7 +99,7 @@ fn exit_codes() -> Vec<String> {
         format!("kube9-query {} invalid usage", query::USAGE),
         format!("kube9-query {} interrupted (SIGINT)", query::INTERRUPTED),
         format!("kube9-query {} terminated (SIGTERM)", query::TERMINATED),
-        format!("kube9-recorder {} success", recorder::FINE),
+        format!("kube9-recorder {} success", recorder::SUCCESS),
         format!("kube9-recorder {} failed", recorder::FAILED),
         format!(
             "kube9-recorder {} wrong usage or configuration",

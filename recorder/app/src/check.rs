@@ -58,7 +58,7 @@ impl Verdict {
 /// # Errors
 /// When the API server cannot be asked, or `out` cannot be written.
 pub async fn local(config: &Config, out: &mut impl Write) -> anyhow::Result<Verdict> {
-    writeln!(out, "{}", config.to_yaml().trim_end())?;
+    writeln!(out, "{}", config.to_yaml_text().trim_end())?;
     let client = connect(&config.kube, config.source.connect_timeout)
         .await?
         .client;

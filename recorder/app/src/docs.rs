@@ -1,4 +1,4 @@
-//! Keeps generated pages of `docs/` equal to the code they describe.
+//! Keeps the generated pages of `docs/` in step with the code.
 
 use std::path::Path;
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube9_base::clock::Clock;
-use kube9_base::health::{Check, Health, Pulse};
+use kube9_base::health::{Check, Health, Watchdog};
 use kube9_base::relist::RelistSignal;
+use kube9_ingest::informer_event::InformerMessage;
 use kube9_ingest::item::Item;
-use kube9_ingest::news::Seen;
 use kube9_model::ObjectRef;
 use kube9_model::commit_stats::CommitStats;
 use kube9_model::watch::RelistCause;
@@ -48,9 +48,9 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(300);
 /// What the task works with.
 pub struct Engine {
     pub analysis: Analysis,
-    pub inbox: mpsc::Receiver<Seen>,
+    pub inbox: mpsc::Receiver<InformerMessage>,
     /// Statistics of commits, from the writer.
-    pub heard: Arc<CommitStats>,
+    pub commit_stats: Arc<CommitStats>,
     pub health: Health,
     pub data_dir: PathBuf,
     /// The pod that kube9 runs in, if configured.
@@ -58,51 +58,51 @@ pub struct Engine {
     pub queue: Arc<Queue>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
-    pub pulse: Pulse,
+    pub watchdog: Watchdog,
     /// The check `analysis`: whether all namespaces fit into memory.
     pub check: Check,
     /// To request relists of the informers.
-    pub recalls: Vec<Arc<RelistSignal>>,
+    pub relist_signals: Vec<Arc<RelistSignal>>,
 }
 
 impl Engine {
     /// Runs until the future is dropped.
     pub async fn run(mut self) {
-        let mut news = Vec::with_capacity(EVENTS_PER_BATCH);
-        let mut extended = self.clock.elapsed();
+        let mut messages = Vec::with_capacity(EVENTS_PER_BATCH);
+        let mut extended = self.clock.monotonic();
         let mut polled: Option<Duration> = None;
         let mut volume = Volume::default();
         loop {
-            self.pulse.beat();
-            if polled.is_none_or(|at| self.clock.elapsed().saturating_sub(at) >= TICK) {
-                polled = Some(self.clock.elapsed());
+            self.watchdog.heartbeat();
+            if polled.is_none_or(|at| self.clock.monotonic().saturating_sub(at) >= TICK) {
+                polled = Some(self.clock.monotonic());
                 self.poll_inputs(&mut volume).await;
             }
             if !self.analysis.has_pending() {
                 // A closed inbox means that the process ends: the tick goes on until this future is dropped.
                 tokio::select! {
-                    taken = self.inbox.recv_many(&mut news, EVENTS_PER_BATCH), if !self.inbox.is_closed() || !self.inbox.is_empty() => {
+                    taken = self.inbox.recv_many(&mut messages, EVENTS_PER_BATCH), if !self.inbox.is_closed() || !self.inbox.is_empty() => {
                         let _ = taken;
                     }
                     () = tokio::time::sleep(TICK) => {}
                 }
             } else {
-                while news.len() < EVENTS_PER_BATCH {
-                    let Ok(seen) = self.inbox.try_recv() else {
+                while messages.len() < EVENTS_PER_BATCH {
+                    let Ok(message) = self.inbox.try_recv() else {
                         break;
                     };
-                    news.push(seen);
+                    messages.push(message);
                 }
                 tokio::task::yield_now().await;
             }
-            for seen in std::mem::take(&mut news) {
-                let items = self.analysis.handle(seen, self.clock.now());
+            for message in std::mem::take(&mut messages) {
+                let items = self.analysis.handle(message, self.clock.now());
                 self.push(items).await;
             }
             let items = self.analysis.evaluate(SUBJECTS_PER_BATCH, self.clock.now());
             self.push(items).await;
-            if self.clock.elapsed().saturating_sub(extended) >= EXTEND_EVERY {
-                extended = self.clock.elapsed();
+            if self.clock.monotonic().saturating_sub(extended) >= EXTEND_EVERY {
+                extended = self.clock.monotonic();
                 if self.analysis.has_open() {
                     self.push(vec![Item::ExtendFindings(self.clock.now())])
                         .await;
@@ -114,7 +114,7 @@ impl Engine {
     /// Polls what does not come from informers: commits of the writer, and the status of kube9 itself.
     async fn poll_inputs(&mut self, volume: &mut Volume) {
         let now = self.clock.now();
-        self.analysis.on_commit(self.heard.take(), now);
+        self.analysis.on_commit(self.commit_stats.take(), now);
         let checks = self.health.checks().into_iter();
         let degraded = checks
             .filter(|check| !check.healthy)
@@ -125,7 +125,7 @@ impl Engine {
             });
         let own = SelfStatus {
             degraded: degraded.collect(),
-            volume: volume.measure(self.clock.elapsed(), &self.data_dir).await,
+            volume: volume.measure(self.clock.monotonic(), &self.data_dir).await,
             pod: self.pod.clone(),
         };
         self.analysis.set_self_status(own, now);
@@ -151,8 +151,8 @@ impl Engine {
             None => Ok(()),
         });
         if self.analysis.take_relist_request() {
-            for recall in &self.recalls {
-                recall.relist(RelistCause::Resumed);
+            for relist in &self.relist_signals {
+                relist.request(RelistCause::Resumed);
             }
         }
     }
@@ -164,7 +164,7 @@ impl Engine {
                 .await
                 .is_err()
             {
-                self.pulse.beat(); // it waits, it is not stuck
+                self.watchdog.heartbeat(); // it waits, it is not stuck
             }
             push(&self.queue, &self.metrics.store, item, self.clock.now());
         }

@@ -1,30 +1,30 @@
-//! How the process ends: its exit codes, which one an outcome has, and without a core dump.
+//! How the process ends: the exit codes, and no core dump.
 
 use std::io;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tracing::{error, info};
 
-/// It did what it was asked for.
-pub const FINE: u8 = 0;
-/// It failed: the cluster, the volume, the port, or a check that found something missing.
+/// Success.
+pub const SUCCESS: u8 = 0;
+/// A failure: the cluster, the volume, the port, or a failed check.
 pub const FAILED: u8 = 1;
 /// The command line or the configuration is wrong.
 pub const WRONG_USAGE: u8 = 2;
-/// kube9 itself is at fault.
+/// A bug in kube9.
 pub const DEFECT: u8 = 3;
 
-/// kube9 itself is at fault: a task or a thread panicked, or ended though none does. The process must stop.
+/// A bug in kube9: a task or a thread panicked or exited unexpectedly. The process must stop.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Defect(pub String);
 
-/// Logs how a recorder ended; returns the exit code.
-pub fn code_of(outcome: &anyhow::Result<()>) -> u8 {
+/// Logs how the recorder ended; returns the exit code.
+pub fn exit_code(outcome: &anyhow::Result<()>) -> u8 {
     match outcome {
         Ok(()) => {
             info!("stopped");
-            FINE
+            SUCCESS
         }
         Err(error) => {
             error!(error = format!("{error:#}"), "failed");
@@ -33,15 +33,14 @@ pub fn code_of(outcome: &anyhow::Result<()>) -> u8 {
     }
 }
 
-/// The kernel writes no core dump of this process from now on, and lets no process of the same user read its memory.
+/// Disables core dumps of this process, and access to its memory by other processes of the same user.
 ///
-/// Values of ConfigMaps and of environment variables are dropped while they are decoded, but the buffers that they came
-/// through hold them until they are used again, and the token is in memory for as long as it is used. None of it
-/// is worth reading from a file after a crash.
+/// Values of ConfigMaps and of environment variables are dropped while they are decoded, but they remain in the buffers
+/// that they were read into until these are reused. The token is in memory as long as it is used.
 ///
 /// # Errors
-/// The kernel refuses it.
-pub fn refuse_core_dumps() -> io::Result<()> {
+/// The kernel does not allow it.
+pub fn disable_core_dumps() -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
@@ -55,16 +54,16 @@ mod tests {
     #[test]
     fn code_of_a_defect_is_its_own_whatever_the_context() {
         let defect = || Err(Defect("the writer panicked".to_owned()).into());
-        assert_eq!(code_of(&defect()), DEFECT);
-        assert_eq!(code_of(&defect().context("recording")), DEFECT);
-        assert_eq!(code_of(&Err(anyhow!("no volume"))), FAILED);
-        assert_eq!(code_of(&Ok(())), FINE);
+        assert_eq!(exit_code(&defect()), DEFECT);
+        assert_eq!(exit_code(&defect().context("recording")), DEFECT);
+        assert_eq!(exit_code(&Err(anyhow!("no volume"))), FAILED);
+        assert_eq!(exit_code(&Ok(())), SUCCESS);
     }
 
     #[test]
-    fn this_process_cannot_be_dumped_any_more() {
+    fn disable_core_dumps_makes_the_process_not_dumpable() {
         assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::Dumpable);
-        refuse_core_dumps().unwrap();
+        disable_core_dumps().unwrap();
         assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
         set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
     }

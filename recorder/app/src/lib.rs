@@ -1,4 +1,4 @@
-//! The recorder: watches a cluster and writes what happens to SQLite. docs/ARCHITECTURE.md draws the whole.
+//! The recorder: watches a cluster and records it in SQLite. See docs/ARCHITECTURE.md.
 
 pub mod check;
 pub mod cli;
@@ -6,25 +6,25 @@ pub mod config;
 #[cfg(test)]
 mod docs;
 pub mod engine;
+pub mod events;
 pub mod exit;
 #[cfg(test)]
 #[path = "../../k8s/src/fake_api.rs"]
 mod fake_api;
-pub mod life;
+pub mod lifecycle;
 pub mod logging;
 pub mod memory;
 pub mod metrics;
 pub mod panics;
 pub mod serve;
-pub mod source;
-mod tasks;
+mod supervisor;
 
-pub use tasks::{run, runtime};
+pub use supervisor::{run, runtime};
 
 /// Version of the recorder.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Commit it was built from, where the build says so.
+/// Commit that it was built from, if the build sets it.
 pub const REVISION: &str = match option_env!("KUBE9_REVISION") {
     Some(revision) => revision,
     None => "unknown",

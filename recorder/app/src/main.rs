@@ -1,4 +1,4 @@
-//! The binary: command line → configuration → log → work. `exit` has the exit codes.
+//! The binary: command line → configuration → log → command. `exit` has the exit codes.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -13,18 +13,18 @@ use kube9_ingest::sanitize::clean_text;
 use kube9_recorder::check::{self, Verdict};
 use kube9_recorder::cli::{Cli, Command};
 use kube9_recorder::config::{Config, Place, ProcessEnvironment};
-use kube9_recorder::exit::{DEFECT, FAILED, WRONG_USAGE, code_of, refuse_core_dumps};
+use kube9_recorder::exit::{DEFECT, FAILED, WRONG_USAGE, disable_core_dumps, exit_code};
 use kube9_recorder::{logging, panics, run, runtime};
 use kube9_store::open::FILE_NAME;
 use kube9_store::snapshot::{snapshot, stream};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-/// Longest text in a log line, in bytes.
+/// Longest text in a log message, in bytes.
 const LOG_TEXT_MAX: usize = 4 << 10;
 
 fn main() -> ExitCode {
-    // What is unwound to here was logged where it panicked.
+    // A panic was logged by the hook.
     std::panic::catch_unwind(program).unwrap_or(ExitCode::from(DEFECT))
 }
 
@@ -32,20 +32,20 @@ fn program() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or(Command::Serve);
     let flags = cli.settings.given();
-    // Another recorder's health has nothing to do with the configuration here.
+    // The health of another recorder does not depend on the configuration of this one.
     if let Command::Check { url: Some(url) } = &command {
         if !flags.is_empty() || cli.settings.config.is_some() {
             let error = "check --url takes no other flags";
-            return complain(&error, WRONG_USAGE);
+            return exit_with_error(&error, WRONG_USAGE);
         }
-        return report(block_on(check::remote(url, &mut io::stdout().lock())));
+        return check_exit_code(block_on(check::remote(url, &mut io::stdout().lock())));
     }
     let loaded = match Config::load(cli.settings.config.as_deref(), &flags, &ProcessEnvironment) {
         Ok(loaded) => loaded,
-        Err(error) => return complain(&error, WRONG_USAGE),
+        Err(error) => return exit_with_error(&error, WRONG_USAGE),
     };
     if let Err(error) = logging::init(&loaded.config.log, |text| clean_text(text, LOG_TEXT_MAX)) {
-        return complain(&error, FAILED);
+        return exit_with_error(&error, FAILED);
     }
     panics::install();
     loaded
@@ -55,7 +55,7 @@ fn program() -> ExitCode {
     match command {
         Command::Serve => serve(loaded.config),
         Command::Snapshot { file } => copy_database(&loaded.config, &file),
-        Command::Check { .. } => report(block_on(check::local(
+        Command::Check { .. } => check_exit_code(block_on(check::local(
             &loaded.config,
             &mut io::stdout().lock(),
         ))),
@@ -64,25 +64,25 @@ fn program() -> ExitCode {
 
 fn serve(config: Config) -> ExitCode {
     info!(version = kube9_recorder::VERSION, "starting");
-    if let Err(error) = refuse_core_dumps() {
+    if let Err(error) = disable_core_dumps() {
         warn!(%error, "cannot disable core dumps");
     }
     let work = async {
         let stop = stop_signal()?;
         run(config, Clock::system(), stop).await
     };
-    ExitCode::from(code_of(&block_on(work)))
+    ExitCode::from(exit_code(&block_on(work)))
 }
 
 fn copy_database(config: &Config, target: &Path) -> ExitCode {
-    // Whoever may exec could fill the volume so, or the memory, of which /dev/shm is a part.
+    // Anyone who can `kubectl exec` could fill the volume with it, or the memory through /dev/shm.
     if target != Path::new("-") && Place::here() == Place::Pod {
         let error = "inside a pod, snapshot writes to stdout only: use snapshot -";
-        return complain(&error, WRONG_USAGE);
+        return exit_with_error(&error, WRONG_USAGE);
     }
     let database = config.data_dir.join(FILE_NAME);
     let copied = if target == Path::new("-") {
-        end_after(STREAM_MAX);
+        exit_after(STREAM_MAX);
         stream(&database, &mut io::stdout().lock())
     } else {
         snapshot(&database, target)
@@ -92,20 +92,20 @@ fn copy_database(config: &Config, target: &Path) -> ExitCode {
             info!(bytes, file = %target.display(), "snapshot written");
             ExitCode::SUCCESS
         }
-        Err(error) => complain(&format!("{:#}", anyhow::Error::from(error)), FAILED),
+        Err(error) => exit_with_error(&format!("{:#}", anyhow::Error::from(error)), FAILED),
     }
 }
 
-/// Longest time that a snapshot to stdout may take: 10 GiB at 3 MB/s. Until then its copy takes room on the volume, so
-/// a reader that does not read must not keep it.
+/// Time limit of a snapshot to stdout: 10 GiB at 3 MB/s. Its copy uses space on the volume, so a stalled reader must not
+/// keep it.
 const STREAM_MAX: Duration = Duration::from_secs(3600);
 
-/// Ends the process then, wherever it is; a file without a name goes with it.
-fn end_after(time: Duration) {
+/// Exits after `time`; the unlinked file of the copy is then freed.
+fn exit_after(time: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(time);
         let error = format!("the snapshot was not read within {time:?}");
-        let _ = complain(&error, FAILED);
+        let _ = exit_with_error(&error, FAILED);
         std::process::exit(FAILED.into());
     });
 }
@@ -115,7 +115,7 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     runtime.block_on(work)
 }
 
-/// Ends at SIGTERM or SIGINT, whichever comes first.
+/// Resolves at the first SIGTERM or SIGINT.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let listen = |kind| signal(kind).context("cannot listen for signals");
     let (mut terminate, mut interrupt) = (
@@ -130,17 +130,17 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// The exit code of a check; its errors are for the person who asked, not for the log.
-fn report(answer: anyhow::Result<Verdict>) -> ExitCode {
-    match answer {
+/// The exit code of a check; its errors go to stderr, not to the log.
+fn check_exit_code(outcome: anyhow::Result<Verdict>) -> ExitCode {
+    match outcome {
         Ok(Verdict::Passed) => ExitCode::SUCCESS,
         Ok(Verdict::Failed) => ExitCode::from(FAILED),
-        Err(error) => complain(&format!("{error:#}"), FAILED),
+        Err(error) => exit_with_error(&format!("{error:#}"), FAILED),
     }
 }
 
-fn complain(error: &dyn Display, code: u8) -> ExitCode {
-    // Nobody is left to tell when stderr is closed.
+fn exit_with_error(error: &dyn Display, code: u8) -> ExitCode {
+    // If stderr is closed, the error cannot be reported.
     drop(writeln!(io::stderr(), "kube9-recorder: {error}"));
     ExitCode::from(code)
 }

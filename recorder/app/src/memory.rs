@@ -1,19 +1,19 @@
-//! How much memory this process may use, as its control group says.
+//! The memory limit of this process, from its control group.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A version 1 group without a limit says a number near 2^63.
+/// A version 1 group without a limit has a value near 2^63.
 const UNLIMITED: u64 = 1 << 60;
 
-/// The memory limit of the container; `None` where there is none, or it cannot be read.
+/// The memory limit of the container; `None` if there is none, or it cannot be read.
 pub fn limit() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     limit_under(Path::new("/sys/fs/cgroup"), &groups)
 }
 
-/// The smallest limit of the groups that the process is in, of either version of control groups. In a container the path
-/// may be that of the node, whose groups are not there: then the container's own are at the root.
+/// The smallest limit of the process's control groups, version 1 or 2. In a container the path may be that of the node,
+/// whose groups are not mounted: then the container's own group is at the root.
 fn limit_under(root: &Path, groups: &str) -> Option<u64> {
     let mut limits = Vec::new();
     for line in groups.lines() {
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn smallest_limit_of_the_groups_is_found_in_both_versions() {
+    fn limit_is_the_smallest_of_all_groups_of_both_versions() {
         let root = tempfile::tempdir().unwrap();
         let put = |path: &str, text: &str| {
             let file = root.path().join(path);
@@ -61,7 +61,7 @@ mod tests {
         ] {
             assert_eq!(limit_under(root.path(), groups), expected, "{groups}");
         }
-        // A container's own group at the root, below the path that the node knows.
+        // The container's own group at the root, with the path as the node has it.
         put("memory/memory.limit_in_bytes", "67108864\n");
         let groups = "4:memory:/kubepods/pod1/c\n";
         assert_eq!(limit_under(root.path(), groups), Some(64 << 20));

@@ -1,12 +1,12 @@
-//! What a panic does. While a connection to the HTTP server is served it ends that connection; anywhere else it is a
-//! defect that ends the process, after the writer has committed what it holds.
+//! Handles panics. A panic in a connection of the HTTP server ends that connection. Any other panic is a defect that ends
+//! the process after the writer has committed what it holds.
 //!
 //! ```text
 //!   panic ─▶ hook ─┬─ in a connection: logged once a minute ─▶ unwinds to the connection's task: closed, counted (serve)
-//!                  └─ anywhere else:   logged, noticed ──────▶ tasks: stop in order, drain ─▶ exit code 3
+//!                  └─ anywhere else:   logged, signalled ────▶ supervisor: stop in order, drain ─▶ exit code 3
 //! ```
 //!
-//! The hook decides, not the end of a task: the libraries have tasks of their own, whose end nothing here waits for.
+//! The hook decides, not the end of a task, because libraries have tasks that the supervisor does not wait for.
 
 use std::cell::Cell;
 use std::io::{self, Write};
@@ -19,28 +19,27 @@ use serde_json::json;
 use tokio::sync::Notify;
 use tracing::error;
 
-/// Shortest time between two lines about connections that panicked. Such a line may quote a request, and a request costs
-/// its sender nothing.
+/// Shortest interval between log messages about connections that panicked: a client can cause them at will.
 const CONNECTION_LOG_PERIOD: Duration = Duration::from_secs(60);
 
-/// Longest text of a panic that is logged, in bytes. A panic may quote all that it could not work with.
+/// Longest text of a panic that is logged, in bytes. The text may contain large input.
 const TEXT_BYTES_MAX: usize = 1 << 10;
 
 tokio::task_local! {
-    /// Is set while a connection is served.
+    /// Set while a connection is served.
     static CONNECTION: ();
 }
 
 thread_local! {
-    /// Set in a thread that writes the line about a panic.
-    static REPORTS: Cell<bool> = const { Cell::new(false) };
+    /// Set in a thread that logs a panic.
+    static IS_REPORTING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Where the first panic was that was not in a connection.
+/// Source location of the first panic outside a connection.
 static PLACE: OnceLock<String> = OnceLock::new();
 static NOTICE: Notify = Notify::const_new();
 
-/// Serves a connection: a panic within ends nothing else.
+/// Serves a connection; a panic in it ends nothing else.
 pub async fn contain<F: Future>(connection: F) -> F::Output {
     CONNECTION.scope((), connection).await
 }
@@ -50,7 +49,7 @@ pub fn is_contained() -> bool {
     CONNECTION.try_with(|()| ()).is_ok()
 }
 
-/// Waits for a panic outside of a connection; says where it was. Never ends before [`install`].
+/// Waits for a panic outside a connection; returns its source location. Pending until [`install`] was called.
 pub async fn noticed() -> String {
     loop {
         NOTICE.notified().await;
@@ -60,26 +59,26 @@ pub async fn noticed() -> String {
     }
 }
 
-/// Where the first panic was that [`noticed`] waits for, if there was one.
+/// Source location of the first panic that [`noticed`] waits for, if any.
 pub fn place() -> Option<String> {
     PLACE.get().cloned()
 }
 
-/// From now on every panic of this process goes to the log. Once, after the log has begun.
+/// Installs the panic hook. Call it once, after logging was initialized.
 pub fn install() {
     let (origin, throttle) = (Instant::now(), Throttle::new(CONNECTION_LOG_PERIOD));
     panic::set_hook(Box::new(move |panic| {
-        // A report that panics is known by the end of its thread.
-        if REPORTS.get() {
+        // A panic of the report is detected by the end of its thread.
+        if IS_REPORTING.get() {
             return;
         }
         let report = Report::of(panic);
         if is_contained() {
-            if let Some(held_back) = throttle.pass(origin.elapsed()) {
-                report.write(Some(held_back));
+            if let Some(suppressed) = throttle.pass(origin.elapsed()) {
+                report.write(Some(suppressed));
             }
         } else {
-            // The first one is the cause; what comes after it may be its consequence.
+            // The first panic is the cause; later ones may be consequences.
             let _ = PLACE.set(report.place.clone());
             NOTICE.notify_one();
             report.write(None);
@@ -87,7 +86,7 @@ pub fn install() {
     }));
 }
 
-/// What is logged of a panic.
+/// The logged data of a panic.
 struct Report {
     place: String,
     thread: String,
@@ -109,34 +108,33 @@ impl Report {
         }
     }
 
-    /// Writes the line in a thread of its own. A panic within a hook aborts the process, and the text, which may be a
-    /// client's, still has to pass the redaction.
-    fn write(self, held_back: Option<u64>) {
+    /// Logs on another thread: a panic in the hook would abort the process, and the redaction of the text might panic.
+    fn write(self, suppressed: Option<u64>) {
         let place = self.place.clone();
         let writing = std::thread::Builder::new()
             .name("panic".to_owned())
             .spawn(move || {
-                REPORTS.set(true);
-                self.log(held_back);
+                IS_REPORTING.set(true);
+                self.log(suppressed);
             });
         let written = writing.is_ok_and(|writing| writing.join().is_ok());
         if !written {
             let line = json!({"level": "ERROR", "message": "panicked", "place": place});
-            // Nothing is left to report it to.
+            // If stderr is closed, the panic cannot be reported.
             let _ = writeln!(io::stderr(), "{line}");
         }
     }
 
-    fn log(&self, held_back: Option<u64>) {
+    fn log(&self, suppressed: Option<u64>) {
         let Self {
             place,
             thread,
             text,
         } = self;
-        match held_back {
-            Some(held_back) => error!(
+        match suppressed {
+            Some(suppressed) => error!(
                 place,
-                text, held_back, "panic in an HTTP connection, connection closed"
+                text, suppressed, "panic in an HTTP connection, connection closed"
             ),
             None => error!(place, thread, text, "panicked"),
         }

@@ -67,9 +67,9 @@ impl TimeSource for Broken {
         self.system.now()
     }
 
-    fn elapsed(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         self.read();
-        self.system.elapsed()
+        self.system.monotonic()
     }
 }
 
@@ -103,7 +103,7 @@ fn child() {
             })
             .await
         });
-        exit::code_of(&outcome)
+        exit::exit_code(&outcome)
     });
     std::process::exit(i32::from(code.unwrap_or(exit::DEFECT)));
 }

@@ -20,8 +20,8 @@ use kube9_base::health::Health;
 use kube9_base::relist::RelistSignal;
 use kube9_ingest::decode::decode_event;
 use kube9_ingest::filter::SeverityOverrides;
+use kube9_ingest::informer_event::{InformerEvent, InformerMessage};
 use kube9_ingest::item::Item;
-use kube9_ingest::news::{News, Seen};
 use kube9_ingest::normalize::normalize;
 use kube9_ingest::objects::Object;
 use kube9_ingest::owners::Owners;
@@ -128,9 +128,11 @@ impl RecorderRun {
         }
     }
 
-    fn say(&mut self, kind: Kind, what: News) {
+    fn say(&mut self, kind: Kind, event: InformerEvent) {
         let watch = self.watches[kind.name()].0;
-        let items = self.analysis.handle(Seen { watch, what }, self.now);
+        let items = self
+            .analysis
+            .handle(InformerMessage { watch, event }, self.now);
         self.push(items);
         self.settle();
     }
@@ -157,25 +159,25 @@ impl RecorderRun {
     }
 
     fn list_for(&mut self, kind: Kind, objects: &[Value], cause: RelistCause) {
-        self.say(kind, News::ListBegun { cause });
+        self.say(kind, InformerEvent::Init { cause });
         let of_kind: Vec<_> = objects
             .iter()
             .filter(|o| o["kind"] == kind.name())
             .collect();
         for object in &of_kind {
             let object = Object::decode(kind, &object.to_string()).unwrap();
-            self.say(kind, News::Applied(object));
+            self.say(kind, InformerEvent::Apply(object));
         }
         self.say(
             kind,
-            News::Listed {
+            InformerEvent::InitDone {
                 version: "1".into(),
                 at: self.now,
                 server_time: self.now,
                 objects: of_kind.len() as u64,
             },
         );
-        self.say(kind, News::Live);
+        self.say(kind, InformerEvent::Connected);
     }
 
     /// Lists everything.
@@ -190,7 +192,7 @@ impl RecorderRun {
         for kind in KINDS {
             for object in objects.iter().filter(|o| o["kind"] == kind.name()) {
                 let object = Object::decode(kind, &object.to_string()).unwrap();
-                self.say(kind, News::Applied(object));
+                self.say(kind, InformerEvent::Apply(object));
             }
         }
     }
@@ -430,8 +432,8 @@ fn restart_closes_findings_of_deleted_objects_and_suspends_forbidden_kinds() {
         if kind == Kind::Service {
             run.say(
                 kind,
-                News::Blind {
-                    why: "403 Forbidden".into(),
+                InformerEvent::Disconnected {
+                    message: "403 Forbidden".into(),
                     forbidden: true,
                 },
             );
@@ -486,8 +488,8 @@ fn disconnected_watch_suspends_findings_until_resumed() {
     for kind in [Kind::Pod, Kind::Service] {
         run.say(
             kind,
-            News::Blind {
-                why: "connection reset".into(),
+            InformerEvent::Disconnected {
+                message: "connection reset".into(),
                 forbidden: false,
             },
         );
@@ -499,14 +501,14 @@ fn disconnected_watch_suspends_findings_until_resumed() {
         1,
         "frozen"
     );
-    run.say(Kind::Pod, News::Live);
+    run.say(Kind::Pod, InformerEvent::Connected);
     run.wait(10);
     assert_eq!(
         run.analysis.open_by_rule()["ServiceSelectsNoPod"],
         1,
         "it reads both kinds"
     );
-    run.say(Kind::Service, News::Live);
+    run.say(Kind::Service, InformerEvent::Connected);
     run.wait(3);
     assert!(
         !run.analysis

@@ -14,8 +14,8 @@ use kube9_ingest::filter::{Filter, SeverityOverrides};
 use kube9_ingest::owners::Owners;
 use kube9_ingest::sanitize::clean_text;
 use kube9_k8s::pages::RawItem;
+use kube9_recorder::events::EventIngest;
 use kube9_recorder::metrics::{Metrics, Rules};
-use kube9_recorder::source::intake::Intake;
 use kube9_store::apply::Applier;
 use kube9_store::open::DataDir;
 use kube9_store::queue::{Queue, QueueLimits};
@@ -72,7 +72,7 @@ fn traces_of(event: &serde_json::Value) -> Vec<u8> {
             bytes_max: 1 << 20,
             high_water: 8,
         };
-        let intake = Intake {
+        let ingest = EventIngest {
             queue: Arc::new(Queue::new(limits)),
             filter: Arc::new(Filter::default()),
             overrides: Arc::new(SeverityOverrides::default()),
@@ -82,14 +82,14 @@ fn traces_of(event: &serde_json::Value) -> Vec<u8> {
             throttle: Arc::default(),
         };
         let json = serde_json::value::to_raw_value(event).unwrap();
-        intake.listed(
+        ingest.on_list_item(
             watch,
             &RawItem {
                 json,
                 version: "1".into(),
             },
         );
-        let batch = intake.queue.take_batch(
+        let batch = ingest.queue.take_batch(
             10,
             1 << 20,
             std::time::Duration::ZERO,

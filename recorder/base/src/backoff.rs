@@ -1,10 +1,10 @@
-//! Waiting between attempts: exponential, jittered, capped, for ever.
+//! Exponential back-off: jittered, capped, without a limit of attempts.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// A source's waiting times; grows with each failure in a row.
+/// The delays between attempts; they grow with each consecutive failure.
 #[derive(Debug)]
 pub struct Backoff {
     initial: Duration,
@@ -22,7 +22,7 @@ impl Backoff {
         }
     }
 
-    /// The next waiting time.
+    /// The next delay.
     pub fn wait(&mut self) -> Duration {
         // backon adds its jitter on top of the cap, so the cap is applied again.
         self.waits.next().unwrap_or(self.max).min(self.max)
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grows_to_the_cap_and_starts_over_after_a_success() {
+    fn wait_grows_to_the_cap_until_reset() {
         let (initial, max) = (Duration::from_millis(100), Duration::from_secs(2));
         let mut backoff = Backoff::new(initial, max);
         let waits: Vec<_> = (0..50).map(|_| backoff.wait()).collect();

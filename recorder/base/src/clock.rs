@@ -1,6 +1,6 @@
-//! Time as the recorder sees it: a wall clock for what is stored, a steady one for what is measured.
+//! The recorder's clocks: a wall clock for what is stored, a monotonic clock for what is measured.
 //!
-//! Nothing in the recorder asks the system for the time but through a [`Clock`], so that a test owns it.
+//! All code reads the time through a [`Clock`], so that a test controls it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use kube9_model::time::Timestamp;
 
-/// Where the time comes from.
+/// The source of the time.
 pub trait TimeSource: Send + Sync {
     /// The wall clock. May jump, in both directions.
     fn now(&self) -> Timestamp;
 
     /// Time since an arbitrary fixed moment. Never goes back.
-    fn elapsed(&self) -> Duration;
+    fn monotonic(&self) -> Duration;
 }
 
 /// A shared handle on a [`TimeSource`]; cheap to clone.
@@ -22,7 +22,7 @@ pub trait TimeSource: Send + Sync {
 pub struct Clock(Arc<dyn TimeSource>);
 
 impl Clock {
-    /// The machine's own clocks.
+    /// The clocks of the system.
     pub fn system() -> Self {
         Self(Arc::new(SystemTime {
             origin: Instant::now(),
@@ -39,9 +39,9 @@ impl Clock {
         self.0.now()
     }
 
-    /// The steady clock: for ages and deadlines. Only differences of two readings mean something.
-    pub fn elapsed(&self) -> Duration {
-        self.0.elapsed()
+    /// The monotonic clock: for ages and deadlines. Only the difference of two readings is meaningful.
+    pub fn monotonic(&self) -> Duration {
+        self.0.monotonic()
     }
 }
 
@@ -60,29 +60,29 @@ impl TimeSource for SystemTime {
         Timestamp::now()
     }
 
-    fn elapsed(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         self.origin.elapsed()
     }
 }
 
-/// Time that moves only when told to: for tests and simulations.
+/// Time that the caller advances: for tests and simulations.
 #[derive(Debug)]
 pub struct ManualTime(Mutex<(Timestamp, Duration)>);
 
 impl ManualTime {
-    /// Time that stands at `now`.
+    /// Time that starts, and stands still, at `now`.
     pub fn at(now: Timestamp) -> Arc<Self> {
         Arc::new(Self(Mutex::new((now, Duration::ZERO))))
     }
 
-    /// Moves both clocks on.
+    /// Advances both clocks.
     pub fn advance(&self, by: Duration) {
         let mut time = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         time.0 = time.0.plus(by);
         time.1 += by;
     }
 
-    /// Sets the wall clock alone, as NTP or a person may do; the steady clock stays.
+    /// Sets only the wall clock, as NTP or an operator may do.
     pub fn jump_to(&self, now: Timestamp) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = now;
     }
@@ -93,7 +93,7 @@ impl TimeSource for ManualTime {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0
     }
 
-    fn elapsed(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 }
@@ -103,17 +103,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_jump_of_the_wall_clock_leaves_the_steady_clock_alone() {
+    fn jump_to_does_not_change_the_monotonic_clock() {
         let time = ManualTime::at(Timestamp::from_secs(1_000));
         let clock = Clock::new(time.clone());
         time.advance(Duration::from_secs(5));
         time.jump_to(Timestamp::EPOCH);
         assert_eq!(clock.now(), Timestamp::EPOCH);
-        assert_eq!(clock.elapsed(), Duration::from_secs(5));
+        assert_eq!(clock.monotonic(), Duration::from_secs(5));
     }
 
     #[test]
-    fn clones_of_a_clock_show_one_time() {
+    fn clock_clones_share_the_time() {
         let time = ManualTime::at(Timestamp::EPOCH);
         let (one, other) = (Clock::new(time.clone()), Clock::new(time.clone()));
         time.advance(Duration::from_millis(1500));

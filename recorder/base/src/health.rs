@@ -1,15 +1,14 @@
-//! The board on which the rooms write how they are, and what the probes conclude from it.
+//! Collects the health of all tasks, for the probes.
 //!
 //! ```text
-//!   Check  (database, each watch, queue)  report ──▶ /healthz   degraded: somebody should look
-//!   Pulse  (each task)                    beat ────▶ /livez     overdue: a restart helps
-//!   set_ready (first sync)                ─────────▶ /readyz    one-way
+//!   Check     (database, each watch, queue)  report ─────▶ /healthz   degraded: an operator should look
+//!   Watchdog  (each task)                    heartbeat ──▶ /livez     overdue: a restart helps
+//!   set_ready (first sync)                   ────────────▶ /readyz    one-way
 //! ```
 //!
-//! Asking reads what was written; it never makes anybody do something. So no request can cause a write, and a database
-//! that hangs cannot hang a probe.
+//! A probe only reads what was reported. So no request causes a write, and a database that hangs cannot block a probe.
 //!
-//! Invariant: silence is not health. A check that has not reported yet, or not for too long, is degraded.
+//! Invariant: silence is not health. A check without a report, or without a recent one, is degraded.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,18 +19,18 @@ use tracing::{info, warn};
 
 use crate::clock::Clock;
 
-/// Longest message of a check, in characters: it stands in a JSON document that a probe reads.
+/// Longest message of a check, in characters: a probe reads it in a JSON document.
 const MESSAGE_CHARS_MAX: usize = 300;
 
-/// The board; cheap to clone, shared by all rooms.
+/// A handle on the health registry; cheap to clone, shared by all tasks.
 #[derive(Clone)]
-pub struct Health(Arc<Board>);
+pub struct Health(Arc<HealthRegistry>);
 
-struct Board {
+struct HealthRegistry {
     clock: Clock,
     ready: AtomicBool,
     checks: Mutex<Vec<CheckState>>,
-    /// How often a check has become what it was not before.
+    /// How often a check changed between healthy and degraded.
     changes: AtomicU64,
     tasks: Mutex<Vec<Arc<Task>>>,
 }
@@ -39,59 +38,59 @@ struct Board {
 struct CheckState {
     name: String,
     stale_after: Option<Duration>,
-    last: Option<Report>,
+    last: Option<LastReport>,
 }
 
-struct Report {
-    /// `Err` with what is wrong.
+struct LastReport {
+    /// `Err` with the problem.
     result: Result<(), String>,
-    /// When the result became what it is: healthy or degraded.
+    /// When it became healthy or degraded.
     since: Timestamp,
-    /// When it was last reported, on both clocks.
+    /// When it was reported, by both clocks.
     at: Timestamp,
-    at_steady: Duration,
+    at_monotonic: Duration,
 }
 
 struct Task {
     name: String,
     overdue_after: Duration,
-    /// The steady clock's milliseconds at the last beat.
-    beat: AtomicU64,
-    /// Ended in an orderly way: no longer expected to beat.
+    /// The monotonic clock, in milliseconds, at the last heartbeat.
+    last_heartbeat: AtomicU64,
+    /// Stopped in an orderly way: no heartbeat is expected.
     stopped: AtomicBool,
 }
 
-/// Where a room reports one check. Reports of equal result cost a lock and no log line.
+/// Reports one check. A report with an unchanged result costs a lock and no log message.
 pub struct Check {
-    board: Arc<Board>,
+    registry: Arc<HealthRegistry>,
     index: usize,
 }
 
-/// Where a task shows that it still runs. A beat is one atomic store.
-pub struct Pulse {
+/// Detects that a task is stuck. A heartbeat is one atomic store.
+pub struct Watchdog {
     clock: Clock,
     task: Arc<Task>,
 }
 
-/// What `/healthz` says of one check.
+/// One check, as `/healthz` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckView {
     /// Its name, e.g. `database` or `watch/Pod`.
     pub name: String,
     /// Whether it is healthy.
     pub healthy: bool,
-    /// What is wrong; empty while it is healthy.
+    /// The problem; empty while it is healthy.
     pub message: String,
-    /// Since when it is as it is; `None` before the first report.
+    /// When it became healthy or degraded; `None` before the first report.
     pub since: Option<Timestamp>,
     /// When it last reported; `None` before the first report.
     pub last_report: Option<Timestamp>,
 }
 
 impl Health {
-    /// An empty board: not ready, nothing to check.
+    /// An empty registry: not ready, nothing to check.
     pub fn new(clock: Clock) -> Self {
-        Self(Arc::new(Board {
+        Self(Arc::new(HealthRegistry {
             clock,
             ready: AtomicBool::new(false),
             checks: Mutex::default(),
@@ -100,7 +99,7 @@ impl Health {
         }))
     }
 
-    /// Adds a check. With `stale_after`, it is degraded when the last report is older than that.
+    /// Adds a check. With `stale_after`, it is degraded if the last report is older than that.
     pub fn check(&self, name: impl Into<String>, stale_after: Option<Duration>) -> Check {
         let mut checks = self.0.checks();
         checks.push(CheckState {
@@ -109,18 +108,18 @@ impl Health {
             last: None,
         });
         Check {
-            board: self.0.clone(),
+            registry: self.0.clone(),
             index: checks.len() - 1,
         }
     }
 
-    /// Adds a task, which begins with a beat now. It counts as stuck when no beat came for longer than
-    /// `overdue_after`, which must be generous: a restart is the answer.
-    pub fn task(&self, name: impl Into<String>, overdue_after: Duration) -> Pulse {
+    /// Adds a task, with a first heartbeat now. It counts as stuck after `overdue_after` without a heartbeat, which must be
+    /// generous: the kubelet restarts a stuck recorder.
+    pub fn task(&self, name: impl Into<String>, overdue_after: Duration) -> Watchdog {
         let task = Arc::new(Task {
             name: name.into(),
             overdue_after,
-            beat: AtomicU64::new(0),
+            last_heartbeat: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
         });
         self.0
@@ -128,15 +127,15 @@ impl Health {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(task.clone());
-        let pulse = Pulse {
+        let watchdog = Watchdog {
             clock: self.0.clock.clone(),
             task,
         };
-        pulse.beat();
-        pulse
+        watchdog.heartbeat();
+        watchdog
     }
 
-    /// The first sync is complete. There is no way back: a recorder that lost its cluster is degraded, not new.
+    /// The first sync is complete. This is final: a recorder that loses its cluster is degraded, but still ready.
     pub fn set_ready(&self) {
         if !self.0.ready.swap(true, Ordering::Relaxed) {
             info!("ready: the first sync is complete");
@@ -148,16 +147,16 @@ impl Health {
         self.0.ready.load(Ordering::Relaxed)
     }
 
-    /// Why a restart would help: stuck tasks. Empty while there are none. A task that panics ends the process.
+    /// The stuck tasks, for which a restart helps. (A task that panics ends the process.)
     pub fn faults(&self) -> Vec<String> {
-        let now = self.0.clock.elapsed();
+        let now = self.0.clock.monotonic();
         let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.iter().filter_map(|task| task.fault(now)).collect()
     }
 
     /// All checks, in the order in which they were added.
     pub fn checks(&self) -> Vec<CheckView> {
-        let now = self.0.clock.elapsed();
+        let now = self.0.clock.monotonic();
         self.0
             .checks()
             .iter()
@@ -165,7 +164,7 @@ impl Health {
             .collect()
     }
 
-    /// How often a check has begun, failed or healed: whoever tells others of the health tells it anew when this grows.
+    /// How often a check was added or changed between healthy and degraded: readers publish the health again when it grows.
     pub fn changes(&self) -> u64 {
         self.0.changes.load(Ordering::Relaxed)
     }
@@ -176,28 +175,28 @@ impl Health {
     }
 }
 
-impl Board {
+impl HealthRegistry {
     fn checks(&self) -> MutexGuard<'_, Vec<CheckState>> {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Check {
-    /// All is well.
+    /// Reports success.
     pub fn healthy(&self) {
         self.report(Ok(()));
     }
 
-    /// Something is wrong. `message` is for people and must hold no secret.
+    /// Reports a problem. `message` must not contain a secret.
     pub fn degraded(&self, message: impl Into<String>) {
         self.report(Err(message.into()));
     }
 
-    /// One or the other. A change is logged.
+    /// Reports a result. A change is logged.
     pub fn report(&self, result: Result<(), String>) {
         let result = result.map_err(|message| shorten(&message));
-        let (at, at_steady) = (self.board.clock.now(), self.board.clock.elapsed());
-        let mut checks = self.board.checks();
+        let (at, at_monotonic) = (self.registry.clock.now(), self.registry.clock.monotonic());
+        let mut checks = self.registry.checks();
         let check = &mut checks[self.index];
         let before = check
             .last
@@ -209,17 +208,17 @@ impl Check {
         };
         let changed = before.map(|(ok, _)| ok) != Some(result.is_ok());
         if changed {
-            self.board.changes.fetch_add(1, Ordering::Relaxed);
+            self.registry.changes.fetch_add(1, Ordering::Relaxed);
         }
         let name = changed.then(|| check.name.clone());
         let message = result.as_ref().err().cloned();
-        check.last = Some(Report {
+        check.last = Some(LastReport {
             result,
             since,
             at,
-            at_steady,
+            at_monotonic,
         });
-        // Logging may block on a full pipe; nobody should wait for the board meanwhile.
+        // Logging may block on a full pipe; the lock must not be held meanwhile.
         drop(checks);
         match (name, message) {
             (Some(check), Some(message)) => warn!(check, message, "degraded"),
@@ -241,11 +240,11 @@ impl CheckState {
         let Some(last) = &self.last else {
             return view("no report yet".to_owned(), None, None);
         };
-        let age = now.saturating_sub(last.at_steady);
+        let age = now.saturating_sub(last.at_monotonic);
         match &last.result {
             Err(message) => view(message.clone(), Some(last.since), Some(last.at)),
             Ok(()) => match self.stale_after.filter(|bound| age > *bound) {
-                // It became stale one bound after its last report; it was healthy till then.
+                // It was healthy until one bound after its last report.
                 Some(bound) => {
                     let message = format!("no report for {} s", age.as_secs());
                     view(message, Some(last.at.plus(bound)), Some(last.at))
@@ -256,14 +255,14 @@ impl CheckState {
     }
 }
 
-impl Pulse {
-    /// The task still runs.
-    pub fn beat(&self) {
-        let now = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.task.beat.store(now, Ordering::Relaxed);
+impl Watchdog {
+    /// The task is not stuck.
+    pub fn heartbeat(&self) {
+        let now = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        self.task.last_heartbeat.store(now, Ordering::Relaxed);
     }
 
-    /// The task ends in an orderly way and will not beat again.
+    /// The task stops in an orderly way, without further heartbeats.
     pub fn stop(&self) {
         self.task.stopped.store(true, Ordering::Relaxed);
     }
@@ -274,8 +273,8 @@ impl Task {
         if self.stopped.load(Ordering::Relaxed) {
             return None;
         }
-        let beat = Duration::from_millis(self.beat.load(Ordering::Relaxed));
-        let silence = now.saturating_sub(beat);
+        let last_heartbeat = Duration::from_millis(self.last_heartbeat.load(Ordering::Relaxed));
+        let silence = now.saturating_sub(last_heartbeat);
         (silence > self.overdue_after).then(|| {
             format!(
                 "task {} has not moved for {} s",
@@ -286,7 +285,7 @@ impl Task {
     }
 }
 
-/// Cut at [`MESSAGE_CHARS_MAX`]; never empty, since an empty message means healthy.
+/// Truncates at [`MESSAGE_CHARS_MAX`]; never empty, because an empty message means healthy.
 fn shorten(message: &str) -> String {
     if message.is_empty() {
         return "no reason given".to_owned();
@@ -304,7 +303,7 @@ mod tests {
 
     const S: fn(u64) -> Duration = Duration::from_secs;
 
-    fn board() -> (Arc<ManualTime>, Health) {
+    fn registry() -> (Arc<ManualTime>, Health) {
         let time = ManualTime::at(Timestamp::from_secs(1_000_000));
         let health = Health::new(Clock::new(time.clone()));
         (time, health)
@@ -319,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_check_that_has_not_reported_is_degraded() {
-        let (_, health) = board();
+        let (_, health) = registry();
         assert!(health.healthy());
         let check = health.check("database", None);
         assert!(!health.healthy());
@@ -331,7 +330,7 @@ mod tests {
 
     #[test]
     fn silence_degrades_after_the_bound_and_a_report_heals() {
-        let (time, health) = board();
+        let (time, health) = registry();
         let check = health.check("database", Some(S(30)));
         check.healthy();
         time.advance(S(30));
@@ -347,11 +346,11 @@ mod tests {
 
     #[test]
     fn a_jump_of_the_wall_clock_makes_nothing_stale() {
-        let (time, health) = board();
+        let (time, health) = registry();
         let check = health.check("database", Some(S(30)));
-        let pulse = health.task("writer", S(60));
+        let watchdog = health.task("writer", S(60));
         check.healthy();
-        pulse.beat();
+        watchdog.heartbeat();
         time.jump_to(Timestamp::from_secs(9_000_000));
         assert!(health.healthy());
         time.jump_to(Timestamp::EPOCH);
@@ -360,7 +359,7 @@ mod tests {
 
     #[test]
     fn since_tells_when_the_state_changed_not_when_it_was_repeated() {
-        let (time, health) = board();
+        let (time, health) = registry();
         let check = health.check("watch/Event", None);
         check.degraded("403");
         time.advance(S(5));
@@ -381,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_degraded_check_is_degraded_whatever_it_says() {
-        let (_, health) = board();
+        let (_, health) = registry();
         let check = health.check("queue", None);
         check.degraded("");
         assert!(!health.healthy());
@@ -391,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_degraded_check_is_no_reason_to_restart() {
-        let (_, health) = board();
+        let (_, health) = registry();
         health.check("database", None).degraded("disk full");
         assert!(!health.healthy());
         assert_eq!(health.faults(), Vec::<String>::new());
@@ -399,21 +398,21 @@ mod tests {
 
     #[test]
     fn a_task_that_stops_beating_is_a_fault_until_it_beats_again() {
-        let (time, health) = board();
+        let (time, health) = registry();
         time.advance(S(500));
-        let pulse = health.task("writer", S(60));
+        let watchdog = health.task("writer", S(60));
         time.advance(S(60));
         assert!(health.faults().is_empty(), "a task begins with a beat");
         time.advance(S(1));
         assert_eq!(health.faults(), ["task writer has not moved for 61 s"]);
         assert!(!health.healthy());
-        pulse.beat();
+        watchdog.heartbeat();
         assert!(health.faults().is_empty());
     }
 
     #[test]
     fn a_stopped_task_need_not_beat() {
-        let (time, health) = board();
+        let (time, health) = registry();
         let stopped = health.task("events", S(60));
         let _stuck = health.task("http", S(60));
         stopped.stop();
@@ -423,7 +422,7 @@ mod tests {
 
     #[test]
     fn ready_has_no_way_back() {
-        let (_, health) = board();
+        let (_, health) = registry();
         assert!(!health.ready());
         health.set_ready();
         health.check("watch/Event", None).degraded("gone");

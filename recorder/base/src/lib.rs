@@ -1,13 +1,13 @@
-//! What the crates of the recorder are built with. Knows nothing of Events, the database or Kubernetes' API.
+//! The foundation of the recorder's crates. Knows nothing about Events, the database or the Kubernetes API.
 //!
 //! ```text
-//!   clock      wall clock and steady clock, which tests own
-//!   backoff    waiting between attempts
-//!   health     the board on which tasks report, and what probes conclude from it
-//!   metrics    families whose labels are closed sets
-//!   settings   sections of the configuration, and where a setting may come from
-//!   relist     the call to a source to list again
-//!   throttle   log messages that others can cause at will
+//!   clock      wall clock and monotonic clock, which tests control
+//!   backoff    delay between attempts
+//!   health     checks and watchdogs, and what the probes report
+//!   metrics    metric families whose labels are enums
+//!   settings   sections of the configuration, and the sources of each setting
+//!   relist     requests to a watcher to list again
+//!   throttle   rate limit for log messages
 //! ```
 
 pub mod backoff;

@@ -14,7 +14,7 @@ pub struct RelistSignal {
 
 impl RelistSignal {
     /// Requests a relist. `Resumed`, which changes no rows, does not replace another cause.
-    pub fn relist(&self, cause: RelistCause) {
+    pub fn request(&self, cause: RelistCause) {
         let mut requested = self
             .requested
             .lock()
@@ -53,12 +53,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn relist_resumed_does_not_replace_another_cause() {
-        let recall = RelistSignal::default();
-        recall.relist(RelistCause::Resumed);
-        assert_eq!(recall.take(), Some(RelistCause::Resumed));
-        recall.relist(RelistCause::Replaced);
-        recall.relist(RelistCause::Resumed);
-        assert_eq!(recall.take(), Some(RelistCause::Replaced));
+    fn request_of_resumed_does_not_replace_another_cause() {
+        let signal = RelistSignal::default();
+        signal.request(RelistCause::Resumed);
+        assert_eq!(signal.take(), Some(RelistCause::Resumed));
+        signal.request(RelistCause::Replaced);
+        signal.request(RelistCause::Resumed);
+        assert_eq!(signal.take(), Some(RelistCause::Replaced));
     }
 }

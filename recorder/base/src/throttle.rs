@@ -1,12 +1,12 @@
-//! Log messages that others can cause at will.
+//! Rate limit for log messages that others can cause at will.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How often a line comes at most that others can cause at will: an object that cannot be read, say.
+/// Shortest interval between messages that others can cause at will, such as an object that does not decode.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// Lets a repeated message through once per period, and counts the others: `if let Some(held_back) = t.pass(now)`.
+/// Passes a repeated message once per period, and counts the others: `if let Some(suppressed) = t.pass(now)`.
 #[derive(Debug)]
 pub struct Throttle {
     period: Duration,
@@ -21,7 +21,7 @@ impl Default for Throttle {
 }
 
 impl Throttle {
-    /// At most one pass in each `period`.
+    /// Passes one message per `period`.
     pub const fn new(period: Duration) -> Self {
         Self {
             period,
@@ -29,8 +29,8 @@ impl Throttle {
         }
     }
 
-    /// `Some(how many were held back since the last pass)` if the message may be logged now. `now` is a reading of a
-    /// steady clock, always the same one.
+    /// If the message may be logged now: `Some` with the number of messages that were suppressed since the last one. `now`
+    /// is a reading of one monotonic clock.
     pub fn pass(&self, now: Duration) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let due = state
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn throttle_passes_once_a_period_and_counts_what_it_held_back() {
+    fn pass_is_some_once_a_period_and_counts_the_others() {
         let throttle = Throttle::new(Duration::from_secs(30));
         let pass = |second| throttle.pass(Duration::from_secs(second));
         assert_eq!(pass(100), Some(0));

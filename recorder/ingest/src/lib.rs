@@ -2,17 +2,17 @@
 //!
 //! ```text
 //!   Event   decode → filter → normalize → sanitize ─ template · intern_keys → item
-//!   object  objects (decoded and trimmed) → news
+//!   object  objects (decoded and trimmed) → informer_event
 //!   text    redact · sensitive_key
 //! ```
 
 pub mod classify;
 pub mod decode;
 pub mod filter;
+pub mod informer_event;
 pub mod intern_keys;
 pub mod item;
 pub mod maps;
-pub mod news;
 pub mod normalize;
 pub mod objects;
 pub mod owners;

@@ -1,5 +1,5 @@
-//! Whether the API server lets the recorder do what it has to, which is to read what it records: asked with SelfSubjectAccessReview, which every
-//! authenticated user may create, and with a real list where even that is refused.
+//! Checks the recorder's permissions with SelfSubjectAccessReview, which every authenticated user may create; if even that
+//! is denied, with a real list.
 
 use http::{Method, Request};
 use kube::Client;
@@ -19,7 +19,7 @@ pub struct Resource {
     pub namespaced: bool,
 }
 
-/// All of them; Events first.
+/// All resources that the recorder reads; Events first.
 pub const RESOURCES: [Resource; 6] = [
     Resource {
         group: "",
@@ -57,23 +57,23 @@ const CONFIG_MAPS: Resource = Resource {
 
 const VERBS: [&str; 2] = ["list", "watch"];
 
-/// Whether one thing is allowed.
+/// The result of checking one permission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permission {
     /// `list` or `watch`; `patch` for the status document.
     pub verb: &'static str,
-    /// Of what.
+    /// The resource.
     pub resource: Resource,
-    /// In which namespace; empty for all, and for what lives in none.
+    /// The namespace; empty for all namespaces and for cluster-scoped resources.
     pub namespace: String,
-    /// Of the one object of this name; empty for all.
+    /// The name of a single object; empty for all objects.
     pub name: String,
-    /// `Err` with the reason why not, or why it is unknown.
+    /// `Err` with the reason why it is denied or unknown.
     pub allowed: Result<(), String>,
 }
 
-/// What the recorder reads with the analysis on, or off: then Events alone.
-fn needed(analysis: bool) -> &'static [Resource] {
+/// The resources that the recorder reads; without the analysis only Events.
+fn required_resources(analysis: bool) -> &'static [Resource] {
     if analysis {
         &RESOURCES
     } else {
@@ -81,17 +81,17 @@ fn needed(analysis: bool) -> &'static [Resource] {
     }
 }
 
-/// Asks for everything that recording needs, with the analysis or without, in all namespaces or in those given, and for
-/// the status document's permission where one is configured.
+/// Checks all permissions that recording needs, in all namespaces or in the configured ones, and the permission to patch
+/// the status document if one is configured.
 pub async fn review(client: &Client, config: &KubeConfig, analysis: bool) -> Vec<Permission> {
     let everywhere = [String::new()];
     let namespaces = config.namespaces.as_slice();
     let mut permissions = Vec::new();
-    for resource in needed(analysis) {
+    for resource in required_resources(analysis) {
         let scoped = resource.namespaced && !namespaces.is_empty();
         for namespace in if scoped { namespaces } else { &everywhere } {
             for verb in VERBS {
-                let allowed = ask(client, verb, *resource, namespace).await;
+                let allowed = check_access(client, verb, *resource, namespace).await;
                 permissions.push(Permission {
                     verb,
                     resource: *resource,
@@ -108,13 +108,13 @@ pub async fn review(client: &Client, config: &KubeConfig, analysis: bool) -> Vec
             resource: CONFIG_MAPS,
             namespace: namespace.clone(),
             name: name.clone(),
-            allowed: ask_to_patch(client, namespace, name).await,
+            allowed: check_patch(client, namespace, name).await,
         });
     }
     permissions
 }
 
-async fn ask(
+async fn check_access(
     client: &Client,
     verb: &str,
     resource: Resource,
@@ -122,7 +122,7 @@ async fn ask(
 ) -> Result<(), String> {
     match access_review(client, verb, resource, namespace, "").await {
         Ok(status) => status.verdict(),
-        // The review itself is refused: trying is the only way to learn, and there is no short way to try a watch.
+        // The review itself is denied. Only a real request can tell, and a watch cannot be tried briefly.
         Err(kube::Error::Api(status)) if [403, 404, 405].contains(&status.code) => {
             try_list(client, resource, namespace)
                 .await
@@ -132,8 +132,8 @@ async fn ask(
     }
 }
 
-/// Trying is no way to ask here: there is no patch that changes nothing for sure.
-async fn ask_to_patch(client: &Client, namespace: &str, name: &str) -> Result<(), String> {
+/// Has no fallback: no patch is guaranteed to change nothing.
+async fn check_patch(client: &Client, namespace: &str, name: &str) -> Result<(), String> {
     access_review(client, "patch", CONFIG_MAPS, namespace, name)
         .await
         .map_err(|error| format!("unknown: {}", chain(&error)))?
@@ -141,7 +141,7 @@ async fn ask_to_patch(client: &Client, namespace: &str, name: &str) -> Result<()
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct ReviewResponse {
     status: Status,
 }
 
@@ -179,7 +179,7 @@ async fn access_review(
     });
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     let request = request(Method::POST, path, review.to_string().into_bytes());
-    Ok(client.request::<Answer>(request).await?.status)
+    Ok(client.request::<ReviewResponse>(request).await?.status)
 }
 
 async fn try_list(client: &Client, resource: Resource, namespace: &str) -> Result<(), kube::Error> {
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_allowed_is_not_missing() {
+    async fn review_granted_permissions_are_not_missing() {
         assert_eq!(
             missing(|_, _| (201, json!({"status": {"allowed": true}})), &[]).await,
             [""; 0]
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_review_denies_is_missing_in_each_namespace() {
+    async fn review_denied_permission_is_missing_in_each_namespace() {
         let handler: Handler = |_, body| {
             let spec = &body["spec"]["resourceAttributes"];
             let denied = spec["resource"] == "deployments"
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nodes_are_asked_for_cluster_wide() {
+    async fn review_of_nodes_is_cluster_wide() {
         let handler: Handler = |_, body| {
             let spec = &body["spec"]["resourceAttributes"];
             let cluster_wide = spec["namespace"] == "";
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_review_is_replaced_by_a_real_list() {
+    async fn review_that_is_denied_falls_back_to_a_list() {
         let handler: Handler = |path, _| match path {
             "/apis/apps/v1/namespaces/a/deployments?limit=1" => failure(403),
             path if path.ends_with("?limit=1") => (200, json!({"items": []})),
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_api_server_in_trouble_leaves_it_unknown() {
+    async fn review_with_a_failing_api_server_is_unknown() {
         let missing = missing(|_, _| failure(500), &[]).await;
         assert_eq!(missing.len(), RESOURCES.len() * VERBS.len());
         assert!(
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn review_without_the_analysis_asks_for_events_alone() {
+    async fn review_without_the_analysis_checks_events_only() {
         let handler: Handler = |_, _| (201, json!({"status": {"allowed": true}}));
         let permissions = review(&client(handler), &KubeConfig::default(), false).await;
         let asked = permissions.iter().map(|p| (p.verb, p.resource.name));
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_status_document_is_asked_for_by_its_name() {
+    async fn review_of_the_status_document_names_the_config_map() {
         let handler: Handler = |_, body| {
             let spec = &body["spec"]["resourceAttributes"];
             let patch = spec["verb"] == "patch";

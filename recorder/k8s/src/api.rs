@@ -1,12 +1,12 @@
-//! GET requests to the API server, with what the sources need of the answer: status, `Date`, `Retry-After`, the body in
-//! bounded pieces.
+//! GET requests to the API server. A response provides what a watcher needs: status, `Date`, `Retry-After`, and the body
+//! in bounded pieces.
 //!
-//! Invariant: no text of an answer leaves this file but through [`said`], so that no error, and nothing that repeats it
-//! (`/healthz`, `status`, a row), holds a secret that an admission webhook or a proxy has put there.
-//! Invariant: of all that share an [`Api`], one holds a large body at a time.
+//! Invariant: text of a response leaves this module only through [`clean_message`]. So no error, and nothing that repeats
+//! it (`/healthz`, `status`, a row), contains a secret that an admission webhook or a proxy put there.
+//! Invariant: all clones of an [`Api`] together hold at most one large body at a time.
 //!
-//! Why not `kube::Api`: it hides the list's resourceVersion and headers, holds no bound on a page or a line, and one
-//! object that does not decode fails its whole page.
+//! `kube::Api` is not used because it hides the list's resourceVersion and the headers, does not bound pages and lines,
+//! and fails a whole page for one object that does not decode.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,13 +24,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::metrics::RestartCause;
 
-/// Why a request or a stream failed; decides what the source does next.
+/// Why a request or a stream failed; decides what the watcher does next.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// 410, or reason `Expired` or `Gone`: the resourceVersion or continue token is too old. Relist.
     #[error("the API server no longer has that resourceVersion: {0}")]
     Expired(String),
-    /// 429 or another status with `Retry-After`. Wait as told.
+    /// 429, or another status with `Retry-After`. Wait for `after`.
     #[error("the API server asks to wait {} s: {message}", after.as_secs())]
     Busy {
         /// Status code.
@@ -40,7 +40,7 @@ pub enum ApiError {
         /// The server's message.
         message: String,
     },
-    /// 401 or 403. Back off; a person has to act.
+    /// 401 or 403. Back off; an operator has to act.
     #[error("not allowed ({code}): {message}")]
     Denied {
         /// Status code.
@@ -48,7 +48,7 @@ pub enum ApiError {
         /// The server's message.
         message: String,
     },
-    /// Any other status that is no success. Back off.
+    /// Any other status except success. Back off.
     #[error("the API server returned {code}: {message}")]
     Status {
         /// Status code.
@@ -59,23 +59,23 @@ pub enum ApiError {
     /// No connection, TLS, reset. Back off.
     #[error("connection to the API server failed: {0}")]
     Transport(String),
-    /// The other side closed the connection in the middle of an answer: everything that it sent before has arrived. Back off.
+    /// The server closed the connection in the middle of a response; everything that it sent before has arrived. Back off.
     #[error("connection to the API server failed: {0}")]
     CutOff(String),
-    /// No answer in time. Back off.
+    /// No response in time. Back off.
     #[error("no response from the API server within {} s", .0.as_secs())]
     Timeout(Duration),
-    /// A body above its bound. The source asks for less.
+    /// A body above its bound. Request a smaller page.
     #[error("response larger than {0} bytes")]
     TooLarge(usize),
-    /// The answer is not what the API promises. Back off.
+    /// The response violates the API. Back off.
     #[error("invalid response: {0}")]
     Malformed(String),
 }
 
 impl ApiError {
-    /// Whether the API server is away, or not well: it may come back with another history.
-    pub const fn is_away(&self) -> bool {
+    /// Whether the API server is unreachable or failing: it may come back with another history.
+    pub const fn is_unreachable(&self) -> bool {
         matches!(
             self,
             Self::Transport(_)
@@ -100,70 +100,72 @@ impl ApiError {
     }
 }
 
-/// A success, its body unread.
-pub struct Answer {
+/// A successful response whose body has not been read.
+pub struct ApiResponse {
     /// The server's clock, from `Date`; whole seconds.
     pub server_time: Option<Timestamp>,
     body: Body,
     api: Api,
 }
 
-/// How a list is asked for.
+/// The representation that a list requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub enum Representation {
     /// Whole objects.
     Objects,
-    /// `PartialObjectMetadata`: enough to see resourceVersions.
+    /// `PartialObjectMetadata`: enough for uids and resourceVersions.
     MetadataOnly,
 }
 
-/// A connection to one API server, and the right to hold a large body: one at a time for all clones.
+/// A client of one API server, with a permit for one large body that all clones share.
 #[derive(Clone)]
 pub struct Api {
     client: Client,
     large: Arc<Semaphore>,
 }
 
-/// The right to hold a large body, until it is dropped.
+/// The permit to hold a large body; dropping it releases the permit.
 #[derive(Debug)]
-pub struct Large(#[expect(dead_code, reason = "held, not read")] Option<OwnedSemaphorePermit>);
+pub struct LargeBodyPermit(
+    #[expect(dead_code, reason = "held, not read")] Option<OwnedSemaphorePermit>,
+);
 
 /// Longest message of an error, in bytes.
 const MESSAGE_BYTES_MAX: usize = 300;
 
-/// What the API server, or something on the way to it, says: without secrets and control characters, and short.
-fn said(text: &str) -> String {
-    // What a line of a watch says may be as long as the line.
+/// Redacts and shortens a message of the API server, or of a proxy before it.
+fn clean_message(text: &str) -> String {
+    // A message in a watch line may be as long as the line.
     let start = &text[..text.floor_char_boundary(STATUS_BYTES_MAX)];
     clean_text(start, MESSAGE_BYTES_MAX)
 }
 
-/// What is wrong with JSON, without a word of it: serde quotes the value that it did not expect.
-pub(super) fn place_of(error: &serde_json::Error) -> String {
+/// Describes a JSON error by its position only: serde's own message quotes the unexpected value.
+pub(super) fn json_error_position(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     format!("not the expected JSON at line {line}, column {column}")
 }
 
-/// A `Status` object, as far as it is read.
+/// The fields of a `Status` object that are used.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Status {
     /// Status code.
     pub code: u16,
-    /// For people.
+    /// Human-readable message.
     pub message: String,
     reason: String,
 }
 
 impl Status {
-    /// The error that it stands for.
+    /// The error that it describes.
     pub fn into_error(self, retry_after: Option<Duration>) -> ApiError {
-        let message = said(if self.message.is_empty() {
+        let message = clean_message(if self.message.is_empty() {
             &self.reason
         } else {
             &self.message
         });
-        // Not every server says 410, nor the same of both (kubernetes issue 73742).
+        // Servers differ in whether they send the code 410 or a reason (kubernetes issue 73742).
         let is_expired = self.code == 410 || matches!(&*self.reason, "Expired" | "Gone");
         match (self.code, retry_after) {
             (code @ (401 | 403), _) => ApiError::Denied { code, message },
@@ -183,14 +185,14 @@ impl Status {
     }
 }
 
-/// A `Status` is a few hundred bytes; what is longer is no Status.
+/// A `Status` has a few hundred bytes; a longer body is not a Status.
 const STATUS_BYTES_MAX: usize = 64 << 10;
 
-/// Longest wait that a `Retry-After` may impose; a wrong header must not silence the recorder.
+/// Longest delay that is accepted from `Retry-After`: a wrong header must not stop the recording.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
 
 impl Api {
-    /// Requests through this client.
+    /// Sends requests through `client`.
     pub fn new(client: Client) -> Self {
         Self {
             client,
@@ -198,17 +200,22 @@ impl Api {
         }
     }
 
-    /// Waits for the right to hold a large body.
-    pub async fn large(&self) -> Large {
-        // Invariant: it is never closed. If it were, a body would be held without the right to.
-        Large(self.large.clone().acquire_owned().await.ok())
+    /// Waits for the permit to hold a large body.
+    pub async fn acquire_large(&self) -> LargeBodyPermit {
+        // Invariant: the semaphore is never closed.
+        LargeBodyPermit(self.large.clone().acquire_owned().await.ok())
     }
 
-    /// Sends a GET; waits at most `limit` for the head of the answer.
-    pub async fn get(&self, path: &str, shape: Shape, limit: Duration) -> Result<Answer, ApiError> {
-        let accept = match shape {
-            Shape::Objects => "application/json",
-            Shape::MetadataOnly => {
+    /// Sends a GET; waits at most `limit` for the head of the response.
+    pub async fn get(
+        &self,
+        path: &str,
+        representation: Representation,
+        limit: Duration,
+    ) -> Result<ApiResponse, ApiError> {
+        let accept = match representation {
+            Representation::Objects => "application/json",
+            Representation::MetadataOnly => {
                 "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, application/json"
             }
         };
@@ -231,7 +238,7 @@ impl Api {
             .and_then(|value| value.to_str().ok())
             .and_then(|text| text.parse().ok())
             .map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
-        let answer = Answer {
+        let answer = ApiResponse {
             server_time,
             body: response.into_body(),
             api: self.clone(),
@@ -239,13 +246,13 @@ impl Api {
         if status.is_success() {
             return Ok(answer);
         }
-        Err(refusal(status, answer, retry_after, limit).await)
+        Err(error_from(status, answer, retry_after, limit).await)
     }
 }
 
-async fn refusal(
+async fn error_from(
     status: StatusCode,
-    answer: Answer,
+    answer: ApiResponse,
     retry_after: Option<Duration>,
     limit: Duration,
 ) -> ApiError {
@@ -261,12 +268,12 @@ async fn refusal(
     parsed.into_error(retry_after)
 }
 
-impl Answer {
+impl ApiResponse {
     /// The whole body, at most `bytes_max`, within `limit`.
     pub async fn bytes(self, bytes_max: usize, limit: Duration) -> Result<Vec<u8>, ApiError> {
         let read = async {
             let mut stream = self.body.into_data_stream();
-            // Put together once: a vector that grows is there twice, with room that nothing will fill.
+            // Concatenated once: a growing vector is copied and keeps unused capacity.
             let (mut chunks, mut bytes) = (Vec::new(), 0);
             while let Some(chunk) = stream.next().await {
                 let chunk = chunk.map_err(|error| transport(&error))?;
@@ -304,20 +311,20 @@ impl Answer {
 /// One line of a watch.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line {
-    /// A whole one, without its end.
+    /// A complete line, without its line end.
     Whole(Vec<u8>),
-    /// One above [`LINE_BYTES_MAX`]; it was skipped.
+    /// A line above [`LINE_BYTES_MAX`], which was skipped.
     TooLong,
 }
 
-/// Longest line. An object is at most 1.5 MiB in etcd (its `--max-request-bytes`); as JSON most are hardly longer. What is
-/// (six bytes for each `<`, say) is skipped in a watch, whose lines cannot be asked for one by one.
+/// Longest line. An object has at most 1.5 MiB in etcd (`--max-request-bytes`), and hardly more as JSON. A longer line
+/// (JSON has six bytes for each `<`, for example) is skipped, because a watch cannot request a single line again.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
 
-/// A line beyond this is large: no more than one is held at a time. A large pod has 20 KiB.
+/// A line above this needs the permit for large bodies. A large pod has 20 KiB.
 const LARGE_LINE_BYTES: usize = 256 << 10;
 
-/// How long the next part of a large line may take: others wait.
+/// Time limit for the next part of a large line, while other lines wait for the permit.
 const LARGE_LINE_WAIT: Duration = Duration::from_secs(30);
 
 type DataStream = Pin<Box<dyn Stream<Item = Result<Bytes, kube::Error>> + Send>>;
@@ -329,10 +336,10 @@ pub struct Lines {
     start: usize,
     searched: usize,
     skipping: bool,
-    /// Where the right to hold a large line is asked for.
+    /// Source of the permit for a large line.
     api: Option<Api>,
-    /// While a large line is held, or skipped.
-    large: Option<Large>,
+    /// The permit, while a large line is held or skipped.
+    large: Option<LargeBodyPermit>,
 }
 
 impl Lines {
@@ -341,7 +348,7 @@ impl Lines {
     pub async fn next(&mut self) -> Result<Option<Line>, ApiError> {
         loop {
             if let Some(line) = self.take_line() {
-                // Whoever reads it does so before anything else can run.
+                // The caller reads it before another task can run.
                 self.large = None;
                 return Ok(Some(line));
             }
@@ -350,7 +357,7 @@ impl Lines {
             } else if self.large.is_none()
                 && let Some(api) = &self.api
             {
-                self.large = Some(api.large().await);
+                self.large = Some(api.acquire_large().await);
             }
             let chunk = if self.large.is_some() {
                 let chunk = tokio::time::timeout(LARGE_LINE_WAIT, self.stream.next()).await;
@@ -362,14 +369,14 @@ impl Lines {
                 Some(Ok(chunk)) => {
                     let held = self.buffer.len();
                     if held > LARGE_LINE_BYTES && self.buffer.capacity() - held < chunk.len() {
-                        // By a quarter: doubled, it would have room for what will never come.
+                        // Grows by a quarter: doubling would reserve memory that is never used.
                         self.buffer.reserve_exact(chunk.len().max(held / 4));
                     }
                     self.buffer.extend_from_slice(&chunk);
                 }
                 Some(Err(error)) => {
                     return Err(match transport(&error) {
-                        // What it says happened before the end, and was not told.
+                        // The line describes something that happened before the end and was not received.
                         ApiError::CutOff(text) if self.is_in_a_line() => ApiError::Transport(text),
                         error => error,
                     });
@@ -388,8 +395,8 @@ impl Lines {
         self.start < self.buffer.len() || self.skipping
     }
 
-    /// Gives back the right to hold a large line while the watch is not read; `next` asks for it again.
-    pub fn let_go(&mut self) {
+    /// Releases the permit for a large line while the watch is not read; `next` acquires it again.
+    pub fn release_permit(&mut self) {
         self.large = None;
     }
 
@@ -407,7 +414,7 @@ impl Lines {
                 self.start = 0;
                 self.searched = 0;
             } else if self.start > 0 {
-                // A new buffer: what a large line has taken is given back.
+                // A new buffer frees the memory of a large line.
                 self.buffer = self.buffer.split_off(self.start);
                 self.searched -= self.start;
                 self.start = 0;
@@ -432,8 +439,8 @@ impl Lines {
     }
 }
 
-/// What a connection that failed means: only its end (FIN) comes after all that was sent. After a reset, which a network
-/// that was away causes as well, what was sent last may never have arrived.
+/// Classifies a connection error. Only an orderly end (FIN) comes after everything that was sent. After a reset, which an
+/// interrupted network also causes, the last data may never have arrived.
 fn transport(error: &(dyn std::error::Error + 'static)) -> ApiError {
     let text = chain(error);
     let causes = std::iter::successors(Some(error), |error| error.source());
@@ -450,7 +457,7 @@ fn transport(error: &(dyn std::error::Error + 'static)) -> ApiError {
     }
 }
 
-/// An error with its causes, in one line. It may quote a proxy, or the address that it was sent to.
+/// An error with its causes, in one line. It may contain text of a proxy, or the address of the request.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -462,7 +469,7 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    said(&text)
+    clean_message(&text)
 }
 
 #[cfg(test)]
@@ -487,7 +494,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_are_put_together_from_any_chunks() {
+    async fn lines_are_assembled_from_any_chunks() {
         let mut lines = lines(vec![b"ab", b"c\nde", b"\n\nf", b"\n"]);
         for expected in ["abc", "de", "", "f"] {
             assert_eq!(lines.next().await.unwrap(), whole(expected));
@@ -496,14 +503,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn half_a_line_is_an_error_not_a_line() {
+    async fn lines_incomplete_line_is_an_error() {
         let mut lines = lines(vec![b"abc\n{\"type\":"]);
         assert_eq!(lines.next().await.unwrap(), whole("abc"));
         assert!(matches!(lines.next().await, Err(ApiError::Transport(_))));
     }
 
     #[tokio::test]
-    async fn endless_line_is_skipped_in_bounded_memory() {
+    async fn lines_endless_line_is_skipped_in_bounded_memory() {
         static BIG: [u8; 1 << 20] = [b'x'; 1 << 20];
         let mut lines = lines(vec![&BIG, &BIG, &BIG, &BIG, &BIG, &BIG, b"\nnext\n"]);
         assert_eq!(lines.next().await.unwrap(), Some(Line::TooLong));
@@ -512,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn message_of_the_api_server_loses_its_secrets_where_it_enters() {
+    fn clean_message_redacts_secrets() {
         let planted = ["hunter2", "correcthorse"].concat();
         for code in [401, 403, 410, 429, 500] {
             for retry_after in [None, Some(Duration::from_secs(1))] {
@@ -532,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_end_of_a_connection_proves_that_all_has_arrived() {
+    fn transport_only_an_orderly_end_is_a_cut_off() {
         use std::io::{Error, ErrorKind};
         let is_end = |kind| matches!(transport(&Error::from(kind)), ApiError::CutOff(_));
         assert!(is_end(ErrorKind::UnexpectedEof));
@@ -548,7 +555,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_large_line_is_held_at_a_time() {
+    async fn lines_hold_one_large_line_at_a_time() {
         static PART: [u8; LARGE_LINE_BYTES + 1] = [b'x'; LARGE_LINE_BYTES + 1];
         let config = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
         let api = Api::new(Client::try_from(config).unwrap());
@@ -557,22 +564,26 @@ mod tests {
             lines.api = Some(api.clone());
             lines
         };
-        let held = api.large().await;
+        let held = api.acquire_large().await;
         let (mut first, mut second) = (large(), large());
         let waits = Duration::from_millis(20);
         assert!(tokio::time::timeout(waits, first.next()).await.is_err());
         drop(held);
         assert!(matches!(first.next().await, Ok(Some(Line::Whole(_)))));
-        // Half a line does not keep it from a request of the same watch.
+        // An incomplete line does not block a request of the same watch.
         let mut half = large();
         half.stream = Box::pin(
             futures_util::stream::iter([Ok(Bytes::from_static(&PART))])
                 .chain(futures_util::stream::pending()),
         );
         assert!(tokio::time::timeout(waits, half.next()).await.is_err());
-        assert!(tokio::time::timeout(waits, api.large()).await.is_err());
-        half.let_go();
-        drop(api.large().await);
+        assert!(
+            tokio::time::timeout(waits, api.acquire_large())
+                .await
+                .is_err()
+        );
+        half.release_permit();
+        drop(api.acquire_large().await);
         assert!(matches!(second.next().await, Ok(Some(Line::Whole(_)))));
     }
 }

@@ -1,4 +1,4 @@
-//! From configuration to a client, and the identity of the cluster behind it.
+//! Creates the client from the configuration, and identifies its cluster.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -14,18 +14,18 @@ use tracing::warn;
 
 use crate::config::KubeConfig;
 
-/// A client and whose it is.
+/// A client, and the cluster that it is for.
 pub struct Connected {
     /// Sends requests.
     pub client: Client,
-    /// Tells clusters apart: positions of one mean nothing in another.
+    /// Identifies the cluster: a position of one cluster is meaningless in another.
     pub cluster: String,
-    /// For the log.
+    /// URL of the API server, for the log.
     pub server: String,
 }
 
-/// Makes a client for the cluster that is configured: the named kubeconfig or context, else the pod's service account,
-/// else the current context. It sends nothing yet.
+/// Creates a client for the configured cluster: the configured kubeconfig and context, else the pod's service account, else
+/// the current context. Sends no request.
 pub async fn connect(config: &KubeConfig, connect_timeout: Duration) -> anyhow::Result<Connected> {
     connect_from(Place::here(), config, connect_timeout).await
 }
@@ -63,8 +63,8 @@ async fn connect_from(
         warn!(%server, weakness, "connection to the API server is not protected: the token can be intercepted");
     }
     kube_config.connect_timeout = Some(connect_timeout);
-    // A client that retries 429, 503 and 504 by itself looks like a server that does not answer, and hides the reason from
-    // `/healthz` until our timeout. The sources back off themselves, and say why.
+    // If the client retried 429, 503 and 504, `/healthz` would show a timeout instead of the reason. The watchers back off
+    // and report it.
     kube_config.default_retry = false;
     let server = kube_config.cluster_url.to_string();
     let cluster = identity(kube_config.root_cert.as_deref(), &server);
@@ -83,14 +83,14 @@ fn read(path: &Path) -> anyhow::Result<Kubeconfig> {
         .with_context(|| format!("cannot read the kubeconfig {}", path.display()))
 }
 
-/// A kubeconfig inside a pod holds what it needs. One that names files or programs could send the pod's token to the
-/// server that it names itself; one that is no file is the standard input of whoever may exec.
+/// Reads a kubeconfig in a pod, which must contain its credentials. One that names files or programs could send the pod's
+/// token to a server of its choice; one that is not a file could be the standard input of a `kubectl exec`.
 fn in_pod(path: &Path) -> anyhow::Result<Kubeconfig> {
     if !path.is_file() {
         bail!("inside a pod it must be a file");
     }
     let file = read(path)?;
-    if let Some(key) = reaches_out(&file) {
+    if let Some(key) = external_reference(&file) {
         bail!(
             "inside a pod it must not contain {key}: put the token or the …-data into it, \
              or leave kube.kubeconfig unset to use the pod's service account"
@@ -99,8 +99,8 @@ fn in_pod(path: &Path) -> anyhow::Result<Kubeconfig> {
     Ok(file)
 }
 
-/// The first key of a kubeconfig that has another file read or a program run, whichever context is used.
-fn reaches_out(file: &Kubeconfig) -> Option<&'static str> {
+/// The first key of a kubeconfig, in any context, that makes kube read another file or run a program.
+fn external_reference(file: &Kubeconfig) -> Option<&'static str> {
     let users = file
         .auth_infos
         .iter()
@@ -124,7 +124,7 @@ fn reaches_out(file: &Kubeconfig) -> Option<&'static str> {
         .find_map(|(is_there, key)| is_there.then_some(key))
 }
 
-/// Stands where a kubeconfig names no proxy: kube would take `HTTPS_PROXY` there.
+/// Replaces a missing `proxy-url`, for which kube would use `HTTPS_PROXY`.
 const NO_PROXY: &str = "http://no-proxy.invalid";
 
 async fn from_kubeconfig(
@@ -168,7 +168,7 @@ async fn from_kubeconfig(
     Ok(made)
 }
 
-/// Why others on the way could read what is sent, the token too; `None` where nobody can, or there is no way.
+/// Why the connection, and the token, could be intercepted; `None` if it is protected, or stays on this host.
 fn weakness(config: &kube::Config) -> Option<&'static str> {
     let host = config.cluster_url.host().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -187,7 +187,7 @@ fn weakness(config: &kube::Config) -> Option<&'static str> {
     }
 }
 
-/// A kubeconfig holds tokens and keys, and the parser's own message quotes the lines around the fault.
+/// Removes content from an error: a kubeconfig contains tokens and keys, and the parser quotes the lines around an error.
 fn without_content(error: KubeconfigError) -> anyhow::Error {
     match error {
         KubeconfigError::Parse(fault) => match fault.location() {
@@ -202,8 +202,8 @@ fn without_content(error: KubeconfigError) -> anyhow::Error {
     }
 }
 
-/// The cluster's own certificate authority tells it apart; the address does not (in a pod it is the same everywhere).
-/// A rotated authority looks like another cluster: then everything is listed again, which stores nothing twice.
+/// Identifies a cluster by its certificate authority. The address does not identify it: in a pod it is mostly the same. A
+/// rotated authority looks like another cluster: the recorder lists everything again, which stores nothing twice.
 fn identity(authorities: Option<&[Vec<u8>]>, server: &str) -> String {
     let bytes = match authorities {
         Some(certificates) if !certificates.is_empty() => certificates.concat(),
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_file_that_is_no_kubeconfig_is_not_quoted() {
+    async fn connect_with_an_invalid_kubeconfig_does_not_quote_it() {
         const PLANTED: &str = "planted-token-0123456789";
         for content in [
             PLANTED.to_owned(),
@@ -234,15 +234,15 @@ mod tests {
             let Err(error) = connect(&config, Duration::from_secs(1)).await else {
                 panic!("taken for a kubeconfig: {content}");
             };
-            let told = format!("{error:#} {error:?}");
-            assert!(told.contains("cannot read the kubeconfig"), "{told}");
-            assert!(!told.contains("planted"), "{told}");
+            let text = format!("{error:#} {error:?}");
+            assert!(text.contains("cannot read the kubeconfig"), "{text}");
+            assert!(!text.contains("planted"), "{text}");
         }
     }
 
     const SERVER: &str = "https://api.example.com";
 
-    /// What connecting with a kubeconfig says: its server or why not.
+    /// Connects with a kubeconfig; returns the server or the error.
     async fn connect_with(place: Place, cluster: &str, user: &str) -> Result<String, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         let text = format!(
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn kubeconfig_that_names_a_file_or_a_program_is_refused_in_a_pod() {
+    async fn connect_in_a_pod_rejects_a_kubeconfig_with_external_references() {
         let own = tempfile::NamedTempFile::new().unwrap();
         let path = own.path().display();
         for (key, user) in [
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn kubeconfig_that_is_not_a_file_is_refused_in_a_pod() {
+    async fn connect_in_a_pod_rejects_a_kubeconfig_that_is_not_a_file() {
         for path in [
             "/dev/stdin",
             "/dev/null",
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connection_that_is_not_protected_is_refused_in_a_pod() {
+    async fn connect_in_a_pod_rejects_an_unprotected_connection() {
         for (cluster, weakness) in [
             ("{server: 'http://api.example.com'}", Some("plain http")),
             ("{server: 'HTTP://10.0.0.1:6443'}", Some("plain http")),
@@ -363,14 +363,14 @@ mod tests {
                     );
                 }
             }
-            // Elsewhere it is a warning.
+            // Outside a pod it is a warning.
             let elsewhere = connect_with(Place::Elsewhere, cluster, "{token: t}").await;
             assert!(elsewhere.is_ok(), "{cluster}: {elsewhere:?}");
         }
     }
 
     #[tokio::test]
-    async fn proxy_of_the_kubeconfig_is_refused_by_its_name() {
+    async fn connect_rejects_a_proxy_and_names_it() {
         let cluster = format!("{{server: '{SERVER}', proxy-url: 'http://proxy.example.com:3128'}}");
         let error = connect_with(Place::Elsewhere, &cluster, "{token: t}")
             .await
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn clusters_are_told_apart_by_their_authority() {
+    fn identity_depends_on_the_certificate_authority() {
         let (a, b) = (vec![vec![1, 2, 3]], vec![vec![1, 2, 4]]);
         let url = "https://10.96.0.1/";
         assert_eq!(

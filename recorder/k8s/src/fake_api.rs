@@ -1,4 +1,4 @@
-//! An API server for unit tests that is a function.
+//! An API server for unit tests, as a function.
 
 use http::{Request, Response, StatusCode};
 use kube::Client;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 pub(crate) type Handler = fn(&str, &Value) -> (u16, Value);
 
-/// A client whose API server is a function of path and body.
+/// A client of an API server that calls `handler` with path and body.
 pub(crate) fn client(handler: Handler) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| async move {
         let path = request.uri().to_string();

@@ -1,24 +1,24 @@
-//! Objects of one kind, from their watcher to the analysis.
+//! Passes the objects of one kind from their watcher to the analysis.
 //!
 //! ```text
-//!   watcher ─▶ Informer ─ News ─▶ analysis
+//!   watcher ─▶ Informer ─ InformerEvent ─▶ analysis
 //! ```
 //!
-//! Each start lists, since the analysis needs every object: exactly at the stored position, so that what came after it is
-//! seen as it happened, and not even an object that came and went while the recorder was stopped is missed. The API server keeps
-//! that history for some minutes; after that the difference to the stored facts is what is known of a gap.
+//! Each start lists, because the analysis needs every object. The list is of the stored position, so that the watch then
+//! delivers everything that happened since, even to an object that was created and deleted while the recorder was stopped.
+//! The API server keeps that history for some minutes; after that, only the difference to the stored objects is known.
 //!
-//! Asked to (`RelistCause::Resumed`), it lists in between, exactly at the position that its watch has reached: what is
-//! there is shown once more, and nothing is missed.
+//! On request (`RelistCause::Resumed`), the informer lists the position that its watch has reached: the analysis receives
+//! every object again, and nothing is missed.
 //!
-//! A slow analysis slows the watch, and loses nothing.
+//! A slow analysis slows down the watch, and loses nothing.
 
 use std::sync::Arc;
 
 use kube9_base::clock::Clock;
 use kube9_base::throttle::Throttle;
 use kube9_ingest::decode::{Identity, decode_identity};
-use kube9_ingest::news::{News, Seen};
+use kube9_ingest::informer_event::{InformerEvent, InformerMessage};
 use kube9_ingest::objects::{Fit, Object};
 use kube9_model::label::{Kind, Label};
 use kube9_model::watch::{RelistCause, WatchId};
@@ -26,13 +26,13 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::held::Held;
+use super::known_objects::KnownObjects;
 use crate::metrics::{self, Metrics};
 use crate::pages::Action;
-use crate::watcher::{Closed, Consumer, Cursor, Told};
+use crate::watcher::{Consumer, Cursor, ReceiverDropped, WatcherEvent};
 
-/// Objects of one page. A page is held whole while it is decoded: 20 ConfigMaps of 100 KiB are 2 MiB, 50 large Pods
-/// (20 KiB) are 1 MiB. What is made of it waits for the analysis: 50 objects of `OBJECT_BYTES_MAX` are 1.6 MiB.
+/// Objects per page. A whole page is in memory while it is decoded: 20 ConfigMaps of 100 KiB are 2 MiB, 50 large Pods
+/// (20 KiB) are 1 MiB. Its decoded objects wait for the analysis: 50 objects of `OBJECT_BYTES_MAX` are 1.6 MiB.
 const fn page_size(kind: Kind) -> u32 {
     match kind {
         Kind::ConfigMap => 20,
@@ -40,37 +40,35 @@ const fn page_size(kind: Kind) -> u32 {
     }
 }
 
-/// Takes what the watcher of a kind sees.
+/// The consumer of the watcher of one kind.
 pub struct Informer {
-    /// Whose view.
+    /// The watch.
     pub watch: WatchId,
-    /// Of what.
+    /// The watched kind.
     pub kind: Kind,
-    /// To the analysis.
-    pub out: mpsc::Sender<Seen>,
-    /// Counts.
+    /// Channel to the analysis.
+    pub out: mpsc::Sender<InformerMessage>,
     pub metrics: Arc<Metrics>,
-    /// Time.
     pub clock: Clock,
-    /// Of the lines about objects that cannot be read.
+    /// Limits the log messages about objects that do not decode.
     pub throttle: Arc<Throttle>,
-    /// The list that was asked for, until its first page is there.
-    pub list: Option<RelistCause>,
-    /// Objects of the list under way.
+    /// The list that was requested, until its first page arrives.
+    pub pending_list: Option<RelistCause>,
+    /// Objects of the current list.
     pub listed: u64,
-    /// Whether the analysis was told last that it reads a backlog.
+    /// The last `InformerEvent::Behind` that was sent.
     pub is_behind: bool,
-    /// What there is.
-    pub held: Held,
+    /// The objects that exist.
+    pub known: KnownObjects,
 }
 
 impl Informer {
-    async fn say(&self, what: News) -> Result<(), Closed> {
-        let seen = Seen {
+    async fn emit(&self, event: InformerEvent) -> Result<(), ReceiverDropped> {
+        let message = InformerMessage {
             watch: self.watch,
-            what,
+            event,
         };
-        self.out.send(seen).await.map_err(|_| Closed)
+        self.out.send(message).await.map_err(|_| ReceiverDropped)
     }
 
     fn decode(&self, json: &str) -> Option<Object> {
@@ -82,16 +80,16 @@ impl Informer {
                 Some(object)
             }
             Err(cause) => {
-                self.skipped(&cause);
+                self.skip(&cause);
                 None
             }
         }
     }
 
-    /// The object is skipped; the watch lives.
-    fn skipped(&self, cause: &str) {
+    /// Counts and logs an object that does not decode; the watch continues.
+    fn skip(&self, cause: &str) {
         self.metrics.decode_errors.inc();
-        if let Some(suppressed) = self.throttle.pass(self.clock.elapsed()) {
+        if let Some(suppressed) = self.throttle.pass(self.clock.monotonic()) {
             warn!(
                 kind = Label::name(self.kind),
                 cause, suppressed, "object skipped"
@@ -101,92 +99,100 @@ impl Informer {
 }
 
 impl Consumer for Informer {
-    // Decoded with its page or line, of which nothing else is kept while the analysis is waited for.
-    type Item = News;
-    type News = News;
+    // Decoded immediately, so that page and line are not kept while the informer waits for the analysis.
+    type ListItem = InformerEvent;
+    type WatchItem = InformerEvent;
 
-    const RENEWS: bool = false;
-    const STARTS_WITH_A_LIST: bool = true;
+    const RENEWS_IDLE_POSITION: bool = false;
+    const LISTS_ON_START: bool = true;
     const OPTIONAL: bool = true;
 
     fn page_size(&self) -> u32 {
         page_size(self.kind)
     }
 
-    async fn room(&self) {}
+    async fn ready(&self) {}
 
     fn is_ready(&self) -> bool {
         true
     }
 
-    fn read(&self, json: &RawValue) -> News {
+    fn read_list_item(&self, json: &RawValue) -> InformerEvent {
         match self.decode(json.get()) {
-            Some(object) => News::Applied(object),
-            None => unreadable(json.get()),
+            Some(object) => InformerEvent::Apply(object),
+            None => undecodable(json.get()),
         }
     }
 
-    fn item(&mut self, action: Action, object: &RawValue, cursor: &mut Cursor) -> Option<News> {
+    fn on_watch_event(
+        &mut self,
+        action: Action,
+        object: &RawValue,
+        cursor: &mut Cursor,
+    ) -> Option<InformerEvent> {
         self.metrics.received(self.kind, action.into());
         let Some(object) = self.decode(object.get()) else {
-            self.held.is_unknown();
+            self.known.invalidate();
             return None;
         };
         let meta = object.meta();
-        cursor.reach(&meta.version);
+        cursor.advance_to(&meta.version);
         Some(match action {
             Action::Added | Action::Modified => {
-                self.held.is(&meta.uid, &meta.version);
-                News::Applied(object)
+                self.known.insert(&meta.uid, &meta.version);
+                InformerEvent::Apply(object)
             }
             Action::Deleted => {
-                self.held.is_gone(&meta.uid);
-                News::Deleted(object)
+                self.known.remove(&meta.uid);
+                InformerEvent::Delete(object)
             }
         })
     }
 
-    fn held(&self) -> Option<&Held> {
-        Some(&self.held)
+    fn known_objects(&self) -> Option<&KnownObjects> {
+        Some(&self.known)
     }
 
-    fn undecodable(&mut self, cause: &str) {
+    fn on_undecodable(&mut self, cause: &str) {
         self.metrics
             .received(self.kind, metrics::Action::Undecodable);
-        self.held.is_unknown();
-        self.skipped(cause);
+        self.known.invalidate();
+        self.skip(cause);
     }
 
-    async fn take(&mut self, told: Told<'_, News, News>) -> Result<(), Closed> {
-        match told {
-            // Said with its first page: while none comes, the list of before still holds.
-            Told::Init(cause) => self.list = Some(cause),
-            Told::Page(page) => {
-                if let Some(cause) = self.list.take() {
+    async fn handle(
+        &mut self,
+        event: WatcherEvent<'_, InformerEvent, InformerEvent>,
+    ) -> Result<(), ReceiverDropped> {
+        match event {
+            // Sent with the first page: until it arrives, the last list is still valid.
+            WatcherEvent::Init(cause) => self.pending_list = Some(cause),
+            WatcherEvent::Page(page) => {
+                if let Some(cause) = self.pending_list.take() {
                     (self.listed, self.is_behind) = (0, false);
-                    self.held.list_begins();
+                    self.known.reset();
                     let cause = match cause {
-                        // Nothing of what was recorded is there: as at the very first start.
+                        // The record is empty, as at the first start.
                         RelistCause::Replaced => RelistCause::FirstStart,
                         cause => cause,
                     };
-                    self.say(News::ListBegun { cause }).await?;
+                    self.emit(InformerEvent::Init { cause }).await?;
                 }
                 for item in page.items {
                     self.listed += 1;
                     match &item.json {
-                        News::Applied(object) => {
+                        InformerEvent::Apply(object) => {
                             let meta = object.meta();
-                            self.held.is(&meta.uid, &meta.version);
+                            self.known.insert(&meta.uid, &meta.version);
                         }
-                        _ => self.held.is_unknown(),
+                        _ => self.known.invalidate(),
                     }
                     self.metrics.received(self.kind, metrics::Action::Listed);
-                    self.say(item.json).await?;
+                    self.emit(item.json).await?;
                 }
             }
-            Told::InitDone(list) => {
-                self.say(News::Listed {
+            WatcherEvent::InitDone(list) => {
+                self.emit(InformerEvent::InitDone {
                     version: list.version,
                     at: list.asked,
                     server_time: list.server_time,
@@ -194,42 +200,45 @@ impl Consumer for Informer {
                 })
                 .await?;
             }
-            Told::Connected => self.say(News::Live).await?,
-            Told::News { news, is_behind } => {
+            WatcherEvent::Connected => self.emit(InformerEvent::Connected).await?,
+            WatcherEvent::Item { item, is_behind } => {
                 if self.is_behind != is_behind {
                     self.is_behind = is_behind;
-                    self.say(News::Behind(is_behind)).await?;
+                    self.emit(InformerEvent::Behind(is_behind)).await?;
                 }
-                self.say(news).await?;
+                self.emit(item).await?;
             }
-            Told::Proven {
+            WatcherEvent::Bookmark {
                 version,
                 at,
                 is_last,
             } => {
                 let version = version.to_owned();
-                self.say(News::Proven {
+                self.emit(InformerEvent::Bookmark {
                     version,
                     at,
                     is_last,
                 })
                 .await?;
             }
-            Told::Disconnected { error, forbidden } => {
-                let why = error.to_string();
-                self.say(News::Blind { why, forbidden }).await?;
+            WatcherEvent::Disconnected { error, forbidden } => {
+                let message = error.to_string();
+                self.emit(InformerEvent::Disconnected { message, forbidden })
+                    .await?;
             }
-            Told::Regressed(regressed) => self.say(News::Regressed(regressed)).await?,
-            Told::Reset => self.say(News::Reset).await?,
+            WatcherEvent::Regressed(regressed) => {
+                self.emit(InformerEvent::Regressed(regressed)).await?
+            }
+            WatcherEvent::StoreReplaced => self.emit(InformerEvent::StoreReplaced).await?,
         }
         Ok(())
     }
 }
 
-/// In a list: what cannot be read is not gone.
-fn unreadable(json: &str) -> News {
+/// An object of a list that does not decode still exists.
+fn undecodable(json: &str) -> InformerEvent {
     let Identity {
         namespace, name, ..
     } = decode_identity(json.as_bytes()).unwrap_or_default();
-    News::Unreadable { namespace, name }
+    InformerEvent::Undecodable { namespace, name }
 }

@@ -1,11 +1,11 @@
 //! Talks to the Kubernetes API: the client, the one list+watch state machine, the informers. No other crate names kube.
 //!
 //! ```text
-//!   connect ─▶ api (GET, bounded) ─▶ pages (lists, watch lines) ─▶ watcher (list and watch) ─▶ a consumer: informer ─▶ news
+//!   connect ─▶ api (bounded GET) ─▶ pages (lists, watch lines) ─▶ watcher (list and watch) ─▶ a consumer, e.g. informer
 //! ```
 //!
-//! Invariant: this side knows neither the store nor the rules. What a watch shows goes to its consumer; a position is
-//! handed in at the start.
+//! Invariant: this crate knows neither the store nor the rules. A watcher passes what it receives to its consumer; the
+//! caller passes in the position to resume from.
 
 pub mod access;
 pub mod api;
@@ -13,12 +13,12 @@ pub mod config;
 pub mod connect;
 #[cfg(test)]
 mod fake_api;
-pub mod held;
 pub mod informer;
+pub mod known_objects;
 pub mod metrics;
 pub mod pages;
-pub mod report;
 pub mod status_document;
+pub mod watch_status;
 pub mod watcher;
 
 pub use kube::Client;

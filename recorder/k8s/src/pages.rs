@@ -1,7 +1,7 @@
-//! List pages and watch lines, decoded as far as the protocol needs: what an item is, its reader says.
+//! Pages of a list and lines of a watch. This module decodes only the protocol; the caller decodes the items.
 //!
-//! Invariant: a list ends. Each page has an item and another continue token than the page before, there are at most
-//! [`ITEMS_MAX`] items, and a list is begun again [`BEGIN_AGAIN_MAX`] times at most.
+//! Invariant: a list ends. Each page has an item and a continue token that differs from the last one, there are at most
+//! [`ITEMS_MAX`] items, and a list starts over at most [`RESTARTS_MAX`] times.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,64 +12,65 @@ use kube9_model::time::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::api::{Api, ApiError, Shape, Status, place_of};
+use super::api::{Api, ApiError, Representation, Status, json_error_position};
 use crate::metrics;
 
-/// Bound of one page's body. A page is held whole while it is decoded; 500 Events are about 0.5 MB, 50 large Pods 1 MiB.
+/// Bound of the body of a page. A whole page is in memory while it is decoded; 500 Events are about 0.5 MB, 50 large Pods
+/// 1 MiB.
 const PAGE_BYTES_MAX: usize = 2 << 20;
 
-/// Bound of a page of one object, which cannot be made smaller. An object is at most 1.5 MiB in etcd, as JSON six times
-/// that: `<` and control characters become `\u003c`.
+/// Bound of a page of one object, which cannot be smaller. An object has at most 1.5 MiB in etcd, and six times that as
+/// JSON, where `<` and control characters become `\u003c`.
 const SINGLE_BYTES_MAX: usize = 10 << 20;
 
-/// Pages that came whole after which larger ones are tried again: one object of 1.5 MiB must not make ten thousand
-/// requests of the rest of the list.
-const WHOLE_PAGES: u32 = 8;
+/// After this many complete pages, larger pages are tried again: one object of 1.5 MiB must not cause ten thousand requests
+/// for the rest of the list.
+const GROW_AFTER_PAGES: u32 = 8;
 
-/// Items of one list, more than any cluster holds of a kind (150,000 pods are what Kubernetes is made for).
+/// Maximum items of a list: more than any cluster has of a kind (Kubernetes supports 150,000 pods).
 const ITEMS_MAX: u64 = 2_000_000;
 
-/// How often a list whose token expires is begun again before that counts as a failure, after which the source waits.
-const BEGIN_AGAIN_MAX: u32 = 4;
+/// How often a list whose token expires starts over before that counts as a failure, after which the watcher backs off.
+const RESTARTS_MAX: u32 = 4;
 
 /// One page of a list.
 #[derive(Debug)]
 pub struct ListPage<T = Box<RawValue>> {
     /// resourceVersion of the list; the same on all its pages.
     pub version: String,
-    /// The server's time of the answer.
+    /// The server's time of the response.
     pub server_time: Option<Timestamp>,
-    /// By resourceVersion, lowest first.
+    /// Sorted by resourceVersion, lowest first.
     pub items: Vec<RawItem<T>>,
-    /// No page follows.
+    /// Whether this is the last page.
     pub last: bool,
 }
 
-/// An item, undecoded but for what orders it.
+/// An item of which only the resourceVersion is decoded.
 #[derive(Debug)]
 pub struct RawItem<T = Box<RawValue>> {
-    /// Its JSON, or what was made of it.
+    /// Its JSON, or what the caller decoded from it.
     pub json: T,
-    /// Its resourceVersion; empty where it cannot be read.
+    /// Its resourceVersion; empty if it does not decode.
     pub version: String,
 }
 
-/// The pages of one list.
+/// Requests the pages of one list.
 #[derive(Debug)]
-pub struct Pages {
+pub struct ListPager {
     path: String,
-    shape: Shape,
+    representation: Representation,
     limit: u32,
-    /// What was asked for at first; `limit` is less while pages are too large.
-    limit_wanted: u32,
-    /// Pages in a row that came whole.
-    whole: u32,
+    /// The limit that the caller requested; `limit` is less while pages are too large.
+    requested_limit: u32,
+    /// Consecutive pages that were not too large.
+    complete_pages: u32,
     /// Items so far.
     items: u64,
-    begun_again: u32,
+    restarts: u32,
     token: Option<String>,
-    /// The state of this resourceVersion is asked for, not the newest.
-    exactly: Option<String>,
+    /// List the state at this resourceVersion instead of the current one.
+    resource_version: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -100,7 +101,7 @@ struct OnlyVersion {
     resource_version: Option<String>,
 }
 
-/// Path of a kind's collection; Nodes have no namespace.
+/// Path of the collection of a kind; Nodes are not namespaced.
 fn collection(kind: Kind, namespace: &str) -> String {
     let (group, plural) = match kind {
         Kind::Event => ("/api/v1", "events"),
@@ -127,46 +128,46 @@ pub fn watch_path(kind: Kind, namespace: &str, version: &str, server_timeout: Du
     )
 }
 
-impl Pages {
-    /// A list that begins.
-    pub fn new(kind: Kind, namespace: &str, limit: u32, shape: Shape) -> Self {
+impl ListPager {
+    /// A list that has not started.
+    pub fn new(kind: Kind, namespace: &str, limit: u32, representation: Representation) -> Self {
         Self {
             path: collection(kind, namespace),
-            shape,
+            representation,
             limit: limit.max(1),
-            limit_wanted: limit.max(1),
-            whole: 0,
+            requested_limit: limit.max(1),
+            complete_pages: 0,
             items: 0,
-            begun_again: 0,
+            restarts: 0,
             token: None,
-            exactly: None,
+            resource_version: None,
         }
     }
 
-    /// The state as it was at this resourceVersion; the API server remembers that for minutes (410 after that).
-    pub fn exactly_at(mut self, version: &str) -> Self {
-        self.exactly = Some(version.to_owned());
+    /// Lists the state at this resourceVersion, which the API server keeps for minutes (410 after that).
+    pub fn at_resource_version(mut self, version: &str) -> Self {
+        self.resource_version = Some(version.to_owned());
         self
     }
 
-    /// Whether a page was read: the next one needs its token.
-    pub fn begun(&self) -> bool {
+    /// Whether a page was read, so that the next one needs its token.
+    pub fn has_started(&self) -> bool {
         self.token.is_some()
     }
 
-    /// Starts over without the token, with larger pages, so that it outruns the compaction this time. `false`: it has
-    /// done so too often.
-    pub fn begin_again(&mut self) -> bool {
+    /// Starts over without the token, with larger pages, so that this attempt ends before the next compaction. Returns
+    /// `false` if the list started over too often.
+    pub fn restart(&mut self) -> bool {
         self.token = None;
         self.items = 0;
-        self.limit_wanted = self.limit_wanted.saturating_mul(4).min(10_000);
-        self.limit = self.limit_wanted;
-        self.begun_again += 1;
-        self.begun_again <= BEGIN_AGAIN_MAX
+        self.requested_limit = self.requested_limit.saturating_mul(4).min(10_000);
+        self.limit = self.requested_limit;
+        self.restarts += 1;
+        self.restarts <= RESTARTS_MAX
     }
 
-    /// Reads the next page; asks for half as much where an answer is too large. `read` makes of an item what is kept of
-    /// it: the page itself is not.
+    /// Reads the next page, and halves the limit while a response is too large. `read` decodes an item; the page itself is
+    /// not kept.
     pub async fn next<T>(
         &mut self,
         api: &Api,
@@ -178,32 +179,32 @@ impl Pages {
             if let Some(token) = &self.token {
                 path.push_str("&continue=");
                 path.push_str(&escape(token));
-            } else if let Some(version) = &self.exactly {
+            } else if let Some(version) = &self.resource_version {
                 path.push_str("&resourceVersionMatch=Exact&resourceVersion=");
                 path.push_str(&escape(version));
             }
-            let answer = api.get(&path, self.shape, limit).await?;
-            let server_time = answer.server_time;
+            let response = api.get(&path, self.representation, limit).await?;
+            let server_time = response.server_time;
             let bytes_max = if self.limit == 1 {
                 SINGLE_BYTES_MAX
             } else {
                 PAGE_BYTES_MAX
             };
-            let _one_at_a_time = tokio::time::timeout(limit, api.large())
+            let _permit = tokio::time::timeout(limit, api.acquire_large())
                 .await
                 .map_err(|_| ApiError::Timeout(limit))?;
-            let bytes = match answer.bytes(bytes_max, limit).await {
+            let bytes = match response.bytes(bytes_max, limit).await {
                 Err(ApiError::TooLarge(_)) if self.limit > 1 => {
                     self.limit /= 2;
-                    self.whole = 0;
+                    self.complete_pages = 0;
                     continue;
                 }
                 other => other?,
             };
             let page = self.decode(&bytes, server_time, read)?;
-            self.whole += 1;
-            if self.whole.is_multiple_of(WHOLE_PAGES) {
-                self.limit = self.limit.saturating_mul(2).min(self.limit_wanted);
+            self.complete_pages += 1;
+            if self.complete_pages.is_multiple_of(GROW_AFTER_PAGES) {
+                self.limit = self.limit.saturating_mul(2).min(self.requested_limit);
             }
             return Ok(page);
         }
@@ -215,10 +216,10 @@ impl Pages {
         server_time: Option<Timestamp>,
         read: impl Fn(&RawValue) -> T,
     ) -> Result<ListPage<T>, ApiError> {
-        // Invalid UTF-8 in one Event must not fail the page.
+        // Invalid UTF-8 in one object must not fail the page.
         let text = String::from_utf8_lossy(bytes);
-        let list: WireList =
-            serde_json::from_str(&text).map_err(|error| ApiError::Malformed(place_of(&error)))?;
+        let list: WireList = serde_json::from_str(&text)
+            .map_err(|error| ApiError::Malformed(json_error_position(&error)))?;
         let version = list
             .metadata
             .resource_version
@@ -265,7 +266,7 @@ impl Pages {
     }
 }
 
-/// What happened to an item.
+/// What happened to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// ADDED
@@ -310,10 +311,10 @@ struct WireLine<'a> {
 }
 
 impl<'a> WatchLine<'a> {
-    /// Decodes the text of a line (`String::from_utf8_lossy`); `Err` says for people what is wrong with it.
+    /// Decodes the text of a line (`String::from_utf8_lossy`); `Err` is a message for the log.
     pub fn decode(text: &'a str) -> Result<Self, String> {
         let line: WireLine<'a> = serde_json::from_str(text)
-            .map_err(|error| format!("a watch line that is no event: {}", place_of(&error)))?;
+            .map_err(|error| format!("invalid watch line: {}", json_error_position(&error)))?;
         let action = match &*line.kind {
             "ADDED" => Action::Added,
             "MODIFIED" => Action::Modified,
@@ -352,7 +353,7 @@ mod tests {
 
     #[test]
     fn page_is_sorted_by_version_and_keeps_its_token() {
-        let mut pages = Pages::new(Kind::Event, "", 2, Shape::Objects);
+        let mut pages = ListPager::new(Kind::Event, "", 2, Representation::Objects);
         let page = pages
             .decode(
                 br#"{"metadata":{"resourceVersion":"12","continue":"a="},"items":[
@@ -367,13 +368,13 @@ mod tests {
             .map(|item| item.version.as_str())
             .collect();
         assert_eq!(versions, ["9", "10", ""]);
-        assert!(!page.last && pages.begun());
+        assert!(!page.last && pages.has_started());
         assert_eq!(escape("a=/+"), "a%3D%2F%2B");
     }
 
     #[test]
     fn list_without_version_is_refused() {
-        let mut pages = Pages::new(Kind::Event, "", 2, Shape::Objects);
+        let mut pages = ListPager::new(Kind::Event, "", 2, Representation::Objects);
         assert!(matches!(
             pages.decode(b"{\"items\":[]}", None, ToOwned::to_owned),
             Err(ApiError::Malformed(_))
@@ -410,7 +411,7 @@ mod tests {
         status.code
     }
 
-    fn page(pages: &mut Pages, token: &str, items: usize) -> Result<(), ApiError> {
+    fn page(pages: &mut ListPager, token: &str, items: usize) -> Result<(), ApiError> {
         let items = vec!["{}"; items].join(",");
         let json = format!(
             r#"{{"metadata":{{"resourceVersion":"12","continue":"{token}"}},"items":[{items}]}}"#
@@ -420,7 +421,7 @@ mod tests {
 
     #[test]
     fn list_whose_continue_token_repeats_is_an_error() {
-        let mut pages = Pages::new(Kind::Pod, "", 2, Shape::Objects);
+        let mut pages = ListPager::new(Kind::Pod, "", 2, Representation::Objects);
         page(&mut pages, "a", 2).unwrap();
         page(&mut pages, "b", 2).unwrap();
         assert!(matches!(
@@ -431,7 +432,7 @@ mod tests {
 
     #[test]
     fn list_whose_pages_are_empty_is_an_error() {
-        let mut pages = Pages::new(Kind::Pod, "", 2, Shape::Objects);
+        let mut pages = ListPager::new(Kind::Pod, "", 2, Representation::Objects);
         page(&mut pages, "a", 2).unwrap();
         assert!(matches!(
             page(&mut pages, "b", 0),
@@ -442,7 +443,7 @@ mod tests {
 
     #[test]
     fn list_of_more_items_than_a_cluster_holds_is_an_error() {
-        let mut pages = Pages::new(Kind::Pod, "", 2, Shape::Objects);
+        let mut pages = ListPager::new(Kind::Pod, "", 2, Representation::Objects);
         pages.items = ITEMS_MAX - 2;
         page(&mut pages, "a", 2).unwrap();
         assert!(matches!(
@@ -453,14 +454,14 @@ mod tests {
 
     #[test]
     fn list_whose_token_always_expires_is_begun_again_a_few_times() {
-        let mut pages = Pages::new(Kind::Pod, "", 2, Shape::Objects);
-        let begun = (0..100).take_while(|_| pages.begin_again()).count();
-        assert_eq!(begun, BEGIN_AGAIN_MAX as usize);
+        let mut pages = ListPager::new(Kind::Pod, "", 2, Representation::Objects);
+        let begun = (0..100).take_while(|_| pages.restart()).count();
+        assert_eq!(begun, RESTARTS_MAX as usize);
     }
 
     #[test]
     fn answer_that_is_not_understood_is_not_quoted() {
-        let mut pages = Pages::new(Kind::Pod, "", 2, Shape::Objects);
+        let mut pages = ListPager::new(Kind::Pod, "", 2, Representation::Objects);
         let error = pages.decode(br#"{"metadata":"planted-secret"}"#, None, |_| ());
         assert!(!error.unwrap_err().to_string().contains("planted"));
         let error = WatchLine::decode(r#"{"type":{"planted-secret":1}}"#);

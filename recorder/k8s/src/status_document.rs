@@ -1,17 +1,17 @@
-//! The status document for the kube9 extension of VS Code: a ConfigMap that says whether a recorder is there and well.
+//! The status document for the kube9 extension of VS Code: a ConfigMap that shows whether a recorder runs and is healthy.
 //!
 //! ```text
 //!   Health ──▶ document (JSON) ──▶ PATCH data.status of one ConfigMap     at each change of health, and every minute
 //! ```
 //!
-//! Only where `kube.status_configmap` is set. The chart makes the ConfigMap and lets the recorder patch it by its name;
-//! it is the only thing in the cluster that the recorder writes.
+//! Only if `kube.status_configmap` is set. The chart creates the ConfigMap and grants `patch` on it by name; it is the only
+//! object in the cluster that the recorder writes.
 //!
-//! The keys are the extension's contract: it wants `mode`, `version`, `health` and `lastUpdate`, takes a `lastUpdate`
-//! older than five minutes for a recorder in trouble, and reads `collectionStats` without asking whether it is there.
+//! The keys are the extension's contract: it requires `mode`, `version`, `health` and `lastUpdate`, treats a `lastUpdate`
+//! older than five minutes as a failed recorder, and reads `collectionStats` without checking that it exists.
 //!
-//! Invariant: nothing here can hold up or degrade the recording. A document that cannot be written grows old, which is
-//! what its readers look at.
+//! Invariant: a failure here neither blocks nor degrades the recording. A document that cannot be written becomes stale,
+//! which its readers detect.
 
 use std::time::Duration;
 
@@ -26,22 +26,22 @@ use tracing::{info, warn};
 
 use crate::config::KubeConfig;
 
-/// A document is renewed this often while nothing changes: well within the extension's five minutes.
-const RENEW_AFTER: Duration = Duration::from_secs(60);
+/// Interval between documents while nothing changes: well below the extension's five minutes.
+const RENEW_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Health is looked at this often.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Interval between checks of the health.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The same while a start is waited for: its end is told at once.
-const LOOK_EVERY_AT_START: Duration = Duration::from_secs(1);
+/// The same during the start, whose end is reported quickly.
+const STARTUP_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a start may take until it is told as trouble: whoever reads the document keeps it for minutes.
-const START: Duration = Duration::from_secs(60);
+/// A start that takes longer than this is reported as degraded: readers keep a document for minutes.
+const STARTUP_GRACE: Duration = Duration::from_secs(60);
 
-/// How long the API server may take.
+/// Time limit for a response of the API server.
 const PATCH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Writes the document for as long as the recorder runs.
+/// Writes the document while the recorder runs.
 pub struct StatusDocument {
     client: Client,
     namespace: String,
@@ -50,7 +50,7 @@ pub struct StatusDocument {
     clock: Clock,
 }
 
-/// What a document says beside the time.
+/// The content of a document apart from the time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Condition {
     health: &'static str,
@@ -58,10 +58,10 @@ struct Condition {
 }
 
 impl StatusDocument {
-    /// `None` where the configuration names no ConfigMap.
+    /// `None` if the configuration names no ConfigMap.
     pub fn new(config: &KubeConfig, client: Client, health: Health, clock: Clock) -> Option<Self> {
         let name = config.status_configmap.as_ref()?;
-        // The configuration refuses a name without a namespace.
+        // The configuration rejects a name without a namespace.
         let namespace = config.pod_namespace.clone()?;
         Some(Self {
             client,
@@ -72,18 +72,18 @@ impl StatusDocument {
         })
     }
 
-    /// Never ends by itself.
+    /// Runs until the future is dropped.
     pub async fn run(self) {
-        let mut schedule = Schedule::new(self.clock.elapsed());
+        let mut schedule = Schedule::new(self.clock.monotonic());
         let mut failing = false;
         loop {
             let condition = Condition::of(&self.health);
-            let now = self.clock.elapsed();
-            if schedule.waits_for_the_start(&condition, now) {
-                tokio::time::sleep(LOOK_EVERY_AT_START).await;
+            let now = self.clock.monotonic();
+            if schedule.is_starting(&condition, now) {
+                tokio::time::sleep(STARTUP_CHECK_INTERVAL).await;
                 continue;
             }
-            if schedule.due(&condition, now) {
+            if schedule.is_due(&condition, now) {
                 match self.write(&condition).await {
                     Ok(()) => {
                         schedule.written = Some((condition, now));
@@ -91,7 +91,7 @@ impl StatusDocument {
                             info!(path = self.path, "the status document is written again");
                         }
                     }
-                    // Said once: the next attempt comes in seconds, for ever.
+                    // Logged once: the attempts repeat every few seconds.
                     Err(error) if !failing => {
                         failing = true;
                         warn!(
@@ -102,7 +102,7 @@ impl StatusDocument {
                     Err(_) => {}
                 }
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
     }
 
@@ -121,30 +121,30 @@ impl StatusDocument {
     }
 }
 
-/// When a document is to be written.
+/// Decides when a document is written.
 struct Schedule {
-    /// When the process began.
-    begun: Duration,
+    /// When the process started.
+    start: Duration,
     /// The last document, and when it was written.
     written: Option<(Condition, Duration)>,
 }
 
 impl Schedule {
-    fn new(begun: Duration) -> Self {
+    fn new(start: Duration) -> Self {
         Self {
-            begun,
+            start,
             written: None,
         }
     }
 
-    /// A start that is under way is no trouble yet.
-    fn waits_for_the_start(&self, condition: &Condition, now: Duration) -> bool {
-        condition.error.is_some() && now.saturating_sub(self.begun) < START
+    /// Whether the recorder is still starting, which is not a problem yet.
+    fn is_starting(&self, condition: &Condition, now: Duration) -> bool {
+        condition.error.is_some() && now.saturating_sub(self.start) < STARTUP_GRACE
     }
 
-    fn due(&self, condition: &Condition, now: Duration) -> bool {
+    fn is_due(&self, condition: &Condition, now: Duration) -> bool {
         self.written.as_ref().is_none_or(|(before, at)| {
-            before != condition || now.saturating_sub(*at) >= RENEW_AFTER
+            before != condition || now.saturating_sub(*at) >= RENEW_INTERVAL
         })
     }
 }
@@ -152,15 +152,15 @@ impl Schedule {
 impl Condition {
     fn of(health: &Health) -> Self {
         let faults = health.faults();
-        let troubles = health.checks().into_iter().filter(|check| !check.healthy);
+        let degraded = health.checks().into_iter().filter(|check| !check.healthy);
         let first_sync = (!health.ready()).then(|| "the first sync is not complete".to_owned());
         let (health, error) = match faults.into_iter().next() {
             Some(fault) => ("unhealthy", Some(fault)),
             None => {
-                let trouble = troubles
+                let check = degraded
                     .map(|check| format!("{}: {}", check.name, check.message))
                     .next();
-                let error = trouble.or(first_sync);
+                let error = check.or(first_sync);
                 (error.as_ref().map_or("healthy", |_| "degraded"), error)
             }
         };
@@ -168,7 +168,7 @@ impl Condition {
     }
 }
 
-/// `mode` and `tier` are those of a recorder without a paid service behind it; there is no other.
+/// `mode` and `tier` are those of a recorder without a paid service, the only kind.
 fn document(condition: &Condition, namespace: &str, now: Timestamp) -> Value {
     json!({
         "mode": "operated",
@@ -206,41 +206,41 @@ mod tests {
         }
     }
 
-    fn board() -> (Arc<ManualTime>, Clock, Health) {
+    fn health_at_start() -> (Arc<ManualTime>, Clock, Health) {
         let time = ManualTime::at(Timestamp::from_secs(1_700_000_000));
         let clock = Clock::new(time.clone());
         (time, clock.clone(), Health::new(clock))
     }
 
     #[test]
-    fn health_is_told_in_the_words_of_the_extension() {
-        let (time, _, health) = board();
-        let told = |health: &Health| {
+    fn condition_uses_the_words_of_the_extension() {
+        let (time, _, health) = health_at_start();
+        let condition = |health: &Health| {
             let condition = Condition::of(health);
             (condition.health, condition.error.unwrap_or_default())
         };
         assert_eq!(
-            told(&health),
+            condition(&health),
             ("degraded", "the first sync is not complete".to_owned())
         );
         health.set_ready();
-        assert_eq!(told(&health), ("healthy", String::new()));
+        assert_eq!(condition(&health), ("healthy", String::new()));
         let check = health.check("database", None);
         check.degraded("disk full");
         assert_eq!(
-            told(&health),
+            condition(&health),
             ("degraded", "database: disk full".to_owned())
         );
         let _stuck = health.task("writer", Duration::from_secs(60));
         time.advance(Duration::from_secs(61));
         assert_eq!(
-            told(&health),
+            condition(&health),
             ("unhealthy", "task writer has not moved for 61 s".to_owned())
         );
     }
 
     #[test]
-    fn the_document_has_what_the_extension_reads() {
+    fn document_has_the_keys_of_the_extension() {
         let condition = Condition {
             health: "healthy",
             error: None,
@@ -266,8 +266,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_patched_is_the_key_of_the_one_config_map() {
-        let (_, clock, health) = board();
+    async fn write_patches_one_key_of_the_config_map() {
+        let (_, clock, health) = health_at_start();
         let client = client(|path, body| {
             assert_eq!(
                 path,
@@ -286,8 +286,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_an_error_that_names_its_cause() {
-        let (_, clock, health) = board();
+    async fn write_denied_returns_the_cause() {
+        let (_, clock, health) = health_at_start();
         let client = client(|_, _| {
             (
                 403,
@@ -307,33 +307,33 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_due_at_each_change_and_each_minute() {
-        let well = Condition {
+    fn schedule_is_due_at_each_change_and_each_minute() {
+        let healthy = Condition {
             health: "healthy",
             error: None,
         };
-        let ill = Condition {
+        let degraded = Condition {
             health: "degraded",
             error: Some("database: disk full".to_owned()),
         };
         let at = |seconds: u64| Duration::from_secs(1_000 + seconds);
         let mut schedule = Schedule::new(at(0));
-        // Nothing is written yet: trouble waits for the end of the start, health for nothing.
-        assert!(schedule.waits_for_the_start(&ill, at(59)));
-        assert!(!schedule.waits_for_the_start(&ill, at(60)));
-        assert!(!schedule.waits_for_the_start(&well, at(0)));
-        assert!(schedule.due(&ill, at(60)) && schedule.due(&well, at(0)));
+        // Before the first document, a problem waits for the end of the start; health does not.
+        assert!(schedule.is_starting(&degraded, at(59)));
+        assert!(!schedule.is_starting(&degraded, at(60)));
+        assert!(!schedule.is_starting(&healthy, at(0)));
+        assert!(schedule.is_due(&degraded, at(60)) && schedule.is_due(&healthy, at(0)));
 
-        schedule.written = Some((well.clone(), at(100)));
-        assert!(!schedule.due(&well, at(159)));
-        assert!(schedule.due(&well, at(160)));
-        assert!(schedule.due(&ill, at(101)));
+        schedule.written = Some((healthy.clone(), at(100)));
+        assert!(!schedule.is_due(&healthy, at(159)));
+        assert!(schedule.is_due(&healthy, at(160)));
+        assert!(schedule.is_due(&degraded, at(101)));
     }
 
     #[tokio::test]
-    async fn the_first_document_is_written_as_soon_as_all_is_well() {
+    async fn run_writes_the_first_document_when_healthy() {
         static ASKED: Notify = Notify::const_new();
-        let (_, clock, health) = board();
+        let (_, clock, health) = health_at_start();
         health.set_ready();
         let client = client(|_, body| {
             let status = body["data"]["status"].as_str().unwrap();
@@ -344,14 +344,14 @@ mod tests {
         let config = config(Some("kube9-operator-status"));
         let document = StatusDocument::new(&config, client, health, clock).unwrap();
         tokio::select! {
-            () = document.run() => unreachable!("it never ends by itself"),
+            () = document.run() => unreachable!("it runs indefinitely"),
             () = ASKED.notified() => {}
         }
     }
 
     #[tokio::test]
-    async fn without_a_name_nothing_is_written() {
-        let (_, clock, health) = board();
+    async fn new_without_a_name_is_none() {
+        let (_, clock, health) = health_at_start();
         let client = client(|_, _| (500, Value::Null));
         assert!(StatusDocument::new(&config(None), client, health, clock).is_none());
     }

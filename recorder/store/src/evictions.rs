@@ -106,10 +106,10 @@ pub(super) fn set_gauges(
             let reach = (now.second() - until) as f64;
             (1.0 - reach / keep).clamp(0.0, 1.0)
         });
-        metrics.record_shortened.of(severity).set(lacks);
+        metrics.record_shortened.get(severity).set(lacks);
         metrics
             .record_shortened_holders
-            .of(severity)
+            .get(severity)
             .set(if lacks > 0.0 { tenants } else { 0 });
     }
     Ok(())

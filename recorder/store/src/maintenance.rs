@@ -226,7 +226,7 @@ impl Maintenance {
         applier: &mut Applier,
         context: &WriterContext,
     ) -> rusqlite::Result<Step> {
-        let now = context.clock.elapsed();
+        let now = context.clock.monotonic();
         if self.checkpoints.is_pinned() {
             return Ok(Step::Idle);
         }
@@ -285,7 +285,7 @@ impl Maintenance {
         run: &RetentionRun,
     ) -> rusqlite::Result<()> {
         let pending_reports = &mut self.pending_reports[run.cause.index()];
-        let now = context.clock.elapsed();
+        let now = context.clock.monotonic();
         let mut deleted = pending_reports.deleted;
         deleted.add(run.deleted);
         pending_reports.cut += run.cut;
@@ -331,7 +331,7 @@ impl Maintenance {
         context: &WriterContext,
         run: &RetentionRun,
     ) -> rusqlite::Result<()> {
-        let now = context.clock.elapsed();
+        let now = context.clock.monotonic();
         if run.cause == Removal::Age {
             context
                 .metrics
@@ -398,7 +398,7 @@ impl Maintenance {
 
     /// Discards the run; the next one begins from the start.
     fn postpone(&mut self, error: &rusqlite::Error, context: &WriterContext) {
-        let now = context.clock.elapsed();
+        let now = context.clock.monotonic();
         self.run = None;
         self.due = self.due.min(now + RETRY_AFTER);
         self.next_size_run = now + RETRY_AFTER;
@@ -445,7 +445,7 @@ fn set_gauges(conn: &Connection, metrics: &Metrics) -> rusqlite::Result<()> {
         }
     }
     for &severity in Severity::ALL {
-        metrics.rows.of(severity).set(rows[severity as usize]);
+        metrics.rows.get(severity).set(rows[severity as usize]);
     }
     let oldest: Option<i64> = conn
         .counted("SELECT min(key) FROM event")?

@@ -292,7 +292,7 @@ impl RetentionRun {
         for &severity in Severity::ALL {
             metrics
                 .retention_deleted
-                .of(severity, self.cause)
+                .get(severity, self.cause)
                 .inc_by(step.deleted.of(severity));
         }
         Ok(step.next)

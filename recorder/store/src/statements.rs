@@ -96,7 +96,7 @@ impl Drop for Counted<'_> {
 pub(super) fn report(metrics: &Metrics) {
     RUN.with(|run| {
         for (operation, runs) in OPERATIONS.into_iter().zip(run) {
-            metrics.operations.of(operation).inc_by(runs.take());
+            metrics.operations.get(operation).inc_by(runs.take());
         }
     });
 }
@@ -135,7 +135,7 @@ mod tests {
         run("DELETE FROM t");
         run("DELETE FROM t");
         drop(conn.counted("SELECT 1").unwrap()); // never ran
-        let counts = || OPERATIONS.map(|operation| metrics.operations.of(operation).get());
+        let counts = || OPERATIONS.map(|operation| metrics.operations.get(operation).get());
         assert_eq!(counts(), [0; 4], "not reported yet");
         report(&metrics);
         report(&metrics);

@@ -45,7 +45,7 @@ impl TimeSource for ClockAfterHistory {
         Timestamp::from_secs(END.second()).plus(self.origin.elapsed())
     }
 
-    fn elapsed(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         self.origin.elapsed()
     }
 }

@@ -56,7 +56,7 @@ pub fn run(seed: u64, events: usize, report: &mut Report) -> anyhow::Result<()> 
     let seen = poller.stop()?;
     let deleted: u64 = Severity::ALL
         .iter()
-        .map(|&severity| metrics.retention_deleted.of(severity, Removal::Age).get())
+        .map(|&severity| metrics.retention_deleted.get(severity, Removal::Age).get())
         .sum();
     // The row about the run is also a change; it comes last.
     let delays = seen.delays(&pushed, changes);

@@ -73,7 +73,7 @@ pub fn run(seed: u64, report: &mut Report) -> anyhow::Result<()> {
     let poller = RowPoller::start(&path)?;
     let mut largest = 0;
     let metrics = store.shared.metrics.clone();
-    let deleted = |severity| metrics.retention_deleted.of(severity, Removal::Size).get();
+    let deleted = |severity| metrics.retention_deleted.get(severity, Removal::Size).get();
     let items = items(seed + 1, CAP_MORE)?.into_iter();
     let mut looked = 0_u32;
     let pushed = store

@@ -46,7 +46,7 @@ impl TimeSource for SkewedTime {
         Timestamp::from_millis(Timestamp::now().millis() + self.offset())
     }
 
-    fn elapsed(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         self.origin.elapsed()
     }
 }

@@ -63,7 +63,7 @@ impl TimeSource for FastTime {
         Timestamp::from_millis(day_time(self.begun, self.speed))
     }
 
-    fn elapsed(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         self.origin.elapsed()
     }
 }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use kube9_ingest::informer_event::{InformerEvent, InformerMessage};
 use kube9_ingest::item::{FindingTransition, Item};
-use kube9_ingest::news::{News, Seen};
 use kube9_ingest::objects::Object;
 use kube9_ingest::owners::Owners;
 use kube9_model::label::{Kind, Label};
@@ -77,23 +77,23 @@ impl Replay {
     fn list(&mut self, kind: Kind, objects: Vec<Value>) -> anyhow::Result<()> {
         self.record_event(
             kind,
-            News::ListBegun {
+            InformerEvent::Init {
                 cause: RelistCause::FirstStart,
             },
         );
         let count = objects.len() as u64;
         for object in objects {
             let object = self.decode(kind, object)?;
-            self.record_event(kind, News::Applied(object));
+            self.record_event(kind, InformerEvent::Apply(object));
         }
-        let listed = News::Listed {
+        let listed = InformerEvent::InitDone {
             version: self.version.to_string(),
             at: Timestamp::from_millis(self.now),
             server_time: Timestamp::from_millis(self.now),
             objects: count,
         };
         self.record_event(kind, listed);
-        self.record_event(kind, News::Live);
+        self.record_event(kind, InformerEvent::Connected);
         Ok(())
     }
 
@@ -105,12 +105,12 @@ impl Replay {
             .map_err(|why| anyhow!("{}: {why}", object["metadata"]["name"]))
     }
 
-    fn record_event(&mut self, kind: Kind, what: News) {
+    fn record_event(&mut self, kind: Kind, event: InformerEvent) {
         let begun = Instant::now();
         let items = self.analysis.handle(
-            Seen {
+            InformerMessage {
                 watch: watch(kind),
-                what,
+                event,
             },
             Timestamp::from_millis(self.now),
         );
@@ -124,9 +124,9 @@ impl Replay {
         self.record_event(
             kind,
             if deleted {
-                News::Deleted(object)
+                InformerEvent::Delete(object)
             } else {
-                News::Applied(object)
+                InformerEvent::Apply(object)
             },
         );
         self.settle();

@@ -14,14 +14,14 @@ use kube9_ingest::sanitize::sanitize;
 use kube9_k8s::api::Api;
 use kube9_k8s::config::KubeConfig;
 use kube9_k8s::connect::connect;
-use kube9_k8s::report::{FirstSync, Report};
-use kube9_k8s::watcher::{History, Watcher};
+use kube9_k8s::watch_status::{FirstSync, WatchStatus};
+use kube9_k8s::watcher::{ServerHistory, Watcher};
 use kube9_model::label::Kind as Watched;
 use kube9_model::record::{Occurred, Record};
 use kube9_model::{EventType, Severity};
+use kube9_recorder::events::EventConsumer;
+use kube9_recorder::events::EventIngest;
 use kube9_recorder::metrics::{Metrics, Rules};
-use kube9_recorder::source::events::EventsConsumer;
-use kube9_recorder::source::intake::Intake;
 use kube9_store::context::WriterContext;
 use kube9_store::open::DataDir;
 use kube9_store::queue::push;
@@ -93,9 +93,9 @@ impl Parts {
             shared.clone(),
         )
         .unwrap();
-        let recall = Arc::new(RelistSignal::default());
+        let relist = Arc::new(RelistSignal::default());
         let (watch, start) = writer
-            .register("cluster", "Event", "", recall.clone())
+            .register("cluster", "Event", "", relist.clone())
             .unwrap();
         let kube = KubeConfig {
             kubeconfig: config.kube.kubeconfig.clone(),
@@ -105,7 +105,7 @@ impl Parts {
             .block_on(connect(&kube, Duration::from_secs(5)))
             .unwrap();
         let check = shared.health.check("watch/Event", None);
-        let intake = Intake {
+        let ingest = EventIngest {
             queue: shared.queue.clone(),
             filter: Arc::new(Filter::new(&[]).unwrap()),
             overrides: Arc::new(SeverityOverrides::default()),
@@ -115,21 +115,21 @@ impl Parts {
             throttle: Arc::default(),
         };
         let times = &config.source;
-        let consumer = EventsConsumer::new(watch, intake, &start, times.page_size, times.event_ttl);
+        let consumer = EventConsumer::new(watch, ingest, &start, times.page_size, times.event_ttl);
         let source = Watcher {
             api: Api::new(cluster.client),
             kind: Watched::Event,
             namespace: String::new(),
             max_wait: config.queue.max_wait,
-            recall,
-            history: History::default(),
+            relist,
+            history: ServerHistory::default(),
             clock: clock.clone(),
-            report: Report::new(
+            status: WatchStatus::new(
                 metrics.k8s.clone(),
                 check,
                 Watched::Event,
                 clock,
-                FirstSync::of(1, shared.health.clone()),
+                FirstSync::new(1, shared.health.clone()),
             ),
             config: config.source,
             consumer,

@@ -33,9 +33,9 @@ impl TimeSource for Trap {
         self.system.now()
     }
 
-    fn elapsed(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         self.spring();
-        self.system.elapsed()
+        self.system.monotonic()
     }
 }
 

@@ -100,7 +100,7 @@ impl Config {
         let mut layers = Layers::new(flags, environment, tree);
         let config = Self::read(&mut layers, "", Self::defaults(environment), None, None);
         layers.finish();
-        config.check_relations(&mut layers);
+        config.validate(&mut layers);
         if !layers.problems.is_empty() {
             return Err(layers.problems);
         }

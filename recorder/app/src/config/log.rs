@@ -6,7 +6,7 @@ use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
-use super::{Leaf, Origin};
+use super::{Origin, SettingValue};
 
 /// Level of the log, or directives by target. Valid by construction.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd)]
@@ -25,7 +25,7 @@ impl LogLevel {
     }
 }
 
-impl Leaf for LogLevel {
+impl SettingValue for LogLevel {
     const WHAT: &'static str = "a log level (off, error, warn, info, debug, trace) or directives such as warn,kube9_recorder=debug";
     const ORIGIN: Option<Origin> = Some(Origin::Anywhere);
 
@@ -34,7 +34,7 @@ impl Leaf for LogLevel {
         targets(&text).is_some().then_some(Self(text))
     }
 
-    fn show(&self) -> Value {
+    fn to_yaml(&self) -> Value {
         Value::from(self.as_str())
     }
 }
@@ -48,7 +48,7 @@ pub enum LogFormat {
     Text,
 }
 
-impl Leaf for LogFormat {
+impl SettingValue for LogFormat {
     const WHAT: &'static str = "a log format (json, text)";
     const ORIGIN: Option<Origin> = Some(Origin::Anywhere);
 
@@ -60,7 +60,7 @@ impl Leaf for LogFormat {
         }
     }
 
-    fn show(&self) -> Value {
+    fn to_yaml(&self) -> Value {
         Value::from(match self {
             Self::Json => "json",
             Self::Text => "text",

@@ -13,9 +13,9 @@
 
 pub mod load;
 mod log;
-mod relations;
 #[cfg(test)]
 mod tests;
+mod validate;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -29,8 +29,8 @@ use kube9_store::config::{QueueConfig, RetentionConfig, StorageConfig, WriterCon
 use kube9_ingest::filter::{FilterRule, OverrideRule};
 
 pub use kube9_base::settings::{
-    ByteSize, Described, Entries, Environment, Flags, Layers, Leaf, MOUNTED, Origin, Place,
-    Problem, ProcessEnvironment, Setting,
+    ByteSize, Entries, Environment, Flags, Layers, MOUNTED, Origin, Place, Problem,
+    ProcessEnvironment, Setting, SettingDoc, SettingValue,
 };
 pub use log::{LogFormat, LogLevel};
 
@@ -98,15 +98,15 @@ kube9_base::sections! {
 
 impl Config {
     /// The effective configuration, as a config file.
-    pub fn to_yaml(&self) -> String {
+    pub fn to_yaml_text(&self) -> String {
         // Invariant: a tree of plain values always serializes.
-        serde_yaml::to_string(&self.show()).unwrap_or_default()
+        serde_yaml::to_string(&self.to_yaml()).unwrap_or_default()
     }
 
     /// All settings with their defaults and documentation.
-    pub fn settings() -> Vec<Described> {
+    pub fn settings() -> Vec<SettingDoc> {
         let mut out = Vec::new();
-        Self::default().describe("", None, None, "", &mut out);
+        Self::default().document("", None, None, "", &mut out);
         out
     }
 }

@@ -383,24 +383,24 @@ writer: {linger: 0s}
 ";
     let config = load(yaml, &[], &[]).unwrap();
     assert_eq!(
-        load(&config.to_yaml(), &[], &[]).unwrap(),
+        load(&config.to_yaml_text(), &[], &[]).unwrap(),
         config,
         "{}",
-        config.to_yaml()
+        config.to_yaml_text()
     );
     let default = Config::default();
     assert_eq!(
-        load(&default.to_yaml(), &[], &[]).unwrap(),
+        load(&default.to_yaml_text(), &[], &[]).unwrap(),
         default,
         "{}",
-        default.to_yaml()
+        default.to_yaml_text()
     );
 }
 
 #[test]
 fn every_default_is_within_its_bounds() {
     // Read as a file, each default passes through the same check as a given value.
-    load(&Config::default().to_yaml(), &[], &[]).unwrap();
+    load(&Config::default().to_yaml_text(), &[], &[]).unwrap();
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

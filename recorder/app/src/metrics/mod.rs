@@ -70,7 +70,7 @@ impl Metrics {
         let r = &registry;
         let store = kube9_store::metrics::Metrics::new(r, &rules.filters);
         let metrics = Self {
-            k8s: kube9_k8s::metrics::Metrics::new(r, store.event_errors.of(Stage::Decode).clone()),
+            k8s: kube9_k8s::metrics::Metrics::new(r, store.event_errors.get(Stage::Decode).clone()),
             store,
             before_scrape: Mutex::default(),
             unknown_reason: counter(

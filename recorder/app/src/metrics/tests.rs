@@ -115,7 +115,7 @@ fn every_resolved_child_counts_in_its_own_series() {
             metrics
                 .store
                 .rows_inserted
-                .of(event_type, severity)
+                .get(event_type, severity)
                 .inc_by(n);
             expected.insert(
                 format!(
@@ -128,7 +128,7 @@ fn every_resolved_child_counts_in_its_own_series() {
     for (i, &kind) in Kind::ALL.iter().enumerate() {
         for (j, &cause) in RestartCause::ALL.iter().enumerate() {
             let n = (i * 20 + j + 1) as u64;
-            metrics.k8s.watch_restarts.of(kind, cause).inc_by(n);
+            metrics.k8s.watch_restarts.get(kind, cause).inc_by(n);
             expected.insert(
                 format!(
                     "kube9_watch_restarts_total{{cause=\"{}\",kind=\"{}\"}}",

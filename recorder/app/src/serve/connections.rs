@@ -98,8 +98,8 @@ pub(super) async fn run(
             }
             Err(error) if is_of_one_client(&error) => {}
             Err(error) => {
-                if let Some(held_back) = throttle.pass(begun.elapsed()) {
-                    warn!(%error, held_back, "cannot accept connections");
+                if let Some(suppressed) = throttle.pass(begun.elapsed()) {
+                    warn!(%error, suppressed, "cannot accept connections");
                 }
                 sleep(ACCEPT_PAUSE).await;
             }

@@ -1,9 +1,9 @@
-//! Families of metrics whose labels are closed sets.
+//! Metric families whose labels are enums.
 
-mod by;
-mod families;
+mod family;
+mod registration;
 
-pub use by::{By, By2};
-pub use families::{
+pub use family::{Family, Family2};
+pub use registration::{
     counter, counters, gauge, gauges, histogram, histograms, register, seconds, seconds_by,
 };

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::place::{MOUNTED, Place};
-use super::setting::{Leaf, Origin};
+use super::setting::{Origin, SettingValue};
 
 /// Where environment variables are looked up; a map replaces the process's own in tests.
 pub trait Environment {
@@ -243,7 +243,7 @@ impl<'a> Layers<'a> {
             .collect()
     }
 
-    fn accept<T: Leaf>(
+    fn accept<T: SettingValue>(
         &mut self,
         path: &str,
         source: &str,
@@ -256,7 +256,10 @@ impl<'a> Layers<'a> {
             return None;
         };
         if let Some(bounds) = bounds.filter(|bounds| !value.within(bounds)) {
-            let (low, high) = (plain(&bounds.start().show()), plain(&bounds.end().show()));
+            let (low, high) = (
+                plain(&bounds.start().to_yaml()),
+                plain(&bounds.end().to_yaml()),
+            );
             self.problem(
                 path,
                 source,
@@ -276,7 +279,7 @@ impl<'a> Layers<'a> {
         self.problem(path, source, message);
     }
 
-    fn leaf<T: Leaf>(
+    fn leaf<T: SettingValue>(
         &mut self,
         path: &str,
         default: T,
@@ -345,22 +348,22 @@ pub trait Setting: Sized {
     ) -> Self;
 
     /// Writes it as the file would have it.
-    fn show(&self) -> Value;
+    fn to_yaml(&self) -> Value;
 
     /// Lists the settings in it, with their documentation.
-    fn describe(
+    fn document(
         &self,
         path: &str,
         bounds: Option<RangeInclusive<Self>>,
         declared: Option<Origin>,
         doc: &str,
-        out: &mut Vec<Described>,
+        out: &mut Vec<SettingDoc>,
     );
 }
 
 /// One setting, as the documentation shows it.
 #[derive(Debug, Clone)]
-pub struct Described {
+pub struct SettingDoc {
     /// Its path in the file.
     pub path: String,
     /// Its default, in YAML.
@@ -375,7 +378,7 @@ pub struct Described {
     pub doc: String,
 }
 
-impl<T: Leaf> Setting for T {
+impl<T: SettingValue> Setting for T {
     fn read(
         layers: &mut Layers<'_>,
         path: &str,
@@ -386,28 +389,28 @@ impl<T: Leaf> Setting for T {
         layers.leaf(path, default, bounds.as_ref(), origin::<T>(declared))
     }
 
-    fn show(&self) -> Value {
-        Leaf::show(self)
+    fn to_yaml(&self) -> Value {
+        SettingValue::to_yaml(self)
     }
 
-    fn describe(
+    fn document(
         &self,
         path: &str,
         bounds: Option<RangeInclusive<T>>,
         declared: Option<Origin>,
         doc: &str,
-        out: &mut Vec<Described>,
+        out: &mut Vec<SettingDoc>,
     ) {
         let bounds = bounds.map_or_else(String::new, |bounds| {
             format!(
                 "{} to {}",
-                plain(&bounds.start().show()),
-                plain(&bounds.end().show())
+                plain(&bounds.start().to_yaml()),
+                plain(&bounds.end().to_yaml())
             )
         });
-        out.push(Described {
+        out.push(SettingDoc {
             path: path.to_owned(),
-            default: plain(&Leaf::show(self)),
+            default: plain(&SettingValue::to_yaml(self)),
             bounds,
             origin: origin::<T>(declared),
             origin_declared: T::ORIGIN.or(declared).is_some(),
@@ -418,7 +421,7 @@ impl<T: Leaf> Setting for T {
 
 /// Where a setting of type `T` may come from: a path or an address from the mounted file, whatever stands beside it;
 /// so does a free text that nobody has declared.
-fn origin<T: Leaf>(declared: Option<Origin>) -> Origin {
+fn origin<T: SettingValue>(declared: Option<Origin>) -> Origin {
     T::ORIGIN.or(declared).unwrap_or(Origin::Mounted)
 }
 
@@ -459,21 +462,21 @@ impl<T: DeserializeOwned + Serialize> Setting for Entries<T> {
         Self(entries)
     }
 
-    fn show(&self) -> Value {
+    fn to_yaml(&self) -> Value {
         serde_json::to_value(&self.0).unwrap_or(Value::Null)
     }
 
-    fn describe(
+    fn document(
         &self,
         path: &str,
         _: Option<RangeInclusive<Self>>,
         _: Option<Origin>,
         doc: &str,
-        out: &mut Vec<Described>,
+        out: &mut Vec<SettingDoc>,
     ) {
-        out.push(Described {
+        out.push(SettingDoc {
             path: path.to_owned(),
-            default: plain(&self.show()),
+            default: plain(&self.to_yaml()),
             bounds: String::new(),
             // Given in the file only.
             origin: Origin::Mounted,

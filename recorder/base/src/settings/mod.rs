@@ -12,11 +12,11 @@ use std::time::Duration;
 pub use serde_json::{Map, Value};
 
 pub use layers::{
-    ALIASES, Described, Entries, Environment, Flags, Layers, Problem, ProcessEnvironment, Setting,
+    ALIASES, Entries, Environment, Flags, Layers, Problem, ProcessEnvironment, Setting, SettingDoc,
     enter, join, variable,
 };
 pub use place::{MOUNTED, Place};
-pub use setting::{ByteSize, Leaf, Origin};
+pub use setting::{ByteSize, Origin, SettingValue};
 
 /// Declares sections: a struct, its defaults, and how it is read, shown and documented.
 /// A field is `name: type = default => allowed range; origin`. A free text needs the origin: `anywhere` if it names no
@@ -61,26 +61,26 @@ macro_rules! sections {
                 )*}
             }
 
-            fn show(&self) -> $crate::settings::Value {
+            fn to_yaml(&self) -> $crate::settings::Value {
                 let mut map = $crate::settings::Map::new();
-                $(map.insert(stringify!($field).to_owned(), $crate::settings::Setting::show(&self.$field));)*
+                $(map.insert(stringify!($field).to_owned(), $crate::settings::Setting::to_yaml(&self.$field));)*
                 $crate::settings::Value::Object(map)
             }
 
-            fn describe(
+            fn document(
                 &self,
                 path: &str,
                 _: Option<::std::ops::RangeInclusive<Self>>,
                 _: Option<$crate::settings::Origin>,
                 _: &str,
-                out: &mut Vec<$crate::settings::Described>,
+                out: &mut Vec<$crate::settings::SettingDoc>,
             ) {
                 $(
                     let doc: &[&str] = &[$($doc),*];
                     let path_here = $crate::settings::join(path, stringify!($field));
                     let bounds = $crate::sections!(@bounds $($bounds)?);
                     let origin = $crate::sections!(@origin $($origin)?);
-                    $crate::settings::Setting::describe(&self.$field, &path_here, bounds, origin, &doc.concat(), out);
+                    $crate::settings::Setting::document(&self.$field, &path_here, bounds, origin, &doc.concat(), out);
                 )*
             }
         }

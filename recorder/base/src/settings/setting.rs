@@ -17,7 +17,7 @@ pub enum Origin {
 }
 
 /// A single value of the configuration.
-pub trait Leaf: Clone + PartialOrd {
+pub trait SettingValue: Clone + PartialOrd {
     /// What a valid value is, to complete "is not …".
     const WHAT: &'static str;
 
@@ -29,7 +29,7 @@ pub trait Leaf: Clone + PartialOrd {
     fn parse(text: &str) -> Option<Self>;
 
     /// Writes it as the file would have it; [`parse`](Self::parse) reads it back.
-    fn show(&self) -> Value;
+    fn to_yaml(&self) -> Value;
 
     /// Whether it is allowed where the allowed range is `bounds`.
     fn within(&self, bounds: &RangeInclusive<Self>) -> bool {
@@ -48,7 +48,7 @@ pub trait Leaf: Clone + PartialOrd {
 
 macro_rules! whole_number {
     ($($int:ty),+) => {$(
-        impl Leaf for $int {
+        impl SettingValue for $int {
             const WHAT: &'static str = "a whole number";
             const ORIGIN: Option<Origin> = Some(Origin::Anywhere);
 
@@ -56,7 +56,7 @@ macro_rules! whole_number {
                 text.trim().parse().ok()
             }
 
-            fn show(&self) -> Value {
+            fn to_yaml(&self) -> Value {
                 Value::from(*self)
             }
         }
@@ -64,7 +64,7 @@ macro_rules! whole_number {
 }
 whole_number!(u8, u32, usize);
 
-impl Leaf for bool {
+impl SettingValue for bool {
     const WHAT: &'static str = "true or false";
     const ORIGIN: Option<Origin> = Some(Origin::Anywhere);
 
@@ -72,7 +72,7 @@ impl Leaf for bool {
         text.trim().parse().ok()
     }
 
-    fn show(&self) -> Value {
+    fn to_yaml(&self) -> Value {
         Value::from(*self)
     }
 
@@ -81,7 +81,7 @@ impl Leaf for bool {
     }
 }
 
-impl Leaf for PathBuf {
+impl SettingValue for PathBuf {
     const WHAT: &'static str = "a path";
     const ORIGIN: Option<Origin> = Some(Origin::Mounted);
 
@@ -89,7 +89,7 @@ impl Leaf for PathBuf {
         (!text.is_empty()).then(|| Self::from(text))
     }
 
-    fn show(&self) -> Value {
+    fn to_yaml(&self) -> Value {
         Value::from(self.display().to_string())
     }
 
@@ -99,7 +99,7 @@ impl Leaf for PathBuf {
     }
 }
 
-impl Leaf for String {
+impl SettingValue for String {
     const WHAT: &'static str = "a text (quote it if it looks like a number)";
     const ORIGIN: Option<Origin> = None;
 
@@ -107,7 +107,7 @@ impl Leaf for String {
         Some(text.to_owned())
     }
 
-    fn show(&self) -> Value {
+    fn to_yaml(&self) -> Value {
         Value::from(self.as_str())
     }
 
@@ -116,7 +116,7 @@ impl Leaf for String {
     }
 }
 
-impl Leaf for SocketAddr {
+impl SettingValue for SocketAddr {
     const WHAT: &'static str = "an address such as 0.0.0.0:8080 or [::]:8080";
     const ORIGIN: Option<Origin> = Some(Origin::Mounted);
 
@@ -124,13 +124,13 @@ impl Leaf for SocketAddr {
         text.trim().parse().ok()
     }
 
-    fn show(&self) -> Value {
+    fn to_yaml(&self) -> Value {
         Value::from(self.to_string())
     }
 }
 
 /// Unset is written as an empty text or left out.
-impl<T: Leaf> Leaf for Option<T> {
+impl<T: SettingValue> SettingValue for Option<T> {
     const WHAT: &'static str = T::WHAT;
     const ORIGIN: Option<Origin> = T::ORIGIN;
 
@@ -142,8 +142,8 @@ impl<T: Leaf> Leaf for Option<T> {
         }
     }
 
-    fn show(&self) -> Value {
-        self.as_ref().map_or(Value::Null, T::show)
+    fn to_yaml(&self) -> Value {
+        self.as_ref().map_or(Value::Null, T::to_yaml)
     }
 
     fn within(&self, bounds: &RangeInclusive<Self>) -> bool {
@@ -160,7 +160,7 @@ impl<T: Leaf> Leaf for Option<T> {
 }
 
 /// A sequence in YAML; comma-separated in a variable.
-impl Leaf for Vec<String> {
+impl SettingValue for Vec<String> {
     const WHAT: &'static str = "a list of texts";
     const ORIGIN: Option<Origin> = None;
 
@@ -174,7 +174,7 @@ impl Leaf for Vec<String> {
         )
     }
 
-    fn show(&self) -> Value {
+    fn to_yaml(&self) -> Value {
         Value::from(self.clone())
     }
 
@@ -191,7 +191,7 @@ impl Leaf for Vec<String> {
 }
 
 /// `250ms`, `30s`, `2m`, `6h`, `7d`, `2w`, or several of them from large to small: `1h30m`.
-impl Leaf for Duration {
+impl SettingValue for Duration {
     const WHAT: &'static str = "a duration with a unit (ms, s, m, h, d, w), such as 30s or 1h30m";
     const ORIGIN: Option<Origin> = Some(Origin::Anywhere);
 
@@ -220,8 +220,8 @@ impl Leaf for Duration {
         Some(Self::from_millis(total))
     }
 
-    fn show(&self) -> Value {
-        Value::from(show_duration(*self))
+    fn to_yaml(&self) -> Value {
+        Value::from(format_duration(*self))
     }
 }
 
@@ -236,7 +236,7 @@ const UNITS: [(&str, u64); 6] = [
 ];
 
 /// The shortest exact text: `90m`, not `1h30m`; days, not weeks, since 30 days is no number of weeks.
-fn show_duration(duration: Duration) -> String {
+fn format_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     UNITS
         .iter()
@@ -286,7 +286,7 @@ const SUFFIXES: [(&str, u64); 8] = [
     ("k", 1_000),
 ];
 
-impl Leaf for ByteSize {
+impl SettingValue for ByteSize {
     const WHAT: &'static str = "a size such as 512Mi, 2Gi or a number of bytes";
     const ORIGIN: Option<Origin> = Some(Origin::Anywhere);
 
@@ -302,7 +302,7 @@ impl Leaf for ByteSize {
         number.parse::<u64>().ok()?.checked_mul(unit).map(Self)
     }
 
-    fn show(&self) -> Value {
+    fn to_yaml(&self) -> Value {
         let exact = SUFFIXES[..4]
             .iter()
             .find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit));
@@ -331,7 +331,7 @@ mod tests {
         ] {
             let parsed = Duration::parse(text).unwrap();
             assert_eq!(parsed, Duration::from_millis(millis), "{text}");
-            assert_eq!(parsed.show(), shown, "{text}");
+            assert_eq!(parsed.to_yaml(), shown, "{text}");
         }
         for text in [
             "",
@@ -360,7 +360,7 @@ mod tests {
         ] {
             let parsed = ByteSize::parse(text).unwrap();
             assert_eq!(parsed.get(), bytes, "{text}");
-            assert_eq!(parsed.show(), shown, "{text}");
+            assert_eq!(parsed.to_yaml(), shown, "{text}");
         }
         for text in ["", "Mi", "1.5Gi", "-1", "+1", "12MB", "99999999999Ti"] {
             assert_eq!(ByteSize::parse(text), None, "{text}");

@@ -1,4 +1,4 @@
-//! The closed sets that labels take their values from.
+//! The label values, as enums.
 
 use kube9_model::label;
 
@@ -13,25 +13,25 @@ label!(
         Modified => "modified",
         /// As DELETED in a watch.
         Deleted => "deleted",
-        /// In a form that could not be read.
+        /// In a form that does not decode.
         Undecodable => "undecodable",
     }
 );
 
 label!(
-    /// Why a watch had to be opened again.
+    /// Why a watch was opened again.
     RestartCause {
-        /// The server ended it in an orderly way, mostly by its timeout.
+        /// The server closed it in an orderly way, mostly by its timeout.
         Closed => "closed",
         /// The connection failed.
         Transport => "transport",
-        /// Nothing came for longer than the server's own timeout.
+        /// Nothing arrived for longer than the server's own timeout.
         Silence => "silence",
         /// 410: the position is too old; a relist follows.
         Gone => "gone",
         /// 401 or 403: a permission or a token is missing.
         Forbidden => "forbidden",
-        /// 429: the server asks for patience.
+        /// 429, or another status with `Retry-After`.
         Throttled => "throttled",
         /// 5xx.
         ServerError => "server_error",
@@ -39,9 +39,9 @@ label!(
         QueueFull => "queue_full",
         /// The recorder's own queue dropped items of this watch; a relist follows.
         Overflow => "queue_overflow",
-        /// The stream ended at once, again and again, without an item; a relist follows.
+        /// The stream ended immediately, repeatedly, without an item; a relist follows.
         EmptyStream => "empty_stream",
-        /// The API server's history is older than the position (etcd restored); a relist follows.
+        /// The API server's history regressed (etcd was restored); a relist follows.
         Regressed => "history_regressed",
         /// Anything else.
         Other => "other",

@@ -1,10 +1,10 @@
-//! What the watches count.
+//! The metrics of the watches.
 
 mod labels;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kube9_base::metrics::{By, By2, counter, counters, gauges, histograms, seconds_by};
+use kube9_base::metrics::{Family, Family2, counter, counters, gauges, histograms, seconds_by};
 use kube9_model::label::{Kind, Label};
 use prometheus::{Gauge, Histogram, IntCounter, IntGaugeVec, Registry};
 
@@ -12,29 +12,29 @@ pub use labels::{Action, RestartCause};
 
 /// The metrics of the watches.
 pub struct Metrics {
-    items: By2<Kind, Action, IntCounter>,
+    items: Family2<Kind, Action, IntCounter>,
     /// Objects that cannot be decoded.
     pub decode_errors: IntCounter,
-    /// Which watches there are, and which are connected.
+    /// The number of watches, and of connected watches.
     pub watches: Connections,
-    /// Watches opened again.
-    pub watch_restarts: By2<Kind, RestartCause, IntCounter>,
-    /// When something last arrived, also a bookmark or an empty list; seconds since 1970, 0 before.
-    pub watch_last_activity: By<Kind, Gauge>,
-    /// From a list's request to its last page, in seconds.
-    pub list_duration: By<Kind, Histogram>,
-    /// Objects of which not all was kept.
+    /// Watches that were opened again.
+    pub watch_restarts: Family2<Kind, RestartCause, IntCounter>,
+    /// Unix time of the last data, also a bookmark or an empty list; 0 before the first.
+    pub watch_last_activity: Family<Kind, Gauge>,
+    /// From the request of a list to its last page, in seconds.
+    pub list_duration: Family<Kind, Histogram>,
+    /// Objects that were truncated.
     pub objects_cut: IntCounter,
 }
 
 impl Metrics {
-    /// Creates and registers everything but `decode_errors`, which other crates count under other labels.
+    /// Creates and registers all metrics except `decode_errors`, whose other labels belong to other crates.
     ///
     /// # Panics
-    /// When two metrics have one name, which a test excludes.
+    /// If two metrics have the same name, which a test excludes.
     pub fn new(r: &Registry, decode_errors: IntCounter) -> Arc<Self> {
         Arc::new(Self {
-            items: By2::resolve(&counters(
+            items: Family2::resolve(&counters(
                 r,
                 "kube9_watch_items_total",
                 "Objects received from the API server, by kind and by how they arrived.",
@@ -42,19 +42,19 @@ impl Metrics {
             )),
             decode_errors,
             watches: Connections::new(r),
-            watch_restarts: By2::resolve(&counters(
+            watch_restarts: Family2::resolve(&counters(
                 r,
                 "kube9_watch_restarts_total",
                 "Watches that ended and were opened again, by cause.",
                 &["kind", "cause"],
             )),
-            watch_last_activity: By::resolve(&seconds_by(
+            watch_last_activity: Family::resolve(&seconds_by(
                 r,
                 "kube9_watch_last_activity_timestamp_seconds",
                 "Time of the last data from the API server, also a bookmark or an empty list, in unix time; 0 before the first.",
                 &["kind"],
             )),
-            list_duration: By::resolve(&histograms(
+            list_duration: Family::resolve(&histograms(
                 r,
                 "kube9_list_duration_seconds",
                 "Duration of a list, from its request to its last page.",
@@ -71,15 +71,15 @@ impl Metrics {
 
     /// An object arrived from the API server.
     pub fn received(&self, kind: Kind, action: Action) {
-        self.items.of(kind, action).inc();
+        self.items.get(kind, action).inc();
     }
 }
 
-/// Which watches there are, and which of them are connected. A kind has one watch, or one for each namespace. Only kinds
-/// that are watched have a series: a 0 means trouble.
+/// Counts the watches and the connected watches. A kind has one watch, or one for each namespace. Only watched kinds have
+/// a series: a 0 always means a problem.
 pub struct Connections {
     family: IntGaugeVec,
-    /// By the position of the kind: how many there are, and how many are connected.
+    /// For each kind: the number of watches, and of connected watches.
     watches: Mutex<[(usize, usize); Kind::ALL.len()]>,
 }
 
@@ -96,17 +96,17 @@ impl Connections {
         }
     }
 
-    /// There is one more watch of `kind`; it is not connected yet.
+    /// Adds a watch of `kind` that is not connected yet.
     pub fn expect(&self, kind: Kind) {
         self.change(kind, |(all, _)| *all += 1);
     }
 
-    /// A watch of `kind` is connected that was not.
+    /// A watch of `kind` has connected.
     pub fn connected(&self, kind: Kind) {
         self.change(kind, |(_, connected)| *connected += 1);
     }
 
-    /// A watch of `kind` that was connected is not any more.
+    /// A connected watch of `kind` has disconnected.
     pub fn disconnected(&self, kind: Kind) {
         self.change(kind, |(_, connected)| {
             *connected = connected.saturating_sub(1);
@@ -123,7 +123,7 @@ impl Connections {
     }
 }
 
-/// A page takes some 10 ms; the API server gives a page up after 60 s.
+/// A page takes some 10 ms; the API server aborts a page after 60 s.
 const LIST_SECONDS: [f64; 11] = [
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0,
 ];

@@ -1,4 +1,4 @@
-//! The receiver of what a watcher sees.
+//! The interface between a watcher and the consumer of its items.
 
 use std::future::Future;
 
@@ -8,50 +8,50 @@ use serde_json::value::RawValue;
 
 use super::cursor::Cursor;
 use crate::api::ApiError;
-use crate::held::Held;
+use crate::known_objects::KnownObjects;
 use crate::pages::{Action, ListPage};
 
-/// The consumer is no longer there: the process ends.
+/// The consumer no longer exists: the process is ending.
 #[derive(Debug)]
-pub struct Closed;
+pub struct ReceiverDropped;
 
-/// What a watcher tells, in order.
-pub enum Told<'a, Item, News> {
-    /// A list begins, or begins again; what it does not show is deleted.
+/// What a watcher emits, in order; the names are those of kube-runtime's `watcher::Event`.
+pub enum WatcherEvent<'a, ListItem, WatchItem> {
+    /// A list starts, or starts over. Objects that it does not contain were deleted.
     Init(RelistCause),
-    /// A page of it.
-    Page(ListPage<Item>),
-    /// It is complete.
+    /// A page of the list.
+    Page(ListPage<ListItem>),
+    /// The list is complete.
     InitDone(List),
     /// The watch is open.
     Connected,
-    /// What an item of the watch says.
-    News {
-        /// What it says.
-        news: News,
+    /// An item of the watch.
+    Item {
+        /// What the consumer made of it.
+        item: WatchItem,
         /// It happened before the watch was opened, as far as can be known.
         is_behind: bool,
     },
-    /// A bookmark, a list or the end of a watch shows that everything up to this version was told by then.
-    Proven {
+    /// A bookmark, a list or the end of a watch proves that everything up to this version was emitted by then.
+    Bookmark {
         /// resourceVersion.
         version: &'a str,
-        /// By our clock.
+        /// By the recorder's clock.
         at: Timestamp,
         /// The watch ends with it.
         is_last: bool,
     },
-    /// Nothing new will be told before `Connected`.
+    /// Nothing is emitted before the next `Connected`, or the next list.
     Disconnected {
         /// What failed.
         error: &'a ApiError,
-        /// The API server does not allow it, and has said so for a while.
+        /// The API server has denied access for a while.
         forbidden: bool,
     },
-    /// The API server has another history: a list follows.
+    /// The API server's history regressed; a list follows.
     Regressed(Regressed),
-    /// The database is a new one: a list follows.
-    Reset,
+    /// The database was replaced by an empty one; a list follows.
+    StoreReplaced,
 }
 
 /// A complete list.
@@ -59,55 +59,55 @@ pub enum Told<'a, Item, News> {
 pub struct List {
     /// Its resourceVersion.
     pub version: String,
-    /// When its first page was asked for, by our clock.
+    /// When its first page was requested, by the recorder's clock.
     pub asked: Timestamp,
     /// The server's time of its first page.
     pub server_time: Timestamp,
 }
 
-/// Takes what a watcher sees; Events go to the queue, objects to the analysis.
+/// Consumes what a watcher emits: Events go to the queue, objects to the analysis.
 pub trait Consumer: Send {
-    /// What is kept of an item of a list page: the page itself is not.
-    type Item: Send;
-    /// What is kept of an item of the watch while the consumer is waited for.
-    type News: Send;
+    /// What is kept of an item of a list page; the page itself is dropped.
+    type ListItem: Send;
+    /// What is kept of an item of the watch while the watcher waits for the consumer.
+    type WatchItem: Send;
 
-    /// The position of an idle watch is renewed by a complete list of metadata, since no bookmarks come.
-    const RENEWS: bool;
-    /// Everything has to be listed at each start.
-    const STARTS_WITH_A_LIST: bool;
-    /// The recorder is ready without it where it is forbidden.
+    /// An idle position is renewed with a complete metadata-only list, because no bookmarks come.
+    const RENEWS_IDLE_POSITION: bool;
+    /// Each start lists everything.
+    const LISTS_ON_START: bool;
+    /// The recorder becomes ready even if this kind is forbidden.
     const OPTIONAL: bool;
 
-    /// Objects of one page.
+    /// Objects per page.
     fn page_size(&self) -> u32;
 
-    /// Waits until there is room for more.
-    fn room(&self) -> impl Future<Output = ()> + Send;
+    /// Waits until the consumer can take more.
+    fn ready(&self) -> impl Future<Output = ()> + Send;
 
-    /// Whether there is room for a proof, which nothing can drop once it is told.
+    /// Whether the consumer can take a bookmark, which must not be dropped once it is emitted.
     fn is_ready(&self) -> bool;
 
-    /// Reads an item of a list.
-    fn read(&self, json: &RawValue) -> Self::Item;
+    /// Decodes an item of a list.
+    fn read_list_item(&self, json: &RawValue) -> Self::ListItem;
 
-    /// Reads an item of the watch, and moves `cursor` to its version.
-    fn item(
+    /// Decodes an item of the watch, and advances `cursor` to its version.
+    fn on_watch_event(
         &mut self,
         action: Action,
         object: &RawValue,
         cursor: &mut Cursor,
-    ) -> Option<Self::News>;
+    ) -> Option<Self::WatchItem>;
 
-    /// The objects at the position, where they are known; not of Events.
-    fn held(&self) -> Option<&Held>;
+    /// The objects at the current position; `None` for Events, whose objects are not tracked.
+    fn known_objects(&self) -> Option<&KnownObjects>;
 
-    /// Takes note of a line that is not an item.
-    fn undecodable(&mut self, cause: &str);
+    /// Counts a line that is not an item.
+    fn on_undecodable(&mut self, cause: &str);
 
-    /// Takes what the watcher tells.
-    fn take(
+    /// Consumes an event of the watcher.
+    fn handle(
         &mut self,
-        told: Told<'_, Self::Item, Self::News>,
-    ) -> impl Future<Output = Result<(), Closed>> + Send;
+        event: WatcherEvent<'_, Self::ListItem, Self::WatchItem>,
+    ) -> impl Future<Output = Result<(), ReceiverDropped>> + Send;
 }

@@ -1,4 +1,4 @@
-//! A list, whole, of a position, or of one item.
+//! Lists: all objects, the objects as of a position, or one item to learn the newest version.
 
 use std::time::Instant;
 
@@ -9,13 +9,13 @@ use kube9_model::watch::RelistCause;
 use serde_json::value::RawValue;
 use tracing::info;
 
-use super::consumer::{Closed, Consumer, List, Told};
-use super::state::{Machine, PAGE_SIZE_MIN, Watcher, went_back};
-use crate::api::{ApiError, Shape};
+use super::consumer::{Consumer, List, ReceiverDropped, WatcherEvent};
+use super::state::{PAGE_SIZE_MIN, StateMachine, Watcher, resource_version_regressed};
+use crate::api::{ApiError, Representation};
 use crate::metrics::RestartCause;
-use crate::pages::{ListPage, Pages};
+use crate::pages::{ListPage, ListPager};
 
-/// Objects of a page of which only the metadata is asked for.
+/// Objects per page of a metadata-only list.
 const METADATA_PAGE_SIZE: u32 = 500;
 
 /// Why a list was not completed.
@@ -24,32 +24,32 @@ pub(super) enum ListEnd {
     Regressed(String),
 }
 
-impl<C: Consumer> Machine<C> {
-    /// Tells a complete list; returns its resourceVersion. `exactly`: of the state at that version; where the API server
-    /// answers with a later one, it is a list for `cause` like any other.
+impl<C: Consumer> StateMachine<C> {
+    /// Lists everything and returns the resourceVersion of the list. With `exactly`, it lists the state at that version; if
+    /// the API server responds with a later version, it is an ordinary list for `cause`.
     pub(super) async fn list(
         &mut self,
         cause: RelistCause,
         exactly: Option<&str>,
-    ) -> Result<Result<String, ListEnd>, Closed> {
-        let begun = Instant::now();
+    ) -> Result<Result<String, ListEnd>, ReceiverDropped> {
+        let start = Instant::now();
         let kind = self.watcher.kind.name();
         info!(kind, cause = cause.as_str(), exactly, "listing");
-        let mut pages = self.pages(self.page_size, Shape::Objects);
+        let mut pages = self.pages(self.page_size, Representation::Objects);
         if let Some(version) = exactly {
-            pages = pages.exactly_at(version);
+            pages = pages.at_resource_version(version);
         }
         let mut first: Option<List> = None;
         loop {
-            self.watcher.consumer.room().await;
+            self.watcher.consumer.ready().await;
             let asked = self.watcher.clock.now();
-            let page = match self.page(&mut pages, C::read).await {
+            let page = match self.page(&mut pages, C::read_list_item).await {
                 Ok(page) => page,
-                // The token expired: begin again without it, never with the "inconsistent" one.
-                Err(ApiError::Expired(_)) if pages.begun() && pages.begin_again() => {
-                    self.watcher.report.restarted(RestartCause::Gone);
+                // The token expired: start over without one, never with the "inconsistent" one.
+                Err(ApiError::Expired(_)) if pages.has_started() && pages.restart() => {
+                    self.watcher.status.on_restart(RestartCause::Gone);
                     if exactly.is_none() {
-                        self.take(Told::Init(cause)).await?;
+                        self.emit(WatcherEvent::Init(cause)).await?;
                     }
                     first = None;
                     continue;
@@ -61,19 +61,19 @@ impl<C: Consumer> Machine<C> {
                     return Ok(Err(ListEnd::Failed(error)));
                 }
             };
-            self.watcher.report.active();
+            self.watcher.status.on_activity();
             if first.is_none() {
                 let version = ResourceVersion::new(&page.version);
                 let asked_for = exactly.map(ResourceVersion::new);
-                let expected = asked_for.as_ref().or(self.newest.as_ref());
-                if expected.is_some_and(|expected| went_back(&version, expected)) {
+                let expected = asked_for.as_ref().or(self.highest_version.as_ref());
+                if expected.is_some_and(|expected| resource_version_regressed(&version, expected)) {
                     return Ok(Err(ListEnd::Regressed(page.version)));
                 }
                 match asked_for {
                     Some(asked_for) if asked_for == version => {
-                        self.take(Told::Init(RelistCause::Resumed)).await?;
+                        self.emit(WatcherEvent::Init(RelistCause::Resumed)).await?;
                     }
-                    Some(_) => self.take(Told::Init(cause)).await?,
+                    Some(_) => self.emit(WatcherEvent::Init(cause)).await?,
                     None => {}
                 }
                 first = Some(List {
@@ -83,7 +83,7 @@ impl<C: Consumer> Machine<C> {
                 });
             }
             let is_last = page.last;
-            self.take(Told::Page(page)).await?;
+            self.emit(WatcherEvent::Page(page)).await?;
             if is_last {
                 break;
             }
@@ -93,23 +93,28 @@ impl<C: Consumer> Machine<C> {
             return Ok(Err(ListEnd::Failed(error)));
         };
         let version = list.version.clone();
-        self.take(Told::InitDone(list)).await?;
+        self.emit(WatcherEvent::InitDone(list)).await?;
         self.page_size = self.watcher.consumer.page_size();
-        self.note(&version);
-        let report = &self.watcher.report;
-        report.listed(begun.elapsed());
-        report.synced();
+        self.note_version(&version);
+        let status = &self.watcher.status;
+        status.on_list_done(start.elapsed());
+        status.on_synced();
         info!(kind, version, "listed");
         Ok(Ok(version))
     }
 
-    pub(super) fn pages(&self, size: u32, shape: Shape) -> Pages {
-        Pages::new(self.watcher.kind, &self.watcher.namespace, size, shape)
+    pub(super) fn pages(&self, size: u32, representation: Representation) -> ListPager {
+        ListPager::new(
+            self.watcher.kind,
+            &self.watcher.namespace,
+            size,
+            representation,
+        )
     }
 
     pub(super) async fn page<T>(
         &self,
-        pages: &mut Pages,
+        pages: &mut ListPager,
         read: impl Fn(&C, &RawValue) -> T,
     ) -> Result<ListPage<T>, ApiError> {
         let Watcher {
@@ -123,42 +128,42 @@ impl<C: Consumer> Machine<C> {
             .await
     }
 
-    /// Whether the API server had what is held at that version; also where that cannot be known.
-    pub(super) async fn is_as_held(&self, version: &str) -> Result<bool, ApiError> {
-        let Some(held) = self.watcher.consumer.held() else {
+    /// Whether the API server's objects at that version equal the known objects; also true if that cannot be determined.
+    pub(super) async fn matches_known_objects(&self, version: &str) -> Result<bool, ApiError> {
+        let Some(known) = self.watcher.consumer.known_objects() else {
             return Ok(true);
         };
-        let Some(number) = held.number() else {
+        let Some(count) = known.count() else {
             return Ok(true);
         };
         let mut pages = self
-            .pages(METADATA_PAGE_SIZE, Shape::MetadataOnly)
-            .exactly_at(version);
+            .pages(METADATA_PAGE_SIZE, Representation::MetadataOnly)
+            .at_resource_version(version);
         let mut listed = 0;
         loop {
             let uid = |_: &C, json: &RawValue| decode_identity(json.get().as_bytes());
             let page = self.page(&mut pages, uid).await?;
             if page.version != version {
-                return Ok(true); // it does not list exactly
+                return Ok(true); // the server does not support exact lists
             }
             listed += page.items.len();
             for item in &page.items {
                 let Some(Identity { uid, .. }) = &item.json else {
-                    return Ok(true); // it cannot be read
+                    return Ok(true); // undecodable
                 };
-                if !held.has(uid, &item.version) {
+                if !known.contains(uid, &item.version) {
                     return Ok(false);
                 }
             }
             if page.last {
-                return Ok(listed == number);
+                return Ok(listed == count);
             }
         }
     }
 
-    /// The API server's newest version: that of the cheapest list there is.
+    /// The API server's newest version, from a metadata-only list of one item.
     pub(super) async fn newest_version(&self) -> Result<String, ApiError> {
-        let mut pages = self.pages(1, Shape::MetadataOnly);
+        let mut pages = self.pages(1, Representation::MetadataOnly);
         Ok(self.page(&mut pages, |_, _| ()).await?.version)
     }
 }

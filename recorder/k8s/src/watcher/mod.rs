@@ -1,50 +1,51 @@
-//! List and watch of one kind, with exact resume: the one state machine for Events and for objects.
+//! Lists and watches one kind, with exact resume: one state machine for Events and for objects.
 //!
 //! ```text
-//!  start with a position                                       start without one
-//!        │                                                            │
-//!        ▼   history went back (here or at another kind)              ▼
-//!      Check ───────────────────────────────────────────────────▶   List ◀──┐
-//!      ▲ ▲ │  410, hole, failed too often ─────────────────────────▶ │ └────┘ failed
-//!      │ │ │                                                         ▼ done
-//!      │ │ ├─ objects at a start, or asked to ─▶ Exact ─ done ──▶  Check
-//!      │ │ ├─ objects, a check failed ─▶ Compare ─ the same ─┐
+//!  start with a position                                        start without one
+//!        │                                                             │
+//!        ▼    regressed (found here or by another kind)                ▼
+//!    Checking ───────────────────────────────────────────────────▶ Listing ◀──┐
+//!      ▲ ▲ │  410, dropped items, failed too often ──────────────▶  │ └───────┘ failed
+//!      │ │ │                                                        ▼ complete
+//!      │ │ ├─ start of an informer, or on request ─▶ ListingAt ─▶ Checking
+//!      │ │ ├─ informer, a check failed ─▶ Comparing ─ equal ─┐
 //!      │ │ │                                                 ▼
-//!      │ │ └────────────────────────────────────────▶ Connect(position)
+//!      │ │ └────────────────────────────────────────▶ Connecting(position)
 //!      │ │                                                   │
-//!      │ └── Full: the queue has no room ◀───┐               ▼
-//!      └──── Wait ◀── ended, in any way ─────┴──────────── Live ⟲ lines, renewal or check while idle
+//!      │ └── QueueFull: consumer not ready ◀──┐              ▼
+//!      └──── BackingOff ◀── any outcome ──────┴────────── Watching ⟲ lines; renewal or check while idle
 //! ```
 //!
-//! The consumer hears what kube-runtime's `watcher` would say: Init, its items, InitDone, items, Bookmark (here: a proof),
-//! Connected, Disconnected. That one cannot start at a stored resourceVersion (kube issue 1419), nor bound a body.
+//! The consumer receives the events of kube-runtime's `watcher`: Init, items, InitDone, items, Bookmark (a confirmed
+//! position), Connected, Disconnected. kube-runtime cannot start at a stored resourceVersion (kube issue 1419), and does
+//! not bound bodies.
 //!
-//! Before each watch, whatever ended the last one, the API server is asked for its newest resourceVersion: one above it
-//! (etcd was restored) would be accepted and then wait in silence until the new history has passed it. An idle watch
-//! asks again. After a check that failed the new history may have passed it already: of objects, uid and version of all
-//! that there was at the position are compared with what the watch has shown. The kind that finds a history that went back
-//! recalls all kinds ([`History`]).
+//! Regressions: before each watch, whatever ended the last one, the watcher requests the API server's newest
+//! resourceVersion. After a restore of etcd, a watch from a position above that version would be accepted and then stay
+//! silent until the new history has passed the position. An idle watch checks again. After a failed check the new history
+//! may have passed the position already: an informer compares uid and version of all objects at the position with those
+//! that it received. The first kind that finds a regression makes all kinds relist ([`ServerHistory`]).
 //!
-//! A position is given up for a list when the API server no longer has it (410, by reason or code), or when attempts in
-//! a row, each after a check that went well, did not move it: see `Trouble::tries`.
+//! The watcher gives up a position and lists when the API server no longer has it (410, by reason or code), or when
+//! consecutive attempts, each after a successful check, did not advance it: see `FailureClass::tries`.
 //!
-//! Pace: whatever ends a watch that lived for less than `SETTLED`, the next attempt waits, longer each time, so that
-//! no answer of the API server makes a hot loop; but a list that is the first in `LIST_EVERY` begins immediately.
+//! Pace: after a watch that was open for less than `MIN_HEALTHY_WATCH`, the next attempt waits, longer each time, so that
+//! no response of the API server causes a hot loop. The first list in `UNDELAYED_LIST_INTERVAL` starts immediately.
 //!
-//! Invariant: only the writer commits a position; this side knows only what its consumer has taken.
-//! Invariant: the position moves past an item only once the consumer has it, or by a complete list which shows that
-//! nothing lies above it.
-//! Invariant: what arrives is handed on before anything later is read.
+//! Invariant: only the writer commits a position; the watcher knows only what its consumer has received.
+//! Invariant: the position advances past an item only after the consumer has received it, or after a complete list proves
+//! that nothing exists above it.
+//! Invariant: the watcher passes on each item before it reads the next.
 
 mod consumer;
 mod cursor;
-mod history;
 mod list;
-mod live;
+mod open_watch;
+mod server_history;
 mod state;
 mod step;
 
-pub use consumer::{Closed, Consumer, List, Told};
+pub use consumer::{Consumer, List, ReceiverDropped, WatcherEvent};
 pub use cursor::Cursor;
-pub use history::History;
+pub use server_history::ServerHistory;
 pub use state::Watcher;

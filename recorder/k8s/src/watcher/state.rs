@@ -1,4 +1,4 @@
-//! The states, and what each holds.
+//! The states of the watcher, and the data of each.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,61 +12,62 @@ use kube9_model::time::Timestamp;
 use kube9_model::watch::RelistCause;
 
 use super::cursor::Cursor;
-use super::history::History;
+use super::server_history::ServerHistory;
 use crate::api::{Api, ApiError, Lines};
 use crate::config::SourceConfig;
-use crate::report::Report;
+use crate::watch_status::WatchStatus;
 
-/// A watch that lived this long was a good one: the next attempt after it does not wait.
-pub(super) const SETTLED: Duration = Duration::from_secs(5);
+/// After a watch that was open for this long, the next attempt starts without a delay.
+pub(super) const MIN_HEALTHY_WATCH: Duration = Duration::from_secs(5);
 
-/// A list that is needed this long after the last one does not wait: an API server that has just come back is not asked
-/// too often by that.
-pub(super) const LIST_EVERY: Duration = Duration::from_secs(60);
+/// A list that is needed this long after the last one starts without a delay: that does not overload an API server that
+/// has just recovered.
+pub(super) const UNDELAYED_LIST_INTERVAL: Duration = Duration::from_secs(60);
 
-/// After a failure, a stream that delivers nothing counts as working once it is open for this long.
-pub(super) const WORKS_AFTER: Duration = Duration::from_secs(2);
+/// After a failure, a stream without data counts as healthy once it has been open for this long.
+pub(super) const HEALTHY_AFTER: Duration = Duration::from_secs(2);
 
-/// Refusals (403) in a row that make a missing permission: an API server that has just started refuses everything until it
-/// has read its roles, which takes one to three seconds. The fourth comes about five seconds after the first.
-pub(super) const DENIED_TRIES: u32 = 4;
+/// Consecutive 403 responses that count as a missing permission. An API server that has just started rejects everything
+/// until it has loaded its roles, which takes one to three seconds. The fourth response comes about five seconds after
+/// the first.
+pub(super) const FORBIDDEN_AFTER: u32 = 4;
 
-/// A watch that is opened again sooner than this after the last one follows the same history: etcd cannot be put back in
-/// less. What is done in a rolling restart of API servers costs no list.
-pub(super) const AWAY_AFTER: Duration = Duration::from_secs(2);
+/// A watch that is reopened sooner than this follows the same history, because etcd cannot be restored in less time. A
+/// rolling restart of the API servers therefore costs no comparison.
+pub(super) const COMPARE_AFTER: Duration = Duration::from_secs(2);
 
-/// Smallest page asked for when pages do not arrive in time.
+/// Smallest page that is requested after pages timed out.
 pub(super) const PAGE_SIZE_MIN: u32 = 10;
 
 /// List and watch of one kind in one namespace, or in all.
 pub struct Watcher<C> {
     /// The API server.
     pub api: Api,
-    /// Of what.
+    /// The watched kind.
     pub kind: Kind,
-    /// Where; empty for all namespaces.
+    /// The watched namespace; empty for all.
     pub namespace: String,
     /// Times and sizes.
     pub config: SourceConfig,
-    /// How long to wait for room at the consumer before the watch is closed.
+    /// How long to wait for the consumer to become ready before the watch is closed.
     pub max_wait: Duration,
-    /// The writer's word.
-    pub recall: Arc<RelistSignal>,
-    /// Shared by all kinds: whether the API server's history went back.
-    pub history: History,
+    /// Requests of the writer or the analysis to list again.
+    pub relist: Arc<RelistSignal>,
+    /// Whether the API server's history regressed; shared by all kinds.
+    pub history: ServerHistory,
     /// Metrics and health of this watch.
-    pub report: Report,
-    /// Time.
+    pub status: WatchStatus,
+    /// For timestamps.
     pub clock: Clock,
-    /// Takes what is seen.
+    /// Receives what is listed and watched.
     pub consumer: C,
 }
 
-/// A resourceVersion to go on from.
+/// A resourceVersion to resume from.
 #[derive(Debug)]
 pub(super) struct Position {
     pub(super) version: String,
-    /// Attempts in a row that did not move it.
+    /// Consecutive attempts that did not advance it.
     pub(super) tries: u32,
 }
 
@@ -76,81 +77,81 @@ impl Position {
     }
 }
 
-/// Where the machine is; the picture in the head of `watcher` has the same states.
+/// The current state; the diagram in the head of `watcher` shows the same states.
 pub(super) enum State {
-    /// The API server's newest version is asked for.
-    Check(Next),
-    /// What there is now is listed.
-    List(RelistCause),
-    /// What there was at a position is listed.
-    Exact(Position),
-    /// What there was at a position is compared with what is known.
-    Compare(Position),
-    /// A watch is asked for.
-    Connect(Position),
-    /// It is open.
-    Live(Box<Live>),
-    /// It was closed, since its consumer had no room.
-    Full(Position),
-    /// A while passes before the next attempt.
-    Wait(Duration, Box<State>),
+    /// Requests the API server's newest version, to detect a regression.
+    Checking(AfterCheck),
+    /// Lists the current objects.
+    Listing(RelistCause),
+    /// Lists the objects as of a position.
+    ListingAt(Position),
+    /// Compares the objects as of a position with those that were received.
+    Comparing(Position),
+    /// Opens a watch.
+    Connecting(Position),
+    /// Reads the lines of an open watch.
+    Watching(Box<OpenWatch>),
+    /// Waits for the consumer to become ready; the watch was closed meanwhile.
+    QueueFull(Position),
+    /// Waits before the next attempt.
+    BackingOff(Duration, Box<State>),
 }
 
-/// What a check is made for.
-pub(super) enum Next {
+/// The state that follows a successful check.
+pub(super) enum AfterCheck {
     List(RelistCause),
-    Exact(Position),
+    ListAt(Position),
     Connect(Position),
 }
 
 /// An open watch.
-pub(super) struct Live {
+pub(super) struct OpenWatch {
     pub(super) lines: Lines,
     pub(super) cursor: Cursor,
     pub(super) tries: u32,
     pub(super) opened: Instant,
-    /// The server's clock when it was opened, and when it was read.
+    /// The server's clock when the watch was opened, and when it was read.
     pub(super) server_time: Option<(Timestamp, Instant)>,
-    /// The last line.
-    pub(super) heard: Option<Instant>,
-    /// The last proof that the position is current, or the last attempt at one.
-    pub(super) idle: Instant,
-    pub(super) idle_after: Duration,
-    /// When a watch that follows a failure counts as working though it says nothing; `None`: not before it says something.
-    pub(super) works_at: Option<Instant>,
-    /// A line came that a sound history cannot have sent; looked into at the latest then.
-    pub(super) suspect: bool,
+    /// When the last line arrived.
+    pub(super) last_line_at: Option<Instant>,
+    /// When the position was last confirmed, or the last attempt to confirm it was made.
+    pub(super) last_confirmation: Instant,
+    pub(super) confirm_after: Duration,
+    /// When a watch that follows a failure counts as healthy even without data; `None`: only once data arrives.
+    pub(super) healthy_at: Option<Instant>,
+    /// A line had a version below the position, so the history may have regressed. The next idle check resolves it.
+    pub(super) saw_older_version: bool,
 }
 
-/// How a watch, or the attempt at one, came to its end.
-pub(super) enum End {
-    /// The server closed it in order.
+/// How a watch ended.
+pub(super) enum WatchOutcome {
+    /// The server closed it in an orderly way.
     Closed,
-    /// Anything else that the server or the way to it did.
+    /// The server or the connection failed.
     Failed(ApiError),
-    /// The consumer has no room.
-    Full,
-    /// The writer or the analysis wants a list.
-    Recalled(RelistCause),
-    /// The API server's newest version is below what was seen of it.
+    /// The consumer was not ready for too long.
+    QueueFull,
+    /// The writer or the analysis requested a list.
+    RelistRequested(RelistCause),
+    /// The API server's newest version is below one that was seen before.
     Regressed(String),
 }
 
-/// What may be wrong with a position whose watch, or exact list, did not come to anything.
-pub(super) enum Trouble {
-    /// It is too old.
+/// What a failed watch or list suggests about the position.
+pub(super) enum FailureClass {
+    /// The position is too old.
     Expired,
-    /// The API server answers, but not this.
-    Answer,
-    /// The stream is cut.
+    /// The API server responds, but not with what was requested.
+    BadResponse,
+    /// The connection was cut.
     Cut,
-    /// The stream ends as soon as it has begun.
+    /// The stream ended immediately.
     Empty,
-    /// Nothing: the API server is busy, or does not allow it.
+    /// Nothing: the API server is busy, or denies access.
     Other,
 }
 
-impl Trouble {
+impl FailureClass {
     pub(super) fn of(error: &ApiError) -> Self {
         match error {
             ApiError::Expired(_) => Self::Expired,
@@ -160,53 +161,56 @@ impl Trouble {
             | ApiError::Status { .. }
             | ApiError::Timeout(_)
             | ApiError::TooLarge(_)
-            | ApiError::Malformed(_) => Self::Answer,
+            | ApiError::Malformed(_) => Self::BadResponse,
         }
     }
 
-    /// Attempts in a row at one position after which what there is is listed instead; `None`: it is tried without end.
-    /// Each followed a check that went well, so that the API server being away is not among them.
+    /// Consecutive attempts at one position after which the watcher lists instead; `None`: it retries indefinitely.
+    /// Each attempt follows a successful check, so an unreachable API server does not count.
     pub(super) const fn tries(&self) -> Option<u32> {
         match self {
             Self::Expired => Some(1),
-            // Two may be chance: a leader that changes, an API server that restarts.
-            Self::Answer => Some(3),
+            // Two failures may be a coincidence, such as a leader election or a restart.
+            Self::BadResponse => Some(3),
             Self::Empty => Some(2),
-            // Connections fail for many reasons, and mostly the position is as good as before.
+            // Connections fail for many reasons; mostly the position is still valid.
             Self::Cut => Some(10),
             Self::Other => None,
         }
     }
 }
 
-/// The machine and what it keeps over all states.
-pub(super) struct Machine<C> {
+/// The watcher, and the data that all states share.
+pub(super) struct StateMachine<C> {
     pub(super) watcher: Watcher<C>,
     pub(super) backoff: Backoff,
-    /// Objects asked for in a page; less than configured while pages do not arrive in time.
+    /// Objects per page; less than configured while pages time out.
     pub(super) page_size: u32,
-    /// Something failed, and nothing has worked since.
+    /// Something failed, and nothing has succeeded since.
     pub(super) failing: bool,
-    /// Refusals in a row.
-    pub(super) denied: u32,
-    /// Highest version that this kind was seen or stored at; `None`: nothing is known, or it is void.
-    pub(super) newest: Option<ResourceVersion>,
-    /// Of [`History`], as far as it was taken in.
+    /// Consecutive 403 responses.
+    pub(super) denials: u32,
+    /// Highest version of this kind that was received or stored; `None`: unknown, or void after a regression.
+    pub(super) highest_version: Option<ResourceVersion>,
+    /// Last epoch of [`ServerHistory`] that was handled.
     pub(super) epoch: u64,
-    /// The last check failed; how often the API server had been found to be back then.
-    pub(super) failed_at: Option<u64>,
-    /// When another kind last ended a wait.
-    pub(super) woken: Option<Instant>,
-    /// A check failed since the last watch: the API server may have come back with another history.
-    pub(super) was_away: bool,
-    /// When the last watch ended, or an attempt at one found no API server: a kind may wait for the next attempt for as long as the
-    /// API server is away, so that no check fails.
-    pub(super) blind_since: Option<Instant>,
-    /// When the last list began.
-    pub(super) listed: Option<Instant>,
+    /// If the last check failed: the number of recoveries at that time.
+    pub(super) recoveries_at_failure: Option<u64>,
+    /// When a recovery that another kind found last ended a back-off.
+    pub(super) woken_at: Option<Instant>,
+    /// The API server was unreachable since the last watch: its history may have changed.
+    pub(super) was_unreachable: bool,
+    /// When the last watch ended, or an attempt found the API server unreachable. A back-off may outlast the outage, so
+    /// that no check fails.
+    pub(super) disconnected_since: Option<Instant>,
+    /// When the last list started.
+    pub(super) last_list_at: Option<Instant>,
 }
 
-/// No history is at 0: that is an answer from a cache that holds nothing yet.
-pub(super) fn went_back(version: &ResourceVersion, newest: &ResourceVersion) -> bool {
+/// Whether `version` is below `newest`. Version 0 is not a regression: it is the response of an empty cache.
+pub(super) fn resource_version_regressed(
+    version: &ResourceVersion,
+    newest: &ResourceVersion,
+) -> bool {
     *version != ResourceVersion::Number(0) && version.is_older_than(newest)
 }

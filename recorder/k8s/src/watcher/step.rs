@@ -1,4 +1,4 @@
-//! One step of the machine: what follows each state, and each end of a watch.
+//! The transitions: what follows each state, and each outcome of a watch.
 
 use std::time::{Duration, Instant};
 
@@ -9,142 +9,145 @@ use kube9_model::resume::{Resume, ResumePoint};
 use kube9_model::watch::{Regressed, RelistCause};
 use tracing::{debug, info, warn};
 
-use super::consumer::{Closed, Consumer, Told};
+use super::consumer::{Consumer, ReceiverDropped, WatcherEvent};
 use super::cursor::Cursor;
 use super::list::ListEnd;
 use super::state::{
-    AWAY_AFTER, DENIED_TRIES, End, LIST_EVERY, Live, Machine, Next, Position, SETTLED, State,
-    Trouble, WORKS_AFTER, Watcher, went_back,
+    AfterCheck, COMPARE_AFTER, FORBIDDEN_AFTER, FailureClass, HEALTHY_AFTER, MIN_HEALTHY_WATCH,
+    OpenWatch, Position, State, StateMachine, UNDELAYED_LIST_INTERVAL, WatchOutcome, Watcher,
+    resource_version_regressed,
 };
-use crate::api::{ApiError, Shape};
+use crate::api::{ApiError, Representation};
 use crate::metrics::RestartCause;
 use crate::pages::watch_path;
 
-/// Between the kinds that another one wakes.
-const WAKE_STEP: Duration = Duration::from_millis(50);
+/// Delay between the kinds that a recovery wakes, so that they do not all send at the same moment.
+const WAKE_STAGGER: Duration = Duration::from_millis(50);
 
-/// A history that goes back more often is listed with growing pauses.
-const REGRESSED_EVERY: Duration = Duration::from_secs(10);
+/// If the history regresses more often than this, the back-off between lists grows.
+const REGRESSION_RESET_INTERVAL: Duration = Duration::from_secs(10);
 
-impl<C: Consumer> Machine<C> {
-    pub(super) async fn step(&mut self, state: State) -> Result<State, Closed> {
-        if let Some((epoch, found)) = self.watcher.history.later_than(self.epoch) {
+impl<C: Consumer> StateMachine<C> {
+    pub(super) async fn step(&mut self, state: State) -> Result<State, ReceiverDropped> {
+        if let Some((epoch, found)) = self.watcher.history.regressed_since(self.epoch) {
             self.epoch = epoch;
-            if self.newest.is_some() {
-                return self.regressed(found, false).await;
+            if self.highest_version.is_some() {
+                return self.on_regression(found, false).await;
             }
         }
         match state {
-            State::Check(next) => self.check(next).await,
-            State::List(cause) => self.list_all(cause).await,
-            State::Exact(at) => self.list_exactly(at).await,
-            State::Compare(at) => self.compare(at).await,
-            State::Connect(at) => self.connect(at).await,
-            State::Live(live) => self.live(live).await,
-            State::Full(at) => {
-                self.watcher.consumer.room().await;
-                Ok(State::Check(Next::Connect(at)))
+            State::Checking(next) => self.check(next).await,
+            State::Listing(cause) => self.list_now(cause).await,
+            State::ListingAt(at) => self.list_at(at).await,
+            State::Comparing(at) => self.compare(at).await,
+            State::Connecting(at) => self.connect(at).await,
+            State::Watching(live) => self.watch(live).await,
+            State::QueueFull(at) => {
+                self.watcher.consumer.ready().await;
+                Ok(State::Checking(AfterCheck::Connect(at)))
             }
-            State::Wait(time, next) => {
+            State::BackingOff(time, next) => {
                 let is_woken = tokio::select! {
                     () = tokio::time::sleep(time) => false,
-                    () = self.watcher.history.leaves(self.epoch) => false,
-                    () = self.is_back() => true,
+                    () = self.watcher.history.wait_for_regression(self.epoch) => false,
+                    () = self.recovery() => true,
                 };
                 if is_woken {
-                    self.woken = Some(Instant::now());
-                    // Not all in the same moment.
-                    tokio::time::sleep(WAKE_STEP * self.watcher.kind.index() as u32).await;
+                    self.woken_at = Some(Instant::now());
+                    tokio::time::sleep(WAKE_STAGGER * self.watcher.kind.index() as u32).await;
                 }
                 Ok(*next)
             }
         }
     }
 
-    /// Waits until another kind finds that the API server is back, where the last check of this one failed. It answers a
-    /// small list: no more is known, so a kind is not woken often.
-    async fn is_back(&self) {
-        let may = self.woken.is_none_or(|at| at.elapsed() >= SETTLED);
-        match self.failed_at.filter(|_| may) {
-            Some(returns) => self.watcher.history.comes_back(returns).await,
+    /// Waits until another kind finds that the API server has recovered, if the last check of this kind failed. The API
+    /// server has answered a small list only, so a kind is not woken often.
+    async fn recovery(&self) {
+        let may_wake = self
+            .woken_at
+            .is_none_or(|at| at.elapsed() >= MIN_HEALTHY_WATCH);
+        match self.recoveries_at_failure.filter(|_| may_wake) {
+            Some(recoveries) => self.watcher.history.wait_for_recovery(recoveries).await,
             None => std::future::pending().await,
         }
     }
 
-    async fn check(&mut self, next: Next) -> Result<State, Closed> {
+    async fn check(&mut self, next: AfterCheck) -> Result<State, ReceiverDropped> {
         match self.newest_version().await {
             Err(error) => {
-                self.was_away |= error.is_away();
-                // A kind that is given a time to wait waits for that time.
-                let is_told = matches!(error, ApiError::Busy { .. });
-                self.failed_at = (!is_told).then(|| self.watcher.history.returns());
-                let wait = self.failed("watch", &error).await?;
-                return Ok(State::Wait(wait, Box::new(State::Check(next))));
+                self.was_unreachable |= error.is_unreachable();
+                // The delay of a `Retry-After` is not cut short.
+                let has_delay = matches!(error, ApiError::Busy { .. });
+                self.recoveries_at_failure =
+                    (!has_delay).then(|| self.watcher.history.recoveries());
+                let wait = self.report_failure("watch", &error).await?;
+                return Ok(State::BackingOff(wait, Box::new(State::Checking(next))));
             }
             Ok(version) if self.is_regressed(&version) => {
-                self.failed_at = None;
-                return self.regressed(version, true).await;
+                self.recoveries_at_failure = None;
+                return self.on_regression(version, true).await;
             }
-            Ok(version) => self.note(&version),
+            Ok(version) => self.note_version(&version),
         }
-        if self.failed_at.take().is_some() {
-            self.watcher.history.is_back();
+        if self.recoveries_at_failure.take().is_some() {
+            self.watcher.history.report_recovery();
         }
         Ok(match next {
-            Next::List(cause) => State::List(cause),
-            Next::Exact(at) => State::Exact(at),
-            Next::Connect(at) if self.may_be_another() => State::Compare(at),
-            Next::Connect(at) => State::Connect(at),
+            AfterCheck::List(cause) => State::Listing(cause),
+            AfterCheck::ListAt(at) => State::ListingAt(at),
+            AfterCheck::Connect(at) if self.may_have_new_history() => State::Comparing(at),
+            AfterCheck::Connect(at) => State::Connecting(at),
         })
     }
 
-    /// What is seen now is of the history that was seen before.
-    fn follows_on(&mut self) {
-        (self.was_away, self.blind_since) = (false, None);
+    /// The current history is the one that was watched before.
+    fn mark_continuous(&mut self) {
+        (self.was_unreachable, self.disconnected_since) = (false, None);
     }
 
-    /// Whether the API server may have come back with another history since the last watch.
-    fn may_be_another(&self) -> bool {
-        let blind = self.blind_since.map(|since| since.elapsed());
-        self.was_away || blind.is_some_and(|blind| blind >= AWAY_AFTER)
+    /// Whether the history may have been replaced since the last watch.
+    fn may_have_new_history(&self) -> bool {
+        let disconnected = self.disconnected_since.map(|since| since.elapsed());
+        self.was_unreachable || disconnected.is_some_and(|time| time >= COMPARE_AFTER)
     }
 
-    async fn list_all(&mut self, cause: RelistCause) -> Result<State, Closed> {
+    async fn list_now(&mut self, cause: RelistCause) -> Result<State, ReceiverDropped> {
         let mut cause = cause;
-        self.listed = Some(Instant::now());
-        if self.watcher.recall.take() == Some(RelistCause::Replaced) {
-            cause = self.replaced().await?;
+        self.last_list_at = Some(Instant::now());
+        if self.watcher.relist.take() == Some(RelistCause::Replaced) {
+            cause = self.on_store_replaced().await?;
         }
-        self.take(Told::Init(cause)).await?;
+        self.emit(WatcherEvent::Init(cause)).await?;
         match self.list(cause, None).await? {
-            Ok(version) => Ok(self.listed_at(Position::new(version))),
-            Err(ListEnd::Regressed(found)) => self.regressed(found, true).await,
+            Ok(version) => Ok(self.after_list(Position::new(version))),
+            Err(ListEnd::Regressed(found)) => self.on_regression(found, true).await,
             Err(ListEnd::Failed(error)) => {
-                let wait = self.failed("list", &error).await?;
-                Ok(State::Wait(wait, Box::new(State::List(cause))))
+                let wait = self.report_failure("list", &error).await?;
+                Ok(State::BackingOff(wait, Box::new(State::Listing(cause))))
             }
         }
     }
 
-    /// A list is complete. While its pages were read the API server went on: what the watch has to deliver before it has
-    /// caught up is asked for after the list.
-    fn listed_at(&mut self, at: Position) -> State {
-        self.follows_on();
-        State::Check(Next::Connect(at))
+    /// A list is complete. The cluster changed while its pages were read: the newest version, which the watch has to reach
+    /// before it has caught up, is requested again after the list.
+    fn after_list(&mut self, at: Position) -> State {
+        self.mark_continuous();
+        State::Checking(AfterCheck::Connect(at))
     }
 
-    async fn list_exactly(&mut self, mut at: Position) -> Result<State, Closed> {
+    async fn list_at(&mut self, mut at: Position) -> Result<State, ReceiverDropped> {
         let error = match self.list(RelistCause::Expired, Some(&at.version)).await? {
-            Ok(version) if version == at.version => return Ok(self.listed_at(at)),
-            Ok(version) => return Ok(self.listed_at(Position::new(version))),
-            Err(ListEnd::Regressed(found)) => return self.regressed(found, true).await,
+            Ok(version) if version == at.version => return Ok(self.after_list(at)),
+            Ok(version) => return Ok(self.after_list(Position::new(version))),
+            Err(ListEnd::Regressed(found)) => return self.on_regression(found, true).await,
             Err(ListEnd::Failed(error)) => error,
         };
         at.tries += 1;
-        let cause = match Trouble::of(&error) {
-            Trouble::Expired => Some(RelistCause::Expired),
-            // A server that does not know how to will not learn it.
-            Trouble::Answer
+        let cause = match FailureClass::of(&error) {
+            FailureClass::Expired => Some(RelistCause::Expired),
+            // A server that does not support exact lists never will.
+            FailureClass::BadResponse
                 if matches!(
                     error,
                     ApiError::Status {
@@ -155,37 +158,39 @@ impl<C: Consumer> Machine<C> {
             {
                 Some(RelistCause::Failed)
             }
-            trouble => {
-                let is_enough = trouble.tries().is_some_and(|tries| at.tries >= tries);
+            class => {
+                let is_enough = class.tries().is_some_and(|tries| at.tries >= tries);
                 is_enough.then_some(RelistCause::Failed)
             }
         };
         let Some(cause) = cause else {
-            let wait = self.failed("list", &error).await?;
-            let again = State::Check(Next::Exact(at));
-            return Ok(State::Wait(wait, Box::new(again)));
+            let wait = self.report_failure("list", &error).await?;
+            let again = State::Checking(AfterCheck::ListAt(at));
+            return Ok(State::BackingOff(wait, Box::new(again)));
         };
         let kind = self.watcher.kind.name();
         info!(kind, %error, cause = cause.as_str(), "the position cannot be resumed");
-        Ok(State::Check(Next::List(cause)))
+        Ok(State::Checking(AfterCheck::List(cause)))
     }
 
-    /// A history that was replaced while the API server was away may be above the position by now: then what it shows at it
-    /// differs.
-    async fn compare(&mut self, at: Position) -> Result<State, Closed> {
-        match self.is_as_held(&at.version).await {
+    /// A history that was replaced during an outage may be above the position by now: then its objects at the position
+    /// differ.
+    async fn compare(&mut self, at: Position) -> Result<State, ReceiverDropped> {
+        match self.matches_known_objects(&at.version).await {
             Ok(true) => {
-                self.follows_on();
-                Ok(State::Connect(at))
+                self.mark_continuous();
+                Ok(State::Connecting(at))
             }
-            Ok(false) => self.regressed(at.version, true).await,
-            Err(error) if error.is_away() => self.broken(at, &error, Instant::now(), false).await,
-            // The watch meets what it means: too old, busy, not allowed.
-            Err(_) => Ok(State::Connect(at)),
+            Ok(false) => self.on_regression(at.version, true).await,
+            Err(error) if error.is_unreachable() => {
+                self.on_failure(at, &error, Instant::now(), false).await
+            }
+            // The watch handles the error: too old, busy, denied.
+            Err(_) => Ok(State::Connecting(at)),
         }
     }
 
-    async fn connect(&mut self, at: Position) -> Result<State, Closed> {
+    async fn connect(&mut self, at: Position) -> Result<State, ReceiverDropped> {
         let Watcher {
             api,
             kind,
@@ -195,19 +200,22 @@ impl<C: Consumer> Machine<C> {
         } = &self.watcher;
         let path = watch_path(*kind, namespace, &at.version, config.watch_timeout);
         let opened = Instant::now();
-        let answer = match api.get(&path, Shape::Objects, config.list_timeout).await {
+        let answer = match api
+            .get(&path, Representation::Objects, config.list_timeout)
+            .await
+        {
             Ok(answer) => answer,
-            Err(error) => return self.broken(at, &error, opened, false).await,
+            Err(error) => return self.on_failure(at, &error, opened, false).await,
         };
         debug!(kind = kind.name(), position = at.version, "watching");
-        let idle_after = config.idle_renewal;
-        self.follows_on();
-        self.watcher.report.opened();
-        self.denied = 0;
-        self.take(Told::Connected).await?;
-        let target = self.newest.clone();
+        let confirm_after = config.idle_renewal;
+        self.mark_continuous();
+        self.watcher.status.on_open();
+        self.denials = 0;
+        self.emit(WatcherEvent::Connected).await?;
+        let target = self.highest_version.clone();
         let now = Instant::now();
-        Ok(State::Live(Box::new(Live {
+        Ok(State::Watching(Box::new(OpenWatch {
             server_time: answer.server_time.map(|time| (time, now)),
             lines: answer.lines(),
             cursor: Cursor::new(
@@ -216,120 +224,124 @@ impl<C: Consumer> Machine<C> {
             ),
             tries: at.tries,
             opened,
-            heard: None,
-            idle: now,
-            idle_after,
-            works_at: Some(now + WORKS_AFTER),
-            suspect: false,
+            last_line_at: None,
+            last_confirmation: now,
+            confirm_after,
+            healthy_at: Some(now + HEALTHY_AFTER),
+            saw_older_version: false,
         })))
     }
 
-    /// What follows the end of a watch.
-    pub(super) async fn ended(&mut self, live: Live, end: End) -> Result<State, Closed> {
-        let settled = live.opened.elapsed() >= SETTLED;
-        self.blind_since = Some(Instant::now());
-        // Since when it was silent is not known.
-        self.was_away |= matches!(end, End::Failed(ApiError::Timeout(_)));
+    /// The state that follows the end of a watch.
+    pub(super) async fn on_outcome(
+        &mut self,
+        live: OpenWatch,
+        end: WatchOutcome,
+    ) -> Result<State, ReceiverDropped> {
+        let was_healthy = live.opened.elapsed() >= MIN_HEALTHY_WATCH;
+        self.disconnected_since = Some(Instant::now());
+        // It is unknown since when the connection was silent.
+        self.was_unreachable |= matches!(end, WatchOutcome::Failed(ApiError::Timeout(_)));
         let moved = live.cursor.has_moved();
         let mut at = Position {
             version: live.cursor.version(),
             tries: if moved { 0 } else { live.tries },
         };
-        self.note(&at.version);
+        self.note_version(&at.version);
         let kind = self.watcher.kind.name();
-        let report = &self.watcher.report;
-        report.disconnected();
-        if settled {
+        let status = &self.watcher.status;
+        status.on_disconnect();
+        if was_healthy {
             self.backoff.reset();
         }
         match end {
-            End::Closed if !moved && !settled => {
-                report.restarted(match live.heard {
+            WatchOutcome::Closed if !moved && !was_healthy => {
+                status.on_restart(match live.last_line_at {
                     None => RestartCause::EmptyStream,
                     Some(_) => RestartCause::Closed,
                 });
-                report.failed(&format!(
+                status.on_failure(&format!(
                     "the API server ends the watch of {kind}s as soon as it has begun"
                 ));
                 self.failing = true;
                 at.tries += 1;
-                let next = match Trouble::Empty.tries() {
-                    Some(tries) if at.tries >= tries => self.give_up(at, RelistCause::EmptyStream),
-                    _ => Next::Connect(at),
+                let next = match FailureClass::Empty.tries() {
+                    Some(tries) if at.tries >= tries => self.relist(at, RelistCause::EmptyStream),
+                    _ => AfterCheck::Connect(at),
                 };
-                Ok(self.after(false, State::Check(next)))
+                Ok(self.pace(false, State::Checking(next)))
             }
-            End::Closed => {
+            WatchOutcome::Closed => {
                 debug!(
                     kind,
                     position = at.version,
                     "watch closed by the API server"
                 );
-                report.restarted(RestartCause::Closed);
-                Ok(self.after(settled, State::Check(Next::Connect(at))))
+                status.on_restart(RestartCause::Closed);
+                Ok(self.pace(was_healthy, State::Checking(AfterCheck::Connect(at))))
             }
-            End::Full => {
+            WatchOutcome::QueueFull => {
                 let position = &at.version;
                 warn!(
                     kind,
                     position, "queue stays full, watch closed until it has space"
                 );
-                report.restarted(RestartCause::QueueFull);
-                Ok(State::Full(at))
+                status.on_restart(RestartCause::QueueFull);
+                Ok(State::QueueFull(at))
             }
-            End::Recalled(RelistCause::Resumed) => {
-                Ok(self.after(settled, State::Check(Next::Exact(at))))
+            WatchOutcome::RelistRequested(RelistCause::Resumed) => {
+                Ok(self.pace(was_healthy, State::Checking(AfterCheck::ListAt(at))))
             }
-            End::Recalled(RelistCause::Replaced) => {
-                report.restarted(RestartCause::Other);
-                let cause = self.replaced().await?;
-                Ok(self.after(settled, State::List(cause)))
+            WatchOutcome::RelistRequested(RelistCause::Replaced) => {
+                status.on_restart(RestartCause::Other);
+                let cause = self.on_store_replaced().await?;
+                Ok(self.pace(was_healthy, State::Listing(cause)))
             }
-            End::Recalled(cause) => {
-                report.restarted(match cause {
+            WatchOutcome::RelistRequested(cause) => {
+                status.on_restart(match cause {
                     RelistCause::QueueOverflow => RestartCause::Overflow,
                     _ => RestartCause::Other,
                 });
-                let next = self.give_up(at, cause);
-                Ok(self.after(settled, State::Check(next)))
+                let next = self.relist(at, cause);
+                Ok(self.pace(was_healthy, State::Checking(next)))
             }
-            End::Regressed(found) => self.regressed(found, true).await,
-            End::Failed(error) => self.broken(at, &error, live.opened, moved).await,
+            WatchOutcome::Regressed(found) => self.on_regression(found, true).await,
+            WatchOutcome::Failed(error) => self.on_failure(at, &error, live.opened, moved).await,
         }
     }
 
-    /// What follows a watch, or the attempt at one, that failed.
-    async fn broken(
+    /// The state that follows a watch, or an attempt to open one, that failed.
+    async fn on_failure(
         &mut self,
         mut at: Position,
         error: &ApiError,
         opened: Instant,
         moved: bool,
-    ) -> Result<State, Closed> {
-        let settled = opened.elapsed() >= SETTLED;
-        if error.is_away() {
-            self.blind_since.get_or_insert_with(Instant::now);
+    ) -> Result<State, ReceiverDropped> {
+        let was_healthy = opened.elapsed() >= MIN_HEALTHY_WATCH;
+        if error.is_unreachable() {
+            self.disconnected_since.get_or_insert_with(Instant::now);
         }
-        let trouble = Trouble::of(error);
-        if matches!(trouble, Trouble::Expired) {
-            self.watcher.report.restarted(RestartCause::Gone);
-            let next = self.give_up(at, RelistCause::Expired);
-            return Ok(self.after(settled, State::Check(next)));
+        let class = FailureClass::of(error);
+        if matches!(class, FailureClass::Expired) {
+            self.watcher.status.on_restart(RestartCause::Gone);
+            let next = self.relist(at, RelistCause::Expired);
+            return Ok(self.pace(was_healthy, State::Checking(next)));
         }
-        // One that moved came to something; a connection that was cut after a while says nothing of the position.
-        let is_chance = moved || settled && matches!(trouble, Trouble::Cut);
-        at.tries += u32::from(!is_chance && trouble.tries().is_some());
-        let is_enough = trouble.tries().is_some_and(|tries| at.tries >= tries);
-        let wait = self.failed("watch", error).await?;
+        // A watch that advanced was useful; a connection that is cut after a while says nothing about the position.
+        let is_harmless = moved || was_healthy && matches!(class, FailureClass::Cut);
+        at.tries += u32::from(!is_harmless && class.tries().is_some());
+        let is_enough = class.tries().is_some_and(|tries| at.tries >= tries);
+        let wait = self.report_failure("watch", error).await?;
         let next = if is_enough {
-            self.give_up(at, RelistCause::Failed)
+            self.relist(at, RelistCause::Failed)
         } else {
-            Next::Connect(at)
+            AfterCheck::Connect(at)
         };
-        Ok(State::Wait(wait, Box::new(State::Check(next))))
+        Ok(State::BackingOff(wait, Box::new(State::Checking(next))))
     }
 
-    fn give_up(&self, at: Position, cause: RelistCause) -> Next {
+    fn relist(&self, at: Position, cause: RelistCause) -> AfterCheck {
         let kind = self.watcher.kind.name();
         let (position, cause_text) = (at.version, cause.as_str());
         warn!(
@@ -338,60 +350,76 @@ impl<C: Consumer> Machine<C> {
             cause = cause_text,
             "watch cannot be resumed, listing again"
         );
-        Next::List(cause)
+        AfterCheck::List(cause)
     }
 
-    /// The next state, after a pause where the last watch did not live for long.
-    fn after(&mut self, settled: bool, next: State) -> State {
-        let is_list = matches!(next, State::List(_) | State::Check(Next::List(_)));
-        let is_first = self.listed.is_none_or(|at| at.elapsed() >= LIST_EVERY);
-        if settled || is_list && is_first {
+    /// The next state, after a back-off if the last watch was short.
+    fn pace(&mut self, was_healthy: bool, next: State) -> State {
+        let is_list = matches!(
+            next,
+            State::Listing(_) | State::Checking(AfterCheck::List(_))
+        );
+        let is_first = self
+            .last_list_at
+            .is_none_or(|at| at.elapsed() >= UNDELAYED_LIST_INTERVAL);
+        if was_healthy || is_list && is_first {
             next
         } else {
-            State::Wait(self.backoff.wait(), Box::new(next))
+            State::BackingOff(self.backoff.wait(), Box::new(next))
         }
     }
 
-    /// The API server's history went back: everything that was known of its versions is void.
-    async fn regressed(&mut self, found: String, is_own: bool) -> Result<State, Closed> {
+    /// The API server's history regressed: all versions that were received are void.
+    async fn on_regression(
+        &mut self,
+        found: String,
+        is_own: bool,
+    ) -> Result<State, ReceiverDropped> {
         let history = &self.watcher.history;
-        let is_first = is_own && history.went_back(self.epoch, &found);
+        let is_first = is_own && history.report_regression(self.epoch, &found);
         self.epoch = history.epoch();
-        let newest = self.newest.take().map(|newest| newest.to_string());
+        let newest = self.highest_version.take().map(|newest| newest.to_string());
         let kind = self.watcher.kind.name();
         warn!(
             kind,
             found, newest, "the API server's history went back, listing again"
         );
-        self.watcher.report.disconnected();
-        self.watcher.report.restarted(RestartCause::Regressed);
-        if self.listed.is_none_or(|at| at.elapsed() >= REGRESSED_EVERY) {
-            self.backoff.reset(); // the API server is there; what failed before says nothing of it
+        self.watcher.status.on_disconnect();
+        self.watcher.status.on_restart(RestartCause::Regressed);
+        if self
+            .last_list_at
+            .is_none_or(|at| at.elapsed() >= REGRESSION_RESET_INTERVAL)
+        {
+            self.backoff.reset(); // the API server responds; earlier failures no longer matter
         }
         let at = self.watcher.clock.now();
-        self.take(Told::Regressed(Regressed {
+        self.emit(WatcherEvent::Regressed(Regressed {
             found,
             at,
             is_first,
         }))
         .await?;
-        Ok(self.after(false, State::List(RelistCause::Regressed)))
+        Ok(self.pace(false, State::Listing(RelistCause::Regressed)))
     }
 
-    /// The database is a new one: nothing of what was committed is there.
-    async fn replaced(&mut self) -> Result<RelistCause, Closed> {
-        self.take(Told::Reset).await?;
+    /// The database was replaced by an empty one.
+    async fn on_store_replaced(&mut self) -> Result<RelistCause, ReceiverDropped> {
+        self.emit(WatcherEvent::StoreReplaced).await?;
         Ok(RelistCause::Replaced)
     }
 
-    /// Says that something failed; returns how long to wait.
-    async fn failed(&mut self, what: &str, error: &ApiError) -> Result<Duration, Closed> {
+    /// Reports a failed request. Returns how long to wait.
+    async fn report_failure(
+        &mut self,
+        what: &str,
+        error: &ApiError,
+    ) -> Result<Duration, ReceiverDropped> {
         let is_denied = matches!(error, ApiError::Denied { code: 403, .. });
-        if is_denied && self.denied == 0 {
-            self.backoff.reset(); // what failed before was something else
+        if is_denied && self.denials == 0 {
+            self.backoff.reset(); // earlier failures had another cause
         }
-        self.denied = if is_denied {
-            self.denied.saturating_add(1)
+        self.denials = if is_denied {
+            self.denials.saturating_add(1)
         } else {
             0
         };
@@ -401,73 +429,81 @@ impl<C: Consumer> Machine<C> {
         };
         self.failing = true;
         let kind = self.watcher.kind.name();
-        let report = &self.watcher.report;
-        report.disconnected();
-        report.restarted(error.cause());
-        report.failed(&format!("{what} of {kind}s failed: {error}"));
+        let status = &self.watcher.status;
+        status.on_disconnect();
+        status.on_restart(error.cause());
+        status.on_failure(&format!("{what} of {kind}s failed: {error}"));
         if C::OPTIONAL && is_denied {
-            // A kind that may not be read must not keep the others from being ready.
-            report.synced();
+            // A kind that must not be read does not keep the recorder from becoming ready.
+            status.on_synced();
         }
         warn!(kind, %error, wait_ms = wait.as_millis() as u64, "{what} failed");
-        let forbidden = self.denied >= DENIED_TRIES;
-        self.take(Told::Disconnected { error, forbidden }).await?;
+        let forbidden = self.denials >= FORBIDDEN_AFTER;
+        self.emit(WatcherEvent::Disconnected { error, forbidden })
+            .await?;
         Ok(wait)
     }
 
-    pub(super) fn works(&mut self) {
+    pub(super) fn mark_healthy(&mut self) {
         if std::mem::take(&mut self.failing) {
-            self.watcher.report.works();
+            self.watcher.status.mark_healthy();
         }
     }
 
-    /// Whether the API server's newest version, asked for after all that was noted, is below that.
+    /// Whether the API server's newest version is below one that was noted before it was requested.
     pub(super) fn is_regressed(&self, version: &str) -> bool {
-        let newest = self.newest.as_ref();
-        newest.is_some_and(|newest| went_back(&ResourceVersion::new(version), newest))
+        let newest = self.highest_version.as_ref();
+        newest.is_some_and(|newest| {
+            resource_version_regressed(&ResourceVersion::new(version), newest)
+        })
     }
 
-    pub(super) fn note(&mut self, version: &str) {
+    pub(super) fn note_version(&mut self, version: &str) {
         let version = ResourceVersion::new(version);
-        let newest = self.newest.as_ref();
+        let newest = self.highest_version.as_ref();
         if newest.is_none_or(|newest| !version.is_older_than(newest)) {
-            self.newest = Some(version);
+            self.highest_version = Some(version);
         }
     }
 
-    pub(super) async fn take(&mut self, told: Told<'_, C::Item, C::News>) -> Result<(), Closed> {
-        self.watcher.consumer.take(told).await
+    pub(super) async fn emit(
+        &mut self,
+        event: WatcherEvent<'_, C::ListItem, C::WatchItem>,
+    ) -> Result<(), ReceiverDropped> {
+        self.watcher.consumer.handle(event).await
     }
 }
 
 impl<C: Consumer> Watcher<C> {
-    /// Lists and watches without end; the caller drops the future to stop it. Dropping it at any point is safe: what the
-    /// consumer has taken is complete, and the rest comes again from the committed position.
+    /// Lists and watches indefinitely; the caller drops the future to stop it. Dropping it at any point is safe: what the
+    /// consumer has received is complete, and the rest comes again from the committed position.
     pub async fn run(self, start: ResumePoint) {
         let position = start.position.map(|version| ResourceVersion::new(&version));
-        let mut machine = Machine {
+        let mut machine = StateMachine {
             backoff: Backoff::new(self.config.backoff.initial, self.config.backoff.max),
             page_size: self.consumer.page_size(),
             failing: true,
-            denied: 0,
-            epoch: 0, // also of what another kind found before this one began
-            newest: position,
-            failed_at: None,
-            woken: None,
-            was_away: false,
-            blind_since: None,
-            listed: None,
+            denials: 0,
+            epoch: 0, // handles a regression that another kind found before this one started
+            highest_version: position,
+            recoveries_at_failure: None,
+            woken_at: None,
+            was_unreachable: false,
+            disconnected_since: None,
+            last_list_at: None,
             watcher: self,
         };
         let mut state = match start.resume {
-            Resume::Watch(version) if C::STARTS_WITH_A_LIST => {
-                State::Check(Next::Exact(Position::new(version)))
+            Resume::Watch(version) if C::LISTS_ON_START => {
+                State::Checking(AfterCheck::ListAt(Position::new(version)))
             }
-            Resume::Watch(version) => State::Check(Next::Connect(Position::new(version))),
-            Resume::List(cause) if machine.newest.is_some() => State::Check(Next::List(cause)),
-            Resume::List(cause) => State::List(cause),
+            Resume::Watch(version) => State::Checking(AfterCheck::Connect(Position::new(version))),
+            Resume::List(cause) if machine.highest_version.is_some() => {
+                State::Checking(AfterCheck::List(cause))
+            }
+            Resume::List(cause) => State::Listing(cause),
         };
-        // A consumer goes only when the process ends.
+        // A consumer is dropped only when the process ends.
         while let Ok(next) = machine.step(state).await {
             state = next;
         }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use kube9_ingest::informer_event::{InformerEvent, InformerMessage};
 use kube9_ingest::item::{Change, Item};
 use kube9_ingest::maps::Set;
-use kube9_ingest::news::{News, Seen};
 use kube9_ingest::objects::{Fit, Object};
 use kube9_ingest::sanitize::{Clean, sanitize};
 use kube9_model::label::{Kind, Label};
@@ -51,25 +51,25 @@ fn key_of(object: &Object) -> ObjectKey {
 
 impl Analysis {
     /// Handles a message of an informer.
-    pub fn handle(&mut self, seen: Seen, now: Timestamp) -> Vec<Item> {
+    pub fn handle(&mut self, message: InformerMessage, now: Timestamp) -> Vec<Item> {
         let mut out = Vec::new();
-        let watch = seen.watch;
+        let watch = message.watch;
         if self.freshness.source(watch).is_none() {
             return out; // not registered
         }
-        match seen.what {
-            News::ListBegun { cause } => self.list_begun(watch, cause, now, &mut out),
-            News::Applied(object) => self.applied(watch, object, now, &mut out),
-            News::Deleted(object) => {
+        match message.event {
+            InformerEvent::Init { cause } => self.list_begun(watch, cause, now, &mut out),
+            InformerEvent::Apply(object) => self.applied(watch, object, now, &mut out),
+            InformerEvent::Delete(object) => {
                 let key = key_of(&object);
                 self.vanished(watch, &key, Some(&object), None, now, &mut out);
             }
-            News::Unreadable { namespace, name } => {
+            InformerEvent::Undecodable { namespace, name } => {
                 if let Some(source) = self.source(watch) {
                     source.mark_listed(&clean_key(source.kind.name(), &namespace, &name));
                 }
             }
-            News::Listed {
+            InformerEvent::InitDone {
                 version,
                 at,
                 server_time,
@@ -92,25 +92,28 @@ impl Analysis {
                 }
                 self.tried(watch, false, &mut out);
             }
-            News::Live => {
+            InformerEvent::Connected => {
                 self.permission(watch, None, now, &mut out);
                 if let Some(source) = self.source(watch) {
                     source.connected(now);
                 }
             }
-            News::Behind(reads_backlog) => {
+            InformerEvent::Behind(reads_backlog) => {
                 if let Some(source) = self.source(watch) {
                     source.reads_backlog = reads_backlog;
                 }
             }
-            News::Blind { why, forbidden } => {
+            InformerEvent::Disconnected {
+                message: why,
+                forbidden,
+            } => {
                 self.freshness.disconnected(watch, now);
                 if forbidden {
                     self.tried(watch, true, &mut out);
                     self.permission(watch, Some(&why), now, &mut out);
                 }
             }
-            News::Proven {
+            InformerEvent::Bookmark {
                 version,
                 at,
                 is_last,
@@ -123,7 +126,7 @@ impl Analysis {
                     });
                 }
             }
-            News::Regressed(regressed) => out.push(Item::Marker {
+            InformerEvent::Regressed(regressed) => out.push(Item::Marker {
                 watch,
                 marker: SourceMarker::Regressed {
                     version: regressed.found,
@@ -131,7 +134,7 @@ impl Analysis {
                     is_first: regressed.is_first,
                 },
             }),
-            News::Reset => self.reset(watch, &mut out),
+            InformerEvent::StoreReplaced => self.reset(watch, &mut out),
         }
         out
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use kube9_ingest::informer_event::{InformerEvent, InformerMessage};
 use kube9_ingest::item::{Finding, Item};
-use kube9_ingest::news::{News, Seen};
 use kube9_ingest::objects::Object;
 use kube9_ingest::owners::Owners;
 use kube9_model::commit_stats::CommitDelta;
@@ -80,11 +80,11 @@ impl TestHarness {
         }
     }
 
-    pub(crate) fn send(&mut self, kind: Kind, what: News) {
+    pub(crate) fn send(&mut self, kind: Kind, event: InformerEvent) {
         let items = self.analysis.handle(
-            Seen {
+            InformerMessage {
                 watch: watch(kind),
-                what,
+                event,
             },
             self.now,
         );
@@ -117,37 +117,37 @@ impl TestHarness {
     }
 
     pub(crate) fn list_for(&mut self, kind: Kind, objects: &[Value], cause: RelistCause) {
-        self.send(kind, News::ListBegun { cause });
+        self.send(kind, InformerEvent::Init { cause });
         for object in objects {
-            self.send(kind, News::Applied(decoded(kind, object)));
+            self.send(kind, InformerEvent::Apply(decoded(kind, object)));
         }
         let objects = objects.len() as u64;
         self.send(
             kind,
-            News::Listed {
+            InformerEvent::InitDone {
                 version: "1".into(),
                 at: self.now,
                 server_time: self.now,
                 objects,
             },
         );
-        self.send(kind, News::Live);
+        self.send(kind, InformerEvent::Connected);
     }
 
     /// The message of an informer about an object.
-    pub(crate) fn news(&self, kind: Kind, object: &Value) -> Seen {
-        Seen {
+    pub(crate) fn news(&self, kind: Kind, object: &Value) -> InformerMessage {
+        InformerMessage {
             watch: watch(kind),
-            what: News::Applied(decoded(kind, object)),
+            event: InformerEvent::Apply(decoded(kind, object)),
         }
     }
 
     pub(crate) fn apply(&mut self, kind: Kind, object: &Value) {
-        self.send(kind, News::Applied(decoded(kind, object)));
+        self.send(kind, InformerEvent::Apply(decoded(kind, object)));
     }
 
     pub(crate) fn delete(&mut self, kind: Kind, object: &Value) {
-        self.send(kind, News::Deleted(decoded(kind, object)));
+        self.send(kind, InformerEvent::Delete(decoded(kind, object)));
     }
 
     pub(crate) fn commit(&mut self, told: CommitDelta) {

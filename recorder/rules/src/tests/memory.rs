@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use kube9_base::settings::ByteSize;
+use kube9_ingest::informer_event::InformerEvent;
 use kube9_ingest::item::{FindingTransition, Item};
-use kube9_ingest::news::News;
 use kube9_model::resume::StoredObjects;
 use kube9_model::watch::RelistCause;
 
@@ -189,7 +189,7 @@ fn list_begun_before_the_retry_does_not_count() {
     for kind in KINDS {
         harness.send(
             kind,
-            News::ListBegun {
+            InformerEvent::Init {
                 cause: RelistCause::Resumed,
             },
         );
@@ -202,7 +202,7 @@ fn list_begun_before_the_retry_does_not_count() {
     for kind in KINDS {
         harness.send(
             kind,
-            News::Listed {
+            InformerEvent::InitDone {
                 version: "1".into(),
                 at: harness.now,
                 server_time: harness.now,

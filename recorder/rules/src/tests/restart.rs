@@ -1,7 +1,7 @@
 use std::time::Duration;
 
+use kube9_ingest::informer_event::InformerEvent;
 use kube9_ingest::item::{FindingTransition, Item};
-use kube9_ingest::news::News;
 use kube9_model::record::Record;
 use kube9_model::resume::StoredObjects;
 use kube9_model::time::Timestamp;
@@ -167,7 +167,7 @@ fn proven(harness: &mut TestHarness, version: &str) -> Option<Timestamp> {
     let (at, version, is_last) = (harness.now, version.to_owned(), false);
     harness.send(
         Kind::Deployment,
-        News::Proven {
+        InformerEvent::Bookmark {
             version,
             at,
             is_last,
@@ -196,10 +196,16 @@ fn change_in_backlog_is_observed_late() {
     let since = harness.now;
     // The network was away, and the position is still good: no list.
     let (why, forbidden) = ("cut".to_owned(), false);
-    harness.send(Kind::Deployment, News::Blind { why, forbidden });
+    harness.send(
+        Kind::Deployment,
+        InformerEvent::Disconnected {
+            message: why,
+            forbidden,
+        },
+    );
     harness.wait(240);
-    harness.send(Kind::Deployment, News::Live);
-    harness.send(Kind::Deployment, News::Behind(true));
+    harness.send(Kind::Deployment, InformerEvent::Connected);
+    harness.send(Kind::Deployment, InformerEvent::Behind(true));
     harness.wait(30);
     let row = scaled(&mut harness, 5);
     assert_eq!(row.extra["observed_late"], true);
@@ -207,7 +213,7 @@ fn change_in_backlog_is_observed_late() {
         row.extra["between"],
         json!([since.to_string(), harness.now.to_string()])
     );
-    harness.send(Kind::Deployment, News::Behind(false));
+    harness.send(Kind::Deployment, InformerEvent::Behind(false));
     assert!(!scaled(&mut harness, 6).extra.contains_key("observed_late"));
 }
 
@@ -220,7 +226,7 @@ fn clock_set_back_keeps_intervals_valid_and_the_position_moving() {
     assert!(proven(&mut harness, "9").is_some());
     harness.now = right.plus(Duration::from_secs(10));
     assert_eq!(proven(&mut harness, "9"), Some(harness.now));
-    harness.send(Kind::Deployment, News::Behind(true));
+    harness.send(Kind::Deployment, InformerEvent::Behind(true));
     let row = scaled(&mut harness, 5);
     let now = harness.now.to_string();
     assert_eq!(row.extra["between"], json!([now, now]));
@@ -347,8 +353,8 @@ fn unwatched_kind_suspends_its_findings() {
     assert_eq!(harness.findings().len(), 1);
     harness.send(
         Kind::Node,
-        News::Blind {
-            why: "connection reset".into(),
+        InformerEvent::Disconnected {
+            message: "connection reset".into(),
             forbidden: false,
         },
     );
@@ -359,7 +365,7 @@ fn unwatched_kind_suspends_its_findings() {
         "no change while the kind is not watched"
     );
     // The watch resumes: the node recovered meanwhile.
-    harness.send(Kind::Node, News::Live);
+    harness.send(Kind::Node, InformerEvent::Connected);
     harness.apply(Kind::Node, &node("w1", json!({})));
     harness.wait(3);
     let findings = harness.findings();
@@ -380,8 +386,8 @@ fn forbidden_kind_opens_one_finding_and_affects_no_other_kind() {
     for _ in 0..3 {
         harness.send(
             Kind::Service,
-            News::Blind {
-                why: "forbidden".into(),
+            InformerEvent::Disconnected {
+                message: "forbidden".into(),
                 forbidden: true,
             },
         );
@@ -404,7 +410,7 @@ fn forbidden_kind_opens_one_finding_and_affects_no_other_kind() {
         2,
         "rules that read no Service go on"
     );
-    harness.send(Kind::Service, News::Live);
+    harness.send(Kind::Service, InformerEvent::Connected);
     let titles: Vec<String> = harness
         .findings()
         .iter()
@@ -421,7 +427,7 @@ fn new_database_receives_all_snapshots_and_findings() {
     for kinds in [KINDS.to_vec(), KINDS.iter().rev().copied().collect()] {
         // A second report may follow immediately, and then others may arrive first.
         for kind in kinds {
-            harness.send(kind, News::Reset);
+            harness.send(kind, InformerEvent::StoreReplaced);
             let objects = if kind == Kind::Pod {
                 vec![oom("web-1")]
             } else {

@@ -10,7 +10,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use kube9_base::metrics::{By, By2, counter, counters, gauge};
+use kube9_base::metrics::{Family, Family2, counter, counters, gauge};
 use kube9_model::label::{Label, Stage};
 use prometheus::{IntCounter, IntGauge, Registry};
 
@@ -69,9 +69,9 @@ pub(super) struct EventLedger {
     deleted: IntCounter,
     /// By the position of the rule; the last one is [`OTHER_RULE`].
     filtered: Vec<IntCounter>,
-    skipped: By<Stage, IntCounter>,
+    skipped: Family<Stage, IntCounter>,
     dropped: IntCounter,
-    dropped_by: By2<Item, Bound, IntCounter>,
+    dropped_by: Family2<Item, Bound, IntCounter>,
     /// Negative only if an Event was recorded that was never received: not clamped, so that the bug is visible.
     pending: IntGauge,
 }
@@ -116,7 +116,7 @@ impl EventLedger {
             filtered: rules
                 .map(|rule| filtered.with_label_values(&[rule]))
                 .collect(),
-            skipped: By::resolve(&counters(
+            skipped: Family::resolve(&counters(
                 r,
                 "kube9_events_skipped_total",
                 "Events received that failed at a stage and were skipped.",
@@ -127,7 +127,7 @@ impl EventLedger {
                 "kube9_events_dropped_total",
                 "Items of any kind that were dropped because the queue was full.",
             ),
-            dropped_by: By2::resolve(&counters(
+            dropped_by: Family2::resolve(&counters(
                 r,
                 "kube9_queue_dropped_total",
                 "Items that were dropped because the queue was full, by kind of item and by the limit that was reached.",
@@ -163,7 +163,7 @@ impl EventLedger {
             self.filtered[rule.min(other)].inc_by(*count);
         }
         for (stage, count) in Stage::ALL.iter().zip(outcomes.skipped) {
-            self.skipped.of(*stage).inc_by(count);
+            self.skipped.get(*stage).inc_by(count);
         }
         self.pending
             .sub(i64::try_from(outcomes.total()).unwrap_or(i64::MAX));
@@ -172,7 +172,7 @@ impl EventLedger {
     pub(super) fn dropped(&self, item: Item, bound: Bound) {
         let _lock = self.lock();
         self.dropped.inc();
-        self.dropped_by.of(item, bound).inc();
+        self.dropped_by.get(item, bound).inc();
         if item == Item::Event {
             self.pending.dec();
         }

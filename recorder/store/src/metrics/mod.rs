@@ -8,7 +8,7 @@ mod ledger;
 use std::sync::{Arc, MutexGuard};
 
 use kube9_base::metrics::{
-    By, By2, counter, counters, gauge, gauges, histogram, seconds, seconds_by,
+    Family, Family2, counter, counters, gauge, gauges, histogram, seconds, seconds_by,
 };
 use kube9_model::label::Stage;
 use kube9_model::{EventType, Severity};
@@ -22,7 +22,7 @@ use ledger::EventLedger;
 pub struct Metrics {
     ledger: EventLedger,
     /// Rows committed as new.
-    pub rows_inserted: By2<EventType, Severity, IntCounter>,
+    pub rows_inserted: Family2<EventType, Severity, IntCounter>,
     /// Rows in the queue now.
     pub queue_size: IntGauge,
     /// Bytes in the queue now.
@@ -34,11 +34,11 @@ pub struct Metrics {
     /// Bytes of the write-ahead log.
     pub wal_bytes: IntGauge,
     /// Rows in the database.
-    pub rows: By<Severity, IntGauge>,
+    pub rows: Family<Severity, IntGauge>,
     /// `created_at` of the oldest row; seconds since 1970, 0 while there is none.
     pub oldest_event: Gauge,
     /// Statements of the recorder.
-    pub operations: By<Operation, IntCounter>,
+    pub operations: Family<Operation, IntCounter>,
     /// From an Event's last occurrence to its commit, in seconds.
     pub store_delay: Histogram,
     /// Rows in a committed transaction.
@@ -50,21 +50,21 @@ pub struct Metrics {
     /// Checkpoints that a reader blocked.
     pub checkpoint_busy: IntCounter,
     /// Rows deleted by retention.
-    pub retention_deleted: By2<Severity, Removal, IntCounter>,
+    pub retention_deleted: Family2<Severity, Removal, IntCounter>,
     /// Largest share of retention that the size limit has deleted.
-    pub record_shortened: By<Severity, Gauge>,
+    pub record_shortened: Family<Severity, Gauge>,
     /// Namespaces whose rows the size limit has deleted early.
-    pub record_shortened_holders: By<Severity, IntGauge>,
+    pub record_shortened_holders: Family<Severity, IntGauge>,
     /// When retention last ran to its end; seconds since 1970, 0 before.
     pub retention_last_success: Gauge,
     /// Recording gaps closed.
-    pub gaps: By<Recovery, IntCounter>,
+    pub gaps: Family<Recovery, IntCounter>,
     /// Recording gaps open now.
     pub gaps_open: IntGauge,
     /// Open ranges of dropped Events that no list has recovered yet.
     pub dropped_ranges_open: IntGauge,
     /// Failures by stage; an item may fail more than once.
-    pub event_errors: By<Stage, IntCounter>,
+    pub event_errors: Family<Stage, IntCounter>,
 }
 
 impl Metrics {
@@ -75,7 +75,7 @@ impl Metrics {
     pub fn new(r: &Registry, filter_rules: &[String]) -> Arc<Self> {
         Arc::new(Self {
             ledger: EventLedger::new(r, filter_rules),
-            rows_inserted: By2::resolve(&counters(
+            rows_inserted: Family2::resolve(&counters(
                 r,
                 "kube9_events_total",
                 "Rows committed as new.",
@@ -102,7 +102,7 @@ impl Metrics {
                 "Bytes of the database: main file, write-ahead log and its index.",
             ),
             wal_bytes: gauge(r, "kube9_wal_bytes", "Bytes of the write-ahead log."),
-            rows: By::resolve(&gauges(
+            rows: Family::resolve(&gauges(
                 r,
                 "kube9_rows",
                 "Rows in the database.",
@@ -113,7 +113,7 @@ impl Metrics {
                 "kube9_oldest_event_timestamp_seconds",
                 "Creation time of the oldest row, in unix time; 0 if there are no rows.",
             ),
-            operations: By::resolve(&counters(
+            operations: Family::resolve(&counters(
                 r,
                 "kube9_database_operations_total",
                 "SQL statements that the recorder executed.",
@@ -147,19 +147,19 @@ impl Metrics {
                 "kube9_checkpoint_busy_total",
                 "Checkpoints that could not complete because a reader kept a transaction open.",
             ),
-            retention_deleted: By2::resolve(&counters(
+            retention_deleted: Family2::resolve(&counters(
                 r,
                 "kube9_retention_deleted_total",
                 "Rows deleted by retention.",
                 &["severity", "cause"],
             )),
-            record_shortened: By::resolve(&seconds_by(
+            record_shortened: Family::resolve(&seconds_by(
                 r,
                 "kube9_record_shortened_ratio",
                 "Share of the configured retention that the size limit has deleted, in the namespace where it is largest; 0 if it has deleted nothing early.",
                 &["severity"],
             )),
-            record_shortened_holders: By::resolve(&gauges(
+            record_shortened_holders: Family::resolve(&gauges(
                 r,
                 "kube9_record_shortened_namespaces",
                 "Namespaces whose rows the size limit has deleted early; cluster-scoped objects and kube9's own rows count as one namespace each.",
@@ -170,7 +170,7 @@ impl Metrics {
                 "kube9_retention_last_success_timestamp_seconds",
                 "Time of the last complete retention run, in unix time; 0 before the first.",
             ),
-            gaps: By::resolve(&counters(
+            gaps: Family::resolve(&counters(
                 r,
                 "kube9_gaps_total",
                 "Recording gaps that were closed, by whether everything in them was recovered.",
@@ -182,7 +182,7 @@ impl Metrics {
                 "kube9_dropped_ranges_open",
                 "Ranges of dropped Events that no list has recovered yet.",
             ),
-            event_errors: By::resolve(&counters(
+            event_errors: Family::resolve(&counters(
                 r,
                 "kube9_event_errors_total",
                 "Items that failed, by processing stage.",

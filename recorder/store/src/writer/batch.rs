@@ -87,7 +87,7 @@ impl Writer {
     fn skipped(&mut self, item: &Item, error: &rusqlite::Error) -> rusqlite::Result<()> {
         let cause = format!("the database refused it: {error}");
         error!(cause, "item skipped");
-        self.context.metrics.event_errors.of(Stage::Write).inc();
+        self.context.metrics.event_errors.get(Stage::Write).inc();
         let stub = match item {
             Item::Event {
                 watch,
@@ -127,7 +127,7 @@ impl Writer {
             self.context
                 .metrics
                 .rows_inserted
-                .of(event_type, severity)
+                .get(event_type, severity)
                 .inc_by(rows);
         }
         if has_rows {
@@ -143,7 +143,7 @@ impl Writer {
         }
         for watch in &outcomes.overflowed {
             if let Some(relist_signal) = self.relist_signals.get(watch) {
-                relist_signal.relist(RelistCause::QueueOverflow);
+                relist_signal.request(RelistCause::QueueOverflow);
             }
         }
         self.check.healthy();
@@ -164,7 +164,7 @@ impl Writer {
         while !self.context.abandon.load(Ordering::Acquire)
             && matches!(self.clean_up(), Ok(Progress::More))
         {
-            self.pulse.beat();
+            self.watchdog.heartbeat();
             self.refresh_health();
         }
     }

@@ -124,7 +124,7 @@ impl Writer {
             let is_lost =
                 self.applier.watches.get(*id).has_begun() && !applier.watches.get(*id).has_begun();
             if is_lost && let Some(relist_signal) = self.relist_signals.get(id) {
-                relist_signal.relist(RelistCause::Replaced);
+                relist_signal.request(RelistCause::Replaced);
             }
         }
         self.applier = applier;

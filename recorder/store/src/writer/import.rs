@@ -121,7 +121,7 @@ impl Writer {
         let (mut seen, mut bytes) = (0, 0);
         let read = file.rows(|row| -> Result<(), Stopped> {
             // A single long row may take long to sanitize.
-            self.pulse.beat();
+            self.watchdog.heartbeat();
             if !go_on() {
                 return Err(Refused::Interrupted.into());
             }
@@ -153,7 +153,7 @@ impl Writer {
     }
 
     fn import_batch(&mut self, batch: &[Ready], counts: &mut Counts) -> rusqlite::Result<()> {
-        self.pulse.beat();
+        self.watchdog.heartbeat();
         self.refresh_health();
         let mut these = Counts::default();
         self.import_commit(|tx, applier| {
@@ -185,7 +185,7 @@ impl Writer {
         while !self.context.abandon.load(Ordering::Acquire)
             && matches!(self.clean_up(), Ok(Progress::More))
         {
-            self.pulse.beat();
+            self.watchdog.heartbeat();
         }
         Ok(())
     }
@@ -216,7 +216,7 @@ impl Writer {
         let inserted = self.applier.rows.take_inserted();
         let counters = &self.context.metrics.rows_inserted;
         inserted.for_each(|((event_type, severity), rows)| {
-            counters.of(event_type, severity).inc_by(rows);
+            counters.get(event_type, severity).inc_by(rows);
         });
         // The rules read their history from the counters later, which include these rows.
         drop(self.applier.rows.take_commit_delta());

@@ -26,7 +26,7 @@ pub(super) fn account(metrics: &Metrics, outcomes: &TxReport) {
             Recovery::Partial => metrics::Recovery::Partial,
             Recovery::None => metrics::Recovery::None,
         };
-        metrics.gaps.of(label).inc();
+        metrics.gaps.get(label).inc();
     }
     for delay in &outcomes.delays_ms {
         metrics.store_delay.observe((*delay).max(0) as f64 / 1000.0);

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kube9_base::health::{Check, Pulse};
+use kube9_base::health::{Check, Watchdog};
 use kube9_base::relist::RelistSignal;
 use kube9_model::commit_stats::{CommitStats, WarningHistory};
 use kube9_model::resume::{ResumePoint, StoredObjects};
@@ -79,7 +79,7 @@ pub struct Writer {
     /// When a file was last quarantined.
     quarantined: Option<Instant>,
     corruption: CorruptionCounter,
-    pulse: Pulse,
+    watchdog: Watchdog,
     registered: Vec<(WatchId, String, String, String)>,
     relist_signals: BTreeMap<WatchId, Arc<RelistSignal>>,
     commit_stats: Arc<CommitStats>,
@@ -148,7 +148,7 @@ impl Writer {
             check: context
                 .health
                 .check("database", Some(config.heartbeat * HEARTBEATS_MISSED)),
-            pulse: context.health.task("writer", STUCK_AFTER),
+            watchdog: context.health.task("writer", STUCK_AFTER),
             config,
             retention,
             context,
@@ -227,7 +227,7 @@ impl Writer {
     /// The first part of [`Writer::run`]: commits everything that it can.
     pub fn drain(&mut self) -> Ended {
         let ended = loop {
-            self.pulse.beat();
+            self.watchdog.heartbeat();
             self.refresh_health();
             if self.heartbeat_is_due() {
                 self.heartbeat_commit();
@@ -254,7 +254,7 @@ impl Writer {
                 break Ended::Abandoned(self.context.queue.len());
             }
         };
-        self.pulse.stop();
+        self.watchdog.stop();
         ended
     }
 
@@ -282,7 +282,7 @@ impl Writer {
     fn wait(&mut self, time: Duration) -> Result<(), Abandoned> {
         let until = Instant::now() + time;
         while Instant::now() < until {
-            self.pulse.beat();
+            self.watchdog.heartbeat();
             self.refresh_health();
             if self.context.abandon.load(Ordering::Acquire) {
                 return Err(Abandoned);

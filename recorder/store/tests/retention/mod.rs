@@ -307,7 +307,7 @@ fn rows_expire_by_last_occurrence_and_severity() {
         ["critical-29", "error-8", "info-8-still-on-day-6", "info-1"]
     );
     let metrics = &store.shared.metrics;
-    let deleted = |severity| metrics.retention_deleted.of(severity, Removal::Age).get();
+    let deleted = |severity| metrics.retention_deleted.get(severity, Removal::Age).get();
     assert_eq!(
         [
             Severity::Info,
@@ -321,7 +321,7 @@ fn rows_expire_by_last_occurrence_and_severity() {
     assert_eq!(metrics.retention_last_success.get(), NOW as f64);
     assert_eq!(metrics.oldest_event.get(), days_ago(29) as f64);
     assert_eq!(
-        metrics.rows.of(Severity::Info).get(),
+        metrics.rows.get(Severity::Info).get(),
         3,
         "two, and the row about the run"
     );
@@ -545,7 +545,7 @@ fn size_limit_deletes_oldest_of_least_severe_first() {
             .shared
             .metrics
             .retention_deleted
-            .of(Severity::Info, Removal::Size)
+            .get(Severity::Info, Removal::Size)
             .get()
             >= 3_000
     );

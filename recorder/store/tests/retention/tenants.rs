@@ -113,8 +113,8 @@ fn flood_of_one_namespace_keeps_rows_of_others() {
     let shortened = |store: &Store| {
         let metrics = &store.shared.metrics;
         (
-            metrics.record_shortened.of(Severity::Info).get(),
-            metrics.record_shortened_holders.of(Severity::Info).get(),
+            metrics.record_shortened.get(Severity::Info).get(),
+            metrics.record_shortened_holders.get(Severity::Info).get(),
         )
     };
     let (lacks, tenants) = shortened(&store);

@@ -1,61 +1,61 @@
-//! Events, from their watcher to the queue.
+//! The consumer of the watcher of Events.
 //!
 //! ```text
-//!   watcher ─▶ EventsConsumer ─▶ intake ─▶ queue
+//!   watcher ─▶ EventConsumer ─▶ EventIngest ─▶ queue
 //! ```
 //!
-//! Invariant: what is told is in the queue when [`Consumer::take`] or [`Consumer::item`] returns; the queue never waits,
-//! so the watcher waits for room before it tells.
+//! Invariant: an item is in the queue when [`Consumer::handle`] or [`Consumer::on_watch_event`] returns. A push never waits,
+//! so the watcher waits for [`Consumer::ready`] before it emits.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use kube9_ingest::item::Item;
-use kube9_k8s::held::Held;
+use kube9_k8s::known_objects::KnownObjects;
 use kube9_k8s::pages::{Action, ListPage};
-use kube9_k8s::watcher::{Closed, Consumer, Cursor, List, Told};
+use kube9_k8s::watcher::{Consumer, Cursor, List, ReceiverDropped, WatcherEvent};
 use kube9_model::identity::ResourceVersion;
 use kube9_model::resume::ResumePoint;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{SourceMarker, WatchId};
 use serde_json::value::RawValue;
 
-use super::intake::Intake;
+use super::ingest::EventIngest;
 
-/// Takes what the watcher of Events sees.
-pub struct EventsConsumer {
+/// Passes Events from their watcher to the queue.
+pub struct EventConsumer {
     watch: WatchId,
-    intake: Intake,
+    ingest: EventIngest,
     page_size: u32,
     event_ttl: Duration,
-    /// Number of the last list begun.
+    /// Number of the last list that started.
     list_generation: i64,
-    /// What the watch has reached.
+    /// The position of the watch.
     position: Option<ResourceVersion>,
-    /// The list under way.
+    /// The current list.
     list: Listing,
 }
 
 #[derive(Default)]
 struct Listing {
     listed: u64,
-    /// Oldest last change among the Events that the position covered before: what is still there of them has not expired
-    /// meanwhile.
+    /// Oldest last occurrence among the listed Events that the position already covered. They prove how far back Events
+    /// have not expired.
     oldest_change: Option<Timestamp>,
 }
 
-impl EventsConsumer {
-    /// Puts the Events of `watch` through `intake`, going on from `start`.
+impl EventConsumer {
+    /// Passes the Events of `watch` to `ingest`, resuming from `start`.
     pub fn new(
         watch: WatchId,
-        intake: Intake,
+        ingest: EventIngest,
         start: &ResumePoint,
         page_size: u32,
         event_ttl: Duration,
     ) -> Self {
         Self {
             watch,
-            intake,
+            ingest,
             page_size,
             event_ttl,
             list_generation: start.list_generation,
@@ -65,18 +65,18 @@ impl EventsConsumer {
     }
 
     fn marker(&self, marker: SourceMarker) {
-        self.intake.push(Item::Marker {
+        self.ingest.push(Item::Marker {
             watch: self.watch,
             marker,
         });
     }
 
-    /// Puts a page's items into the queue, oldest version first.
+    /// Puts the items of a page into the queue, oldest version first.
     async fn page(&mut self, page: &ListPage) {
         self.list.listed += page.items.len() as u64;
         for item in &page.items {
-            self.intake.queue.ready().await;
-            let change = self.intake.listed(self.watch, item);
+            self.ingest.queue.ready().await;
+            let change = self.ingest.on_list_item(self.watch, item);
             let is_old = self.position.as_ref().is_some_and(|covered| {
                 let version = ResourceVersion::new(&item.version);
                 version == *covered || version.is_older_than(covered)
@@ -106,70 +106,74 @@ impl EventsConsumer {
     }
 }
 
-impl Consumer for EventsConsumer {
-    type Item = Box<RawValue>;
-    type News = Infallible;
+impl Consumer for EventConsumer {
+    type ListItem = Box<RawValue>;
+    type WatchItem = Infallible;
 
-    const RENEWS: bool = true;
-    const STARTS_WITH_A_LIST: bool = false;
+    const RENEWS_IDLE_POSITION: bool = true;
+    const LISTS_ON_START: bool = false;
     const OPTIONAL: bool = false;
 
     fn page_size(&self) -> u32 {
         self.page_size
     }
 
-    async fn room(&self) {
-        self.intake.queue.ready().await;
+    async fn ready(&self) {
+        self.ingest.queue.ready().await;
     }
 
     fn is_ready(&self) -> bool {
-        self.intake.queue.is_ready()
+        self.ingest.queue.is_ready()
     }
 
-    fn read(&self, json: &RawValue) -> Self::Item {
+    fn read_list_item(&self, json: &RawValue) -> Self::ListItem {
         json.to_owned()
     }
 
-    fn item(
+    fn on_watch_event(
         &mut self,
         action: Action,
         object: &RawValue,
         cursor: &mut Cursor,
-    ) -> Option<Self::News> {
-        self.intake.watched(self.watch, action, object, cursor);
+    ) -> Option<Self::WatchItem> {
+        self.ingest
+            .on_watch_event(self.watch, action, object, cursor);
         self.position = Some(cursor.position().clone());
         None
     }
 
-    fn held(&self) -> Option<&Held> {
+    fn known_objects(&self) -> Option<&KnownObjects> {
         None
     }
 
-    fn undecodable(&mut self, cause: &str) {
-        self.intake.undecodable(self.watch, cause);
+    fn on_undecodable(&mut self, cause: &str) {
+        self.ingest.on_undecodable(self.watch, cause);
     }
 
-    async fn take(&mut self, told: Told<'_, Self::Item, Self::News>) -> Result<(), Closed> {
-        match told {
-            Told::Init(cause) => {
+    async fn handle(
+        &mut self,
+        event: WatcherEvent<'_, Self::ListItem, Self::WatchItem>,
+    ) -> Result<(), ReceiverDropped> {
+        match event {
+            WatcherEvent::Init(cause) => {
                 self.list_generation += 1;
                 self.list = Listing::default();
                 self.marker(SourceMarker::Init {
                     list_generation: self.list_generation,
                     cause,
-                    at: self.intake.now(),
+                    at: self.ingest.now(),
                 });
             }
-            Told::Page(page) => self.page(&page).await,
-            Told::InitDone(list) => self.init_done(list),
-            Told::Proven { version, at, .. } => {
+            WatcherEvent::Page(page) => self.page(&page).await,
+            WatcherEvent::InitDone(list) => self.init_done(list),
+            WatcherEvent::Bookmark { version, at, .. } => {
                 self.position = Some(ResourceVersion::new(version));
                 self.marker(SourceMarker::Confirmed {
                     version: version.to_owned(),
                     at,
                 });
             }
-            Told::Regressed(regressed) => {
+            WatcherEvent::Regressed(regressed) => {
                 self.position = None;
                 self.marker(SourceMarker::Regressed {
                     version: regressed.found,
@@ -177,8 +181,10 @@ impl Consumer for EventsConsumer {
                     is_first: regressed.is_first,
                 });
             }
-            Told::Connected | Told::Disconnected { .. } | Told::Reset => {}
-            Told::News { news: never, .. } => match never {},
+            WatcherEvent::Connected
+            | WatcherEvent::Disconnected { .. }
+            | WatcherEvent::StoreReplaced => {}
+            WatcherEvent::Item { item: never, .. } => match never {},
         }
         Ok(())
     }

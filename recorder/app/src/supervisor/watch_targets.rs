@@ -1,11 +1,11 @@
-//! What is watched.
+//! The kinds and namespaces that are watched.
 
 use kube9_model::label::Kind;
 
 use crate::config::Config;
 
-/// Kinds that the analysis reads.
-const INFORMED: [Kind; 5] = [
+/// The kinds that the analysis reads.
+const INFORMER_KINDS: [Kind; 5] = [
     Kind::Node,
     Kind::Pod,
     Kind::Deployment,
@@ -13,31 +13,31 @@ const INFORMED: [Kind; 5] = [
     Kind::ConfigMap,
 ];
 
-/// What is watched: a watch of its own for each kind and namespace, where '' is all of them.
+/// One watch for each kind and namespace; an empty namespace means all.
 #[derive(Clone)]
-pub(super) struct Scopes {
+pub(super) struct WatchTargets {
     pub(super) events: Vec<String>,
     pub(super) informers: Vec<(Kind, String)>,
 }
 
-impl Scopes {
-    pub(super) fn of(config: &Config) -> Self {
+impl WatchTargets {
+    pub(super) fn new(config: &Config) -> Self {
         let everywhere = vec![String::new()];
         let namespaces = match config.kube.namespaces.as_slice() {
             [] => everywhere.clone(),
             some => some.to_vec(),
         };
-        let informers = INFORMED
+        let informers = INFORMER_KINDS
             .into_iter()
             .filter(|_| config.analysis.enabled)
             .flat_map(|kind| {
-                // Nodes have no namespace and are watched once.
-                let scopes = if kind == Kind::Node {
+                // Nodes are not namespaced and are watched once.
+                let targets = if kind == Kind::Node {
                     &everywhere
                 } else {
                     &namespaces
                 };
-                scopes
+                targets
                     .iter()
                     .map(move |namespace| (kind, namespace.clone()))
                     .collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! What a source tells metrics, `/healthz` and `/readyz`.
+//! Reports the state of a watch to the metrics, `/healthz` and `/readyz`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,31 +10,31 @@ use kube9_model::label::Kind;
 
 use crate::metrics::{Metrics, RestartCause};
 
-/// Counts the sources that have not synced yet; the last one makes the recorder ready.
+/// Counts the watches that have not synced yet; the last one makes the recorder ready.
 #[derive(Clone)]
 pub struct FirstSync {
-    left: Arc<AtomicUsize>,
+    pending: Arc<AtomicUsize>,
     health: Health,
 }
 
 impl FirstSync {
-    /// For that many sources.
-    pub fn of(sources: usize, health: Health) -> Self {
+    /// For this many watches.
+    pub fn new(watches: usize, health: Health) -> Self {
         Self {
-            left: Arc::new(AtomicUsize::new(sources)),
+            pending: Arc::new(AtomicUsize::new(watches)),
             health,
         }
     }
 
-    fn one_more(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+    fn count_synced(&self) {
+        if self.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.health.set_ready();
         }
     }
 }
 
-/// One source's voice.
-pub struct Report {
+/// The status of one watch.
+pub struct WatchStatus {
     metrics: Arc<Metrics>,
     check: Check,
     kind: Kind,
@@ -44,8 +44,8 @@ pub struct Report {
     connected: AtomicBool,
 }
 
-impl Report {
-    /// Reports on `check`, and under the label of `kind`.
+impl WatchStatus {
+    /// Reports to `check`, and under the label of `kind`.
     pub fn new(
         metrics: Arc<Metrics>,
         check: Check,
@@ -64,64 +64,64 @@ impl Report {
         }
     }
 
-    /// It works. A watch that was only just accepted after a failure does not yet: servers that end every watch at once
-    /// accept it, too.
-    pub fn works(&self) {
+    /// The watch is healthy. One that was just opened after a failure is not yet: a server that ends every watch
+    /// immediately also accepts it.
+    pub fn mark_healthy(&self) {
         self.check.healthy();
     }
 
-    /// A watch is open, and that is all it takes.
-    pub fn connected(&self) {
-        self.opened();
-        self.works();
+    /// The watch is open and healthy.
+    pub fn on_connect(&self) {
+        self.on_open();
+        self.mark_healthy();
     }
 
-    /// A watch is open.
-    pub fn opened(&self) {
+    /// The watch is open.
+    pub fn on_open(&self) {
         if !self.connected.swap(true, Ordering::AcqRel) {
             self.metrics.watches.connected(self.kind);
         }
-        self.active();
-        self.synced();
+        self.on_activity();
+        self.on_synced();
     }
 
     /// The watch has ended.
-    pub fn disconnected(&self) {
+    pub fn on_disconnect(&self) {
         if self.connected.swap(false, Ordering::AcqRel) {
             self.metrics.watches.disconnected(self.kind);
         }
     }
 
-    /// The watch has to be opened again, or the list begun again.
-    pub fn restarted(&self, cause: RestartCause) {
-        self.metrics.watch_restarts.of(self.kind, cause).inc();
+    /// The watch is opened again, or the list starts over.
+    pub fn on_restart(&self, cause: RestartCause) {
+        self.metrics.watch_restarts.get(self.kind, cause).inc();
     }
 
-    /// Something was heard from the API server.
-    pub fn active(&self) {
+    /// Data arrived from the API server.
+    pub fn on_activity(&self) {
         self.metrics
             .watch_last_activity
-            .of(self.kind)
+            .get(self.kind)
             .set(self.clock.now().millis() as f64 / 1000.0);
     }
 
-    /// A complete list took this long.
-    pub fn listed(&self, took: Duration) {
+    /// A list is complete.
+    pub fn on_list_done(&self, took: Duration) {
         self.metrics
             .list_duration
-            .of(self.kind)
+            .get(self.kind)
             .observe(took.as_secs_f64());
     }
 
-    /// It does not work; says why.
-    pub fn failed(&self, why: &str) {
+    /// The watch is not healthy.
+    pub fn on_failure(&self, why: &str) {
         self.check.degraded(why);
     }
 
-    /// Everything the API server holds is in the queue.
-    pub fn synced(&self) {
+    /// Everything that the API server has is in the queue.
+    pub fn on_synced(&self) {
         if !self.synced.swap(true, Ordering::AcqRel) {
-            self.first_sync.one_more();
+            self.first_sync.count_synced();
         }
     }
 }

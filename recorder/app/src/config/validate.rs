@@ -6,7 +6,7 @@ use super::{Config, Layers, Place};
 
 impl Config {
     /// Refuses what does not go together.
-    pub(super) fn check_relations(&self, layers: &mut Layers<'_>) {
+    pub(super) fn validate(&self, layers: &mut Layers<'_>) {
         let place = layers.place;
         let mut refuse =
             |path: &str, message: String| layers.problem(path, "all sources together", message);

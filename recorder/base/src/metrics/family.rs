@@ -1,4 +1,4 @@
-//! Metrics resolved for each value of a label beforehand.
+//! Metric families whose children are resolved in advance.
 
 use std::marker::PhantomData;
 
@@ -7,12 +7,12 @@ use prometheus::core::{Collector, Metric, MetricVec, MetricVecBuilder};
 
 /// A metric for each value of a label.
 #[derive(Debug)]
-pub struct By<L, M> {
+pub struct Family<L, M> {
     children: Vec<M>,
     label: PhantomData<L>,
 }
 
-impl<L: Label, M: Metric> By<L, M> {
+impl<L: Label, M: Metric> Family<L, M> {
     /// Creates a child, with its initial value, for every label value.
     pub fn resolve<T>(family: &MetricVec<T>) -> Self
     where
@@ -30,19 +30,19 @@ impl<L: Label, M: Metric> By<L, M> {
     }
 
     /// The metric of `value`.
-    pub fn of(&self, value: L) -> &M {
+    pub fn get(&self, value: L) -> &M {
         &self.children[value.index()]
     }
 }
 
 /// A metric for each pair of values of two labels.
 #[derive(Debug)]
-pub struct By2<A, B, M> {
+pub struct Family2<A, B, M> {
     children: Vec<M>,
     labels: PhantomData<(A, B)>,
 }
 
-impl<A: Label, B: Label, M: Metric> By2<A, B, M> {
+impl<A: Label, B: Label, M: Metric> Family2<A, B, M> {
     /// Creates a child, with its initial value, for every pair of label values.
     pub fn resolve<T>(family: &MetricVec<T>) -> Self
     where
@@ -60,7 +60,7 @@ impl<A: Label, B: Label, M: Metric> By2<A, B, M> {
     }
 
     /// The metric of the pair.
-    pub fn of(&self, a: A, b: B) -> &M {
+    pub fn get(&self, a: A, b: B) -> &M {
         &self.children[a.index() * B::ALL.len() + b.index()]
     }
 }

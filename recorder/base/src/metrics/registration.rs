@@ -1,4 +1,4 @@
-//! Families of the client library, each registered as it is made.
+//! Creates and registers the families of the client library.
 
 use prometheus::core::Collector;
 use prometheus::{

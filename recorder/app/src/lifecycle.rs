@@ -1,4 +1,4 @@
-//! Rows of kube9's own life (`operator`): what an on-call engineer needs to tell "nothing happened" from "nobody watched".
+//! Rows (`operator`) about the start and stop of the recorder: they show when nothing was recorded.
 
 use kube9_model::hash::stable_hash;
 use kube9_model::record::Record;
@@ -8,7 +8,7 @@ use serde_json::{Map, json};
 
 use crate::config::Config;
 
-/// The recorder has started.
+/// The row of a start.
 pub fn started(config: &Config, server: &str, at: Timestamp) -> Record {
     let scope = if config.kube.namespaces.is_empty() {
         "all namespaces".to_owned()
@@ -20,7 +20,10 @@ pub fn started(config: &Config, server: &str, at: Timestamp) -> Record {
         ("version".to_owned(), json!(crate::VERSION)),
         (
             "config_hash".to_owned(),
-            json!(format!("{:016x}", stable_hash(config.to_yaml().as_bytes()))),
+            json!(format!(
+                "{:016x}",
+                stable_hash(config.to_yaml_text().as_bytes())
+            )),
         ),
         ("sqlite".to_owned(), json!(rusqlite::version())),
     ]);
@@ -34,7 +37,7 @@ pub fn started(config: &Config, server: &str, at: Timestamp) -> Record {
     )
 }
 
-/// The pod that the recorder runs in, where it was told.
+/// The pod that the recorder runs in, if configured.
 pub fn pod(config: &Config) -> Option<ObjectRef> {
     let name = config.kube.pod_name.clone()?;
     let namespace = config.kube.pod_namespace.clone().unwrap_or_default();
@@ -45,7 +48,7 @@ pub fn pod(config: &Config) -> Option<ObjectRef> {
     })
 }
 
-/// The recorder stops, and why.
+/// The row of a stop; `cause` is the reason.
 pub fn stopped(cause: &str, at: Timestamp) -> Record {
     let description = format!(
         "kube9 {} stops ({cause}) and records nothing until it starts again.",

@@ -1,4 +1,4 @@
-//! From a raw item to the queue: decode → filter → normalize → sanitize → push.
+//! The ingest pipeline: decode → filter → normalize → sanitize → queue.
 
 use std::sync::Arc;
 
@@ -24,37 +24,35 @@ use tracing::warn;
 
 use crate::metrics::Metrics;
 
-/// What every Events source puts its items through.
+/// The pipeline that every Event passes through.
 #[derive(Clone)]
-pub struct Intake {
-    /// Where they go.
+pub struct EventIngest {
+    /// The queue to the writer.
     pub queue: Arc<Queue>,
-    /// Which are recorded.
+    /// Selects the Events that are recorded.
     pub filter: Arc<Filter>,
-    /// How bad the operator says they are.
+    /// Severities from the configuration.
     pub overrides: Arc<SeverityOverrides>,
-    /// Counts them.
     pub metrics: Arc<Metrics>,
-    /// When they came.
     pub clock: Clock,
-    /// Who owns the pods that they are about.
+    /// The owners of the pods that Events are about.
     pub owners: Owners,
-    /// Of the lines about Events that cannot be recorded.
+    /// Limits the log messages about Events that cannot be recorded.
     pub throttle: Arc<Throttle>,
 }
 
-/// Where an item was seen.
-enum Seen<'a> {
+/// Where an item came from.
+enum Source<'a> {
     List,
     Watch(&'a mut Cursor),
 }
 
-impl Seen<'_> {
-    /// It has this version: how it was seen, and when.
-    fn at(self, version: &str, now: Timestamp) -> (Origin, Timestamp) {
+impl Source<'_> {
+    /// Advances the cursor to `version`; returns how and when the item was received.
+    fn receive(self, version: &str, now: Timestamp) -> (Origin, Timestamp) {
         match self {
             Self::List => (Origin::List, now),
-            Self::Watch(cursor) => match cursor.reach(version) {
+            Self::Watch(cursor) => match cursor.advance_to(version) {
                 Some(received) => (Origin::Live, received),
                 None => (Origin::Watch, now),
             },
@@ -62,39 +60,45 @@ impl Seen<'_> {
     }
 }
 
-impl Intake {
+impl EventIngest {
     /// The time now.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Takes an item of a list page; returns its last occurrence, where it makes a row and the time can be true.
-    pub fn listed(&self, watch: WatchId, item: &RawItem) -> Option<Timestamp> {
+    /// Ingests an item of a list page. Returns its last occurrence if it makes a row and its time is plausible.
+    pub fn on_list_item(&self, watch: WatchId, item: &RawItem) -> Option<Timestamp> {
         self.metrics.received(Kind::Event, Arrival::Listed);
-        self.take(watch, Seen::List, &item.json)
+        self.ingest(watch, Source::List, &item.json)
     }
 
-    /// Takes an item of a watch, and moves `cursor` to it.
-    pub fn watched(&self, watch: WatchId, action: Action, object: &RawValue, cursor: &mut Cursor) {
+    /// Ingests an item of a watch, and advances `cursor` to it.
+    pub fn on_watch_event(
+        &self,
+        watch: WatchId,
+        action: Action,
+        object: &RawValue,
+        cursor: &mut Cursor,
+    ) {
         self.metrics.received(Kind::Event, action.into());
-        let seen = Seen::Watch(cursor);
+        let source = Source::Watch(cursor);
         match action {
             Action::Added | Action::Modified => {
-                self.take(watch, seen, object);
+                self.ingest(watch, source, object);
             }
             Action::Deleted => {
                 let identity = decode_identity(object.get().as_bytes()).unwrap_or_default();
-                self.pass(watch, seen, identity, UnstoredReason::Deleted);
+                self.skip(watch, source, identity, UnstoredReason::Deleted);
             }
         }
     }
 
-    /// Takes note of a line that cannot be read at all.
-    pub fn undecodable(&self, watch: WatchId, cause: &str) {
+    /// Records a line that is not an item.
+    pub fn on_undecodable(&self, watch: WatchId, cause: &str) {
         self.metrics.received(Kind::Event, Arrival::Undecodable);
         let (origin, received) = (Origin::Watch, self.now());
         let identity = Identity::default();
-        self.skipped(
+        self.reject(
             watch,
             (origin, received),
             identity,
@@ -103,18 +107,18 @@ impl Intake {
         );
     }
 
-    fn take(&self, watch: WatchId, seen: Seen<'_>, json: &RawValue) -> Option<Timestamp> {
+    fn ingest(&self, watch: WatchId, source: Source<'_>, json: &RawValue) -> Option<Timestamp> {
         let now = self.now();
         let bytes = json.get().as_bytes();
-        let refuse = |seen: Seen<'_>, stage, cause| {
+        let reject = |source: Source<'_>, stage, cause| {
             let identity = decode_identity(bytes).unwrap_or_default();
-            let seen = seen.at(&identity.version, now);
-            self.skipped(watch, seen, identity, stage, cause);
+            let received = source.receive(&identity.version, now);
+            self.reject(watch, received, identity, stage, cause);
             None
         };
         let event = match decode_event(bytes) {
             Ok(event) => event,
-            Err(error) => return refuse(seen, Stage::Decode, error.to_string()),
+            Err(error) => return reject(source, Stage::Decode, error.to_string()),
         };
         if let Decision::Exclude { rule } = self.filter.decide(Subject::from(&event)) {
             let index = self
@@ -127,13 +131,13 @@ impl Intake {
                 version: event.metadata.resource_version.unwrap_or_default(),
                 ..Identity::default()
             };
-            self.pass(watch, seen, identity, UnstoredReason::Filtered(index));
+            self.skip(watch, source, identity, UnstoredReason::Filtered(index));
             return None;
         }
         let version = event.metadata.resource_version.clone().unwrap_or_default();
         let mut normalized = match normalize(event, now, &self.overrides) {
             Ok(normalized) => normalized,
-            Err(error) => return refuse(seen, Stage::Normalize, error.to_string()),
+            Err(error) => return reject(source, Stage::Normalize, error.to_string()),
         };
         if normalized.unknown_reason {
             self.metrics.unknown_reason.inc();
@@ -143,10 +147,10 @@ impl Intake {
         normalized.record.owner = object.and_then(|object| self.owners.of(object));
         let last = match &normalized.record.occurred {
             Occurred::Observed(seen) if !is_suspect => Some(seen.last),
-            _ => None, // a time that had to be replaced proves nothing
+            _ => None, // an implausible time proves nothing
         };
         let row = Box::new(sanitize(normalized.record));
-        let (origin, received) = seen.at(&version, now);
+        let (origin, received) = source.receive(&version, now);
         self.push(Item::Event {
             watch,
             origin,
@@ -156,7 +160,7 @@ impl Intake {
         last
     }
 
-    fn skipped(
+    fn reject(
         &self,
         watch: WatchId,
         (origin, received): (Origin, Timestamp),
@@ -165,11 +169,11 @@ impl Intake {
         cause: String,
     ) {
         let Identity { uid, version, .. } = identity;
-        // Each is counted, and has a row as long as there are few.
-        if let Some(suppressed) = self.throttle.pass(self.clock.elapsed()) {
+        // Each one is counted; a limited number of them get a row.
+        if let Some(suppressed) = self.throttle.pass(self.clock.monotonic()) {
             warn!(uid, version, cause, suppressed, "Event skipped");
         }
-        self.metrics.store.event_errors.of(stage).inc();
+        self.metrics.store.event_errors.get(stage).inc();
         self.push(Item::Unstored {
             watch,
             origin,
@@ -180,9 +184,9 @@ impl Intake {
         });
     }
 
-    fn pass(&self, watch: WatchId, seen: Seen<'_>, identity: Identity, why: UnstoredReason) {
+    fn skip(&self, watch: WatchId, source: Source<'_>, identity: Identity, why: UnstoredReason) {
         let Identity { uid, version, .. } = identity;
-        let (origin, received) = seen.at(&version, self.now());
+        let (origin, received) = source.receive(&version, self.now());
         self.push(Item::Unstored {
             watch,
             origin,
@@ -193,7 +197,7 @@ impl Intake {
         });
     }
 
-    /// Puts an item into the queue; counts what had to go for it.
+    /// Puts an item into the queue, and counts the items that are dropped for it.
     pub fn push(&self, item: Item) {
         push(&self.queue, &self.metrics.store, item, self.now());
     }

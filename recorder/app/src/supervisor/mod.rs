@@ -1,15 +1,15 @@
-//! The recorder's life: start in order, run until told or until a task fails, stop in order.
+//! Supervises the recorder: starts everything in order, runs until a signal or a failed task, stops everything in order.
 //!
 //! ```text
-//!   port ─▶ database ─▶ cluster ─▶ sources + writer ──── shutdown, or a defect: a task panicked or ended
-//!                                                          1. sources stop
-//!                                                          2. "stopped" row, queue closes, writer drains and closes
-//!                                                          3. the HTTP server goes last, so that probes see it all
+//!   port ─▶ database ─▶ cluster ─▶ watchers + writer ──── signal, or a defect: a task panicked or exited
+//!                                                           1. the watchers stop
+//!                                                           2. "stopped" row, the queue closes, the writer drains
+//!                                                           3. the HTTP server stops last, so that probes work until then
 //! ```
 
 mod database;
-mod scopes;
 mod sources;
+mod watch_targets;
 
 use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
@@ -38,21 +38,21 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, info, warn};
 
 use crate::config::Config;
+use crate::events::EventIngest;
 use crate::exit::Defect;
 use crate::metrics::{Metrics, Rules};
-use crate::source::intake::Intake;
-use crate::{life, panics, serve};
+use crate::{lifecycle, panics, serve};
 use database::open_writer;
-use scopes::Scopes;
 use sources::{Sources, sources};
+use watch_targets::WatchTargets;
 
-/// How long the writer may take to give up after the grace period (one statement), and then to close.
-const GIVE_UP: Duration = Duration::from_secs(3);
+/// How long the writer may take to abandon its batch after the grace period (one statement), and then to close.
+const ABANDON_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The runtime for [`run`]. One thread: the writer has its own, and a second one for the rest would only cost memory.
+/// The runtime for [`run`]. One thread: the writer has its own, and a second one for other tasks would only cost memory.
 ///
 /// # Errors
-/// If the system refuses what it needs (file descriptors).
+/// If a system resource is missing, such as file descriptors.
 pub fn runtime() -> std::io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
@@ -60,25 +60,25 @@ pub fn runtime() -> std::io::Result<Runtime> {
 /// Records the cluster until `shutdown`, then drains and closes.
 ///
 /// # Errors
-/// Something failed for good; a [`Defect`] if that is kube9 itself.
+/// Something failed permanently; a [`Defect`] is a bug in kube9.
 pub async fn run(
     config: Config,
     clock: Clock,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    until(config, clock, pin!(shutdown)).await
+    run_boxed(config, clock, pin!(shutdown)).await
 }
 
-/// As [`run`], with nothing in its type that a caller chooses: else each program would compile all of the recorder anew.
-fn until<'a>(
+/// [`run`] without type parameters, so that each program does not compile the whole recorder again.
+fn run_boxed<'a>(
     config: Config,
     clock: Clock,
     shutdown: Pin<&'a mut (dyn Future<Output = ()> + 'a)>,
 ) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>> {
-    Box::pin(record(config, clock, shutdown))
+    Box::pin(run_inner(config, clock, shutdown))
 }
 
-async fn record(
+async fn run_inner(
     config: Config,
     clock: Clock,
     mut shutdown: Pin<&mut dyn Future<Output = ()>>,
@@ -105,13 +105,13 @@ async fn record(
 
     let queue = Arc::new(Queue::new(queue_limits(&config)));
     metrics.store.queue_capacity.set(queue.capacity() as i64);
-    let scopes = Scopes::of(&config);
-    scopes
+    let targets = WatchTargets::new(&config);
+    targets
         .kinds()
         .for_each(|kind| metrics.k8s.watches.expect(kind));
-    let seen = queue.clone();
+    let measured = queue.clone();
     metrics.before_scrape(move |metrics| {
-        let (items, bytes) = seen.size();
+        let (items, bytes) = measured.size();
         metrics.store.queue_size.set(items as i64);
         metrics.store.queue_bytes.set(bytes as i64);
     });
@@ -123,12 +123,12 @@ async fn record(
         abandon: Arc::new(AtomicBool::new(false)),
     };
     let outcome = tokio::select! {
-        () = &mut shutdown => Ok(None), // before anything was opened
+        () = &mut shutdown => Ok(None), // before anything is open
         outcome = async {
             let cluster = connect(&config.kube, config.source.connect_timeout).await?;
-            let opened = open_writer(&config, &shared, &cluster.cluster, scopes).await?;
+            let opened = open_writer(&config, &shared, &cluster.cluster, targets).await?;
             info!(server = cluster.server, "recording");
-            let intake = Intake {
+            let ingest = EventIngest {
                 queue: queue.clone(),
                 filter: Arc::new(filter),
                 overrides: Arc::new(overrides),
@@ -137,30 +137,30 @@ async fn record(
                 owners: Owners::default(),
                 throttle: Arc::new(Throttle::default()),
             };
-            let sources = sources(&config, opened.known, &cluster, &intake, &health);
+            let sources = sources(&config, opened.restored, &cluster, &ingest, &health);
             Ok::<_, anyhow::Error>((opened.writer, sources, cluster))
         } => outcome.map(Some),
     };
     let result = match outcome {
         Ok(Some((writer, sources, cluster))) => {
-            let started = sanitize(life::started(&config, &cluster.server, clock.now()));
+            let started = sanitize(lifecycle::started(&config, &cluster.server, clock.now()));
             push(
                 &queue,
                 &metrics.store,
                 Item::Row(Box::new(started)),
                 clock.now(),
             );
-            work(&config, writer, sources, &shared, shutdown, &mut server).await
+            run_tasks(&config, writer, sources, &shared, shutdown, &mut server).await
         }
         Ok(None) => {
-            // An import under way ends with its batch.
+            // An import in progress ends with its batch.
             shared.abandon.store(true, Ordering::Release);
             Ok(())
         }
         Err(error) => Err(error),
     };
     drop(stop_serving);
-    // Where the server was the task that ended by itself, its handle was used up by that.
+    // If the server was the task that exited, its handle is already consumed.
     if !server.is_finished()
         && let Err(error) = server.await
     {
@@ -179,11 +179,11 @@ fn queue_limits(config: &Config) -> QueueLimits {
     }
 }
 
-fn name_of(kind: Kind, namespace: &str) -> String {
+fn task_name(kind: Kind, namespace: &str) -> String {
     format!("watch of {} in {namespace:?}", kind.name())
 }
 
-async fn work(
+async fn run_tasks(
     config: &Config,
     mut writer: Writer,
     sources: Sources,
@@ -194,13 +194,13 @@ async fn work(
     let mut tasks = Tasks::default();
     for (watcher, start) in sources.events {
         tasks.spawn(
-            name_of(watcher.kind, &watcher.namespace),
+            task_name(watcher.kind, &watcher.namespace),
             watcher.run(start),
         );
     }
     for (watcher, start) in sources.informers {
         tasks.spawn(
-            name_of(watcher.kind, &watcher.namespace),
+            task_name(watcher.kind, &watcher.namespace),
             watcher.run(start),
         );
     }
@@ -213,7 +213,7 @@ async fn work(
     std::thread::Builder::new()
         .name("writer".to_owned())
         .spawn(move || {
-            // Nobody listens any more only when the process ends anyway.
+            // The receivers are dropped only when the process ends.
             let _ = ended.send(writer.drain());
             writer.close();
             let _ = closed.send(());
@@ -221,14 +221,14 @@ async fn work(
         .context("cannot start the writer's thread")?;
 
     let defect = tokio::select! {
-        biased; // what has a name comes before what has only a place
+        biased; // a named task is reported rather than a source location
         () = shutdown => None,
         ended = &mut writer_ended => Some(match ended {
             Ok(ended) => Defect(format!("the writer exited unexpectedly: {ended:?}")),
             Err(_) => writer_panicked(),
         }),
-        defect = tasks.first_end() => Some(defect),
-        ended = server => Some(ended_of("HTTP server", ended)),
+        defect = tasks.first_exit() => Some(defect),
+        ended = server => Some(defect_of("HTTP server", ended)),
         place = panics::noticed() => Some(Defect(format!("a task panicked at {place}"))),
     };
     if let Some(defect) = &defect {
@@ -238,7 +238,7 @@ async fn work(
     let cause = defect
         .as_ref()
         .map_or_else(|| "signal".to_owned(), ToString::to_string);
-    let stopped = sanitize(life::stopped(&cause, shared.clock.now()));
+    let stopped = sanitize(lifecycle::stopped(&cause, shared.clock.now()));
     push(
         &shared.queue,
         &shared.metrics,
@@ -247,15 +247,18 @@ async fn work(
     );
     shared.queue.close();
     let drained = drain(config, shared, &mut writer_ended).await;
-    // Everything is committed by now: what is not copied into the database by its end is read from the log at the next
-    // start, and no reason to call the stop a failure.
-    if tokio::time::timeout(GIVE_UP, writer_closed).await.is_err() {
+    // Everything is committed. What is not checkpointed is read from the write-ahead log at the next start, so that this is
+    // not a failure.
+    if tokio::time::timeout(ABANDON_TIMEOUT, writer_closed)
+        .await
+        .is_err()
+    {
         warn!("database still closing; the write-ahead log is kept");
     }
     match (defect, drained) {
         (None, drained) => drained,
         (Some(defect), Ok(())) => Err(defect.into()),
-        // The cause of it all decides the exit code.
+        // The defect decides the exit code.
         (Some(defect), Err(error)) => {
             error!(error = format!("{error:#}"), "not all items were committed");
             Err(defect.into())
@@ -263,7 +266,7 @@ async fn work(
     }
 }
 
-/// The tasks that run as long as the recorder does, by name.
+/// The tasks that run until the recorder stops, by name.
 #[derive(Default)]
 struct Tasks {
     set: JoinSet<()>,
@@ -275,20 +278,20 @@ impl Tasks {
         self.names.insert(self.set.spawn(task).id(), name);
     }
 
-    /// Waits for one that ends, which none does unless kube9 is at fault.
-    async fn first_end(&mut self) -> Defect {
+    /// Waits for a task that exits, which is a bug.
+    async fn first_exit(&mut self) -> Defect {
         let (id, ended) = match self.set.join_next_with_id().await {
             Some(Ok((id, ()))) => (id, Ok(())),
             Some(Err(error)) => (error.id(), Err(error)),
             None => std::future::pending().await,
         };
         let name = self.names.get(&id).map_or("unknown", String::as_str);
-        ended_of(name, ended)
+        defect_of(name, ended)
     }
 }
 
-/// Why a task ended that should not have. The text of a panic is in the log, where it was cleaned.
-fn ended_of(task: &str, ended: Result<(), JoinError>) -> Defect {
+/// The defect of a task that exited. The log has the redacted text of a panic.
+fn defect_of(task: &str, ended: Result<(), JoinError>) -> Defect {
     Defect(match ended {
         Err(error) if error.is_panic() => format!("task {task} panicked{}", place()),
         _ => format!("task {task} exited unexpectedly"),
@@ -309,13 +312,13 @@ async fn drain(
     writer_ended: &mut oneshot::Receiver<Ended>,
 ) -> anyhow::Result<()> {
     if writer_ended.is_terminated() {
-        return Ok(()); // it ended before: that was the fault
+        return Ok(()); // the writer exited first, which is the defect
     }
     let ended = match tokio::time::timeout(config.shutdown_grace, &mut *writer_ended).await {
         Ok(ended) => ended,
         Err(_) => {
             shared.abandon.store(true, Ordering::Release);
-            tokio::time::timeout(GIVE_UP, writer_ended)
+            tokio::time::timeout(ABANDON_TIMEOUT, writer_ended)
                 .await
                 .map_err(|_| {
                     anyhow!("the writer does not respond; uncommitted Events are read again at the next start")

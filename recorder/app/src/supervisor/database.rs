@@ -1,4 +1,4 @@
-//! Opening the database, and what it knows of the time before: where each watch goes on, which findings are open.
+//! Opens the database, and restores the state of the last run: positions of the watches, open findings.
 
 use std::sync::Arc;
 
@@ -14,54 +14,54 @@ use kube9_store::snapshot::remove_partial_snapshots;
 use kube9_store::writer::Writer;
 use tracing::{error, warn};
 
-use super::scopes::Scopes;
+use super::watch_targets::WatchTargets;
 use crate::config::Config;
 use crate::exit::Defect;
 
-/// The writer, and what the database knows of the watches and findings.
+/// The writer, and the state that the database contains.
 pub(super) struct OpenedWriter {
     pub(super) writer: Writer,
-    pub(super) known: Known,
+    pub(super) restored: StoredState,
 }
 
-/// What a start goes on from.
-pub(super) struct Known {
+/// The state to resume from.
+pub(super) struct StoredState {
     pub(super) events: Vec<EventWatch>,
     pub(super) informers: Vec<InformerWatch>,
-    /// What the analysis goes on from.
-    pub(super) before: RestoredState,
-    /// What the writer will tell it.
-    pub(super) heard: Arc<CommitStats>,
+    /// The state of the analysis.
+    pub(super) analysis: RestoredState,
+    /// What the writer reports to the analysis.
+    pub(super) commit_stats: Arc<CommitStats>,
 }
 
-/// One informer's watch as the database has it.
+/// The watch of an informer, as stored.
 pub(super) struct InformerWatch {
     pub(super) id: WatchId,
     pub(super) kind: Kind,
     pub(super) namespace: String,
-    pub(super) remembered: StoredObjects,
-    /// A position to go on from; without one, the analysis says why the first list is needed.
+    pub(super) stored_objects: StoredObjects,
+    /// The position to resume from; without one, the analysis decides the cause of the first list.
     pub(super) start: ResumePoint,
-    pub(super) recall: Arc<RelistSignal>,
+    pub(super) relist: Arc<RelistSignal>,
 }
 
-/// One Events watch as the database has it.
+/// A watch of Events, as stored.
 pub(super) struct EventWatch {
     pub(super) id: WatchId,
     pub(super) namespace: String,
     pub(super) start: ResumePoint,
-    pub(super) recall: Arc<RelistSignal>,
+    pub(super) relist: Arc<RelistSignal>,
 }
 
-/// Opens the database; a disk that is not there, full or read-only is waited for, as `/healthz` says meanwhile.
+/// Opens the database. Retries while the disk is missing, full or read-only, which `/healthz` reports.
 pub(super) async fn open_writer(
     config: &Config,
     shared: &WriterContext,
     cluster: &str,
-    scopes: Scopes,
+    targets: WatchTargets,
 ) -> anyhow::Result<OpenedWriter> {
     let check = shared.health.check("start", None);
-    let again = async |error: OpenError| match error {
+    let retry = async |error: OpenError| match error {
         OpenError::Unavailable { .. } => {
             error!(%error, "cannot open the database, retrying");
             check.degraded(error.to_string());
@@ -85,7 +85,7 @@ pub(super) async fn open_writer(
         });
         match opened.await? {
             Ok(writer) => break writer,
-            Err(error) => again(error).await?,
+            Err(error) => retry(error).await?,
         }
     };
     writer = off_thread(move || {
@@ -94,31 +94,31 @@ pub(super) async fn open_writer(
     })
     .await?;
     loop {
-        let (cluster, scopes) = (cluster.to_owned(), scopes.clone());
+        let (cluster, targets) = (cluster.to_owned(), targets.clone());
         let registered = off_thread(move || {
-            let known = register(&mut writer, &cluster, &scopes);
-            if let Err(error) = &known {
+            let restored = register(&mut writer, &cluster, &targets);
+            if let Err(error) = &restored {
                 writer.on_startup_error(error);
             }
-            (writer, known)
+            (writer, restored)
         });
-        let known;
-        (writer, known) = registered.await?;
-        match known {
-            Ok(known) => {
+        let restored;
+        (writer, restored) = registered.await?;
+        match restored {
+            Ok(restored) => {
                 check.healthy();
-                return Ok(OpenedWriter { writer, known });
+                return Ok(OpenedWriter { writer, restored });
             }
             Err(source) => {
                 let path = config.data_dir.clone();
                 let source = source.into();
-                again(OpenError::Unavailable { path, source }).await?;
+                retry(OpenError::Unavailable { path, source }).await?;
             }
         }
     }
 }
 
-/// Runs what may wait for the disk on a thread of its own, so that `/healthz` can say so meanwhile.
+/// Runs work that may block on the disk on another thread, so that `/healthz` responds meanwhile.
 async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> anyhow::Result<T> {
@@ -126,45 +126,49 @@ async fn off_thread<T: Send + 'static>(
     done.map_err(|_| Defect("opening the database panicked".to_owned()).into())
 }
 
-fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Result<Known> {
-    let mut known = Known {
-        events: Vec::with_capacity(scopes.events.len()),
-        informers: Vec::with_capacity(scopes.informers.len()),
-        before: RestoredState::default(),
-        heard: writer.commit_stats(),
+fn register(
+    writer: &mut Writer,
+    cluster: &str,
+    targets: &WatchTargets,
+) -> rusqlite::Result<StoredState> {
+    let mut restored = StoredState {
+        events: Vec::with_capacity(targets.events.len()),
+        informers: Vec::with_capacity(targets.informers.len()),
+        analysis: RestoredState::default(),
+        commit_stats: writer.commit_stats(),
     };
-    for namespace in &scopes.events {
-        let recall = Arc::new(RelistSignal::default());
+    for namespace in &targets.events {
+        let relist = Arc::new(RelistSignal::default());
         let (id, start) =
-            writer.register(cluster, Kind::Event.name(), namespace, recall.clone())?;
-        known.events.push(EventWatch {
+            writer.register(cluster, Kind::Event.name(), namespace, relist.clone())?;
+        restored.events.push(EventWatch {
             id,
             namespace: namespace.clone(),
             start,
-            recall,
+            relist,
         });
     }
-    for (kind, namespace) in &scopes.informers {
-        let recall = Arc::new(RelistSignal::default());
-        let (id, start) = writer.register(cluster, kind.name(), namespace, recall.clone())?;
-        let remembered = writer.stored_objects(id)?;
-        known.informers.push(InformerWatch {
+    for (kind, namespace) in &targets.informers {
+        let relist = Arc::new(RelistSignal::default());
+        let (id, start) = writer.register(cluster, kind.name(), namespace, relist.clone())?;
+        let stored_objects = writer.stored_objects(id)?;
+        restored.informers.push(InformerWatch {
             id,
             kind: *kind,
             namespace: namespace.clone(),
-            remembered,
+            stored_objects,
             start,
-            recall,
+            relist,
         });
     }
-    known.before.findings = writer.open_findings()?;
-    if !scopes.informers.is_empty() {
-        // It reads much of the file. Where that is damaged, the writer finds out and begins a new one; the start must not
-        // wait for something that only `WarningRateHigh` needs.
-        known.before.history = writer.history().unwrap_or_else(|error| {
+    restored.analysis.findings = writer.open_findings()?;
+    if !targets.informers.is_empty() {
+        // This reads much of the file. If the file is corrupt, the writer detects it and replaces the file; the start must
+        // not wait for data that only `WarningRateHigh` needs.
+        restored.analysis.history = writer.history().unwrap_or_else(|error| {
             warn!(%error, "cannot read the warnings of the last week");
             WarningHistory::default()
         });
     }
-    Ok(known)
+    Ok(restored)
 }

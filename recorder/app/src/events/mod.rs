@@ -1,0 +1,7 @@
+//! Events, from their watcher to the queue.
+
+mod consumer;
+mod ingest;
+
+pub use consumer::EventConsumer;
+pub use ingest::EventIngest;

@@ -1,4 +1,0 @@
-//! Events, from their watch to the queue.
-
-pub mod events;
-pub mod intake;
