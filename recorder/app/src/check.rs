@@ -1,9 +1,9 @@
-//! `kube9-recorder check`: the effective configuration and the permissions; or, with `--url`, a recorder's health.
+//! `kube9-recorder check`: the effective configuration and the permissions; with `--url`, the health of a recorder.
 //!
-//! What it prints is a config file: the findings about permissions are comments below it.
+//! The output is a config file, with the permissions as comments below it.
 //!
-//! Invariant: of an answer to `--url` only the status and the names and states of the checks are printed. Whoever may
-//! exec into the container chooses the URL, so the answer may be any server's.
+//! Invariant: of a response to `--url`, only the status and the names and states of the checks are printed. Anyone who can
+//! `kubectl exec` into the container chooses the URL, so the response may come from any server.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -23,27 +23,27 @@ use tokio::net::TcpStream;
 
 use crate::config::Config;
 
-/// Time for the whole question of `--url`: longer than the server's own bounds for an answer.
+/// Time limit for the whole request of `--url`: longer than the server's own limits.
 const URL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time for the API server to answer all reviews.
+/// Time limit for all access reviews.
 const ACCESS_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Longest answer of `/healthz` that is read, in bytes. A document has about 2 KiB.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Longest response of `/healthz`, in bytes. A document has about 2 KiB.
+const RESPONSE_BYTES_MAX: usize = 1 << 20;
 
-/// Checks that are printed: the recorder has a dozen, and one for each watch.
+/// Maximum number of printed checks: the recorder has a dozen, and one for each watch.
 const CHECKS_MAX: usize = 64;
 
-/// Longest name of a check that is printed, in bytes: `watch/ConfigMap` and the like.
+/// Longest printed name of a check, in bytes, such as `watch/ConfigMap`.
 const CHECK_NAME_MAX: usize = 64;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing is missing; the recorder is healthy.
+    /// No permission is missing, or the recorder is healthy.
     Passed,
-    /// What was printed says what is wrong.
+    /// The output shows the problem.
     Failed,
 }
 
@@ -53,10 +53,10 @@ impl Verdict {
     }
 }
 
-/// Prints the effective configuration, then what the recorder may do in the cluster.
+/// Prints the effective configuration, then the permissions of the recorder in the cluster.
 ///
 /// # Errors
-/// When the API server cannot be asked, or `out` cannot be written.
+/// If the API server does not respond, or `out` cannot be written.
 pub async fn local(config: &Config, out: &mut impl Write) -> anyhow::Result<Verdict> {
     writeln!(out, "{}", config.to_yaml_text().trim_end())?;
     let client = connect(&config.kube, config.source.connect_timeout)
@@ -124,19 +124,19 @@ fn sentence(permission: &Permission) -> String {
     )
 }
 
-/// Asks the recorder at `url` for its health, and prints the status and the checks.
-/// The request carries no credential, and a redirect is not followed.
+/// Requests the health of the recorder at `url`, and prints the status and the checks.
+/// The request has no credential, and redirects are not followed.
 ///
 /// # Errors
-/// When it does not answer as a recorder does, or `out` cannot be written.
+/// If the response is not that of a recorder, or `out` cannot be written.
 pub async fn remote(url: &str, out: &mut impl Write) -> anyhow::Result<Verdict> {
     let authority = address(url)?;
     let (answered, body) = tokio::time::timeout(URL_TIMEOUT, get_health(&authority))
         .await
         .with_context(|| format!("{authority} did not answer within {URL_TIMEOUT:?}"))?
-        .with_context(|| format!("cannot ask {authority} for its health"))?;
+        .with_context(|| format!("cannot request the health of {authority}"))?;
     let Ok(document) = serde_json::from_slice::<Document>(&body) else {
-        bail!("{authority} returned {answered}, which is not the health of a recorder");
+        bail!("{authority} returned {answered}, which is not the health document of a recorder");
     };
     writeln!(out, "{}", document.status.word())?;
     for (name, check) in document.checks.iter().take(CHECKS_MAX) {
@@ -148,9 +148,9 @@ pub async fn remote(url: &str, out: &mut impl Write) -> anyhow::Result<Verdict> 
     Ok(Verdict::of(is_healthy))
 }
 
-/// The host and port of a URL that is nothing else: no path that a server could act on, no password.
+/// The host and port of a URL that has neither a path, which a server could act on, nor a password.
 fn address(url: &str) -> anyhow::Result<Authority> {
-    // What is wrong is not shown: a password may be in it.
+    // The URL is not printed: it may contain a password.
     let uri: Uri = url.parse().ok().context("this is not a URL")?;
     if uri.scheme() != Some(&Scheme::HTTP) {
         bail!("the URL must begin with http://");
@@ -162,7 +162,7 @@ fn address(url: &str) -> anyhow::Result<Authority> {
     Ok(authority.clone())
 }
 
-/// The part of `/healthz` that is printed; texts of the answer are not kept.
+/// The part of `/healthz` that is printed; other text of the response is not kept.
 #[derive(Deserialize)]
 struct Document {
     status: State,
@@ -190,7 +190,7 @@ impl State {
     }
 }
 
-/// Whether a recorder could have a check of that name.
+/// Whether a check of a recorder can have this name.
 fn is_name(name: &str) -> bool {
     (1..=CHECK_NAME_MAX).contains(&name.len())
         && name
@@ -198,7 +198,7 @@ fn is_name(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'))
 }
 
-/// The status of the answer, and its body.
+/// The status and the body of the response.
 async fn get_health(authority: &Authority) -> anyhow::Result<(StatusCode, Bytes)> {
     let host = authority.host().trim_matches(['[', ']']); // of an IPv6 address
     let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await?;
@@ -209,7 +209,7 @@ async fn get_health(authority: &Authority) -> anyhow::Result<(StatusCode, Bytes)
         .body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
+    let body = Limited::new(response.into_body(), RESPONSE_BYTES_MAX).collect();
     let body = body.await.map_err(|error| anyhow!(error))?;
     Ok((status, body.to_bytes()))
 }
@@ -223,7 +223,7 @@ mod tests {
     use crate::serve::tests::Server;
 
     #[tokio::test]
-    async fn health_is_printed_and_told_by_the_result() {
+    async fn remote_prints_the_health_and_returns_the_verdict() {
         let server = Server::start(crate::config::HttpConfig::default()).await;
         let check = server.state.health.check("database", None);
         for (url, healthy) in [
@@ -238,7 +238,7 @@ mod tests {
             let mut out = Vec::new();
             assert_eq!(remote(&url, &mut out).await.unwrap(), Verdict::of(healthy));
             let word = if healthy { "healthy" } else { "degraded" };
-            // The message of the check, which may hold what an API server said, is not printed.
+            // The message of the check may contain text of the API server, and is not printed.
             let printed = String::from_utf8(out).unwrap();
             assert_eq!(printed, format!("{word}\n  database: {word}\n"));
         }
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_answer_is_an_error_that_names_it() {
+    async fn remote_names_an_address_that_does_not_answer() {
         let free = crate::serve::bind("127.0.0.1:0".parse().unwrap())
             .await
             .unwrap();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn url_with_more_than_a_host_and_a_port_is_refused_and_not_shown() {
+    async fn remote_rejects_a_url_with_a_path_or_password_and_does_not_print_it() {
         for (url, why) in [
             ("https://planted:8080", "must begin with http://"),
             ("planted:8080", "must begin with http://"),
@@ -283,7 +283,7 @@ mod tests {
         }
     }
 
-    /// A server that gives one answer, and the head of the request that it got.
+    /// A server that sends one response, and returns the head of the request.
     async fn answering(answer: String) -> (String, tokio::task::JoinHandle<String>) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answer_of_another_server_is_not_printed() {
+    async fn remote_does_not_print_the_response_of_another_server() {
         let other = [
             http("200 OK", "planted"),
             http("200 OK", r#"{"planted": 1}"#),
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_of_checks_are_bounded_in_number_length_and_letters() {
+    async fn remote_bounds_the_names_of_checks() {
         let mut checks = vec![
             r#""\u001b[31mred": {"status": "healthy"}"#.to_owned(),
             r#""two\nlines": {"status": "healthy"}"#.to_owned(),
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn missing_permissions_are_printed_as_comments() {
+    async fn print_permissions_writes_comments() {
         let client = client(|_, body| {
             let missing = body["spec"]["resourceAttributes"]["resource"] == "deployments";
             (

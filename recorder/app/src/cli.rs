@@ -1,4 +1,4 @@
-//! The command line. Parsing does no work: it yields what was asked for.
+//! The command line. Parsing has no side effects.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Flags;
 
-/// Records a cluster's Events and changes in SQLite.
+/// Record the Events of a cluster, changes of its objects and findings about them in a SQLite database
 #[derive(Debug, Parser)]
 #[command(
     name = "kube9-recorder",
@@ -18,25 +18,39 @@ use crate::config::Flags;
                   Exit codes: 0 success, 1 failed, 2 wrong usage or configuration, 3 a bug in kube9-recorder."
 )]
 pub struct Cli {
-    /// What to do; `serve` when none is given.
+    /// The command; default `serve`.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Settings given as flags.
+    /// Settings that are given as flags.
     #[command(flatten)]
     pub settings: SettingFlags,
 }
 
-/// What the binary can do.
+/// The commands.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Record until SIGTERM or SIGINT (default)
+    ///
+    /// Lists and watches Events, Nodes, Pods, Deployments, Services and ConfigMaps, and writes them to `kube9.db` in the
+    /// data directory. Serves /metrics, /healthz, /livez and /readyz.
+    ///
+    /// Example: kube9-recorder serve --data-dir ./kube9-data --namespace shop
+    #[command(verbatim_doc_comment)]
     Serve,
     /// Write a consistent copy of the database to a file or stdout, also while a recorder is running
+    ///
+    /// Example: kubectl exec deploy/kube9 -c recorder -- /kube9-recorder snapshot - > kube9.db
+    #[command(verbatim_doc_comment)]
     Snapshot {
         /// File to create; `-` writes to stdout and is required in a pod
         file: PathBuf,
     },
     /// Print the effective configuration and missing permissions
+    ///
+    /// The output is a valid config file. The exit code is 1 if a permission is missing.
+    ///
+    /// Example: kube9-recorder check --config config.yaml
+    #[command(verbatim_doc_comment)]
     Check {
         /// Print the health of the recorder at URL instead, e.g. http://kube9:8080; no other flags are allowed
         #[arg(long)]
@@ -44,7 +58,7 @@ pub enum Command {
     },
 }
 
-/// Flags that set something.
+/// Flags that set a setting.
 #[derive(Debug, Default, Args)]
 pub struct SettingFlags {
     /// Config file (YAML); in a pod always /etc/kube9/config.yaml [env: KUBE9_CONFIG]
@@ -74,7 +88,7 @@ pub struct SettingFlags {
 }
 
 impl SettingFlags {
-    /// The given ones, by the path of their setting.
+    /// The flags that are set, by the path of their setting.
     pub fn given(&self) -> Flags {
         let namespaces = (!self.namespace.is_empty()).then(|| self.namespace.join(","));
         let all = [
@@ -105,12 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_is_well_formed() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn no_command_is_serve_and_flags_stand_before_or_after_it() {
+    fn parse_without_a_command_serves_and_flags_may_precede_or_follow() {
         assert_eq!(parse("kube9-recorder").command, None);
         for line in [
             "kube9-recorder --data-dir /d --namespace a --namespace b",
@@ -128,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_does_what_its_variable_does() {
+    fn flags_set_the_same_as_their_variables() {
         let help = Cli::command().render_long_help().to_string();
         let nothing = Config::from_text("", &Flags::new(), &BTreeMap::<&str, &str>::new());
         let default = nothing.unwrap().config;
@@ -156,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_wrong_usage() {
+    fn parse_rejects_what_is_unknown() {
         for (line, kind) in [
             ("kube9-recorder --colour", ErrorKind::UnknownArgument),
             ("kube9-recorder record", ErrorKind::InvalidSubcommand),

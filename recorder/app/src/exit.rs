@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_of_a_defect_is_its_own_whatever_the_context() {
+    fn exit_code_of_a_defect_ignores_the_context() {
         let defect = || Err(Defect("the writer panicked".to_owned()).into());
         assert_eq!(exit_code(&defect()), DEFECT);
         assert_eq!(exit_code(&defect().context("recording")), DEFECT);

@@ -1,7 +1,7 @@
-//! The log: `tracing` to stderr, as JSON lines or as text.
+//! Logging: `tracing` to stderr, as JSON lines or as text.
 //!
-//! Invariant: every text that reaches the log went through the redaction given to [`init`]. What is logged comes partly
-//! from the cluster (error messages quote what they could not read), so no call site has to remember it.
+//! Invariant: every text in the log was redacted by the function given to [`init`]. Log messages contain text from the
+//! cluster, because errors quote their input, so the call sites must not be responsible.
 
 use std::io::{self, Write};
 
@@ -12,13 +12,13 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Takes the secrets out of a text.
+/// Redacts secrets in a text.
 pub type Redact = fn(&str) -> String;
 
-/// Starts logging for the whole process; once.
+/// Starts logging for the whole process. Call it once.
 ///
 /// # Errors
-/// When the process logs already.
+/// If logging was already started.
 pub fn init(config: &LogConfig, redact: Redact) -> Result<(), TryInitError> {
     let lines = Lines {
         sink: io::stderr,
@@ -54,7 +54,7 @@ where
         .with_writer(writer)
 }
 
-/// Makes one line of each event, without secrets.
+/// Writes each event as one redacted line.
 struct Lines<W> {
     sink: fn() -> W,
     redact: Redact,
@@ -73,7 +73,7 @@ impl<'a, W: Write + 'a> MakeWriter<'a> for Lines<W> {
     }
 }
 
-/// Writes one event; `tracing-subscriber` hands it over in a single `write_all`.
+/// Writes one event, which `tracing-subscriber` passes in a single `write_all`.
 struct Line<W> {
     sink: W,
     redact: Redact,
@@ -98,7 +98,7 @@ impl<W: Write> Write for Line<W> {
     }
 }
 
-/// Redacts text by text, so that the line stays valid JSON whatever is taken out.
+/// Redacts each string separately, so that the line stays valid JSON.
 fn redact_json(line: &str, redact: Redact) -> String {
     let Ok(mut event) = serde_json::from_str::<Value>(line) else {
         return Value::from(redact(line)).to_string();
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn json_lines_stay_json_and_lose_their_secrets() {
+    fn json_lines_are_redacted_and_stay_valid() {
         let text = logged(LogFormat::Json, || {
             info!(error = %"cannot read \"hunter2\"", rows = 3, "token hunter2");
             debug!("too fine");
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn text_lines_lose_their_secrets() {
+    fn text_lines_are_redacted() {
         let text = logged(LogFormat::Text, || info!(rows = 3, "token hunter2"));
         assert!(text.contains("token [REDACTED] rows=3\n"), "{text}");
         assert!(

@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_has_not_reported_is_degraded() {
+    fn check_without_a_report_is_degraded() {
         let (_, health) = registry();
         assert!(health.healthy());
         let check = health.check("database", None);
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_degrades_after_the_bound_and_a_report_heals() {
+    fn check_is_degraded_when_stale_until_the_next_report() {
         let (time, health) = registry();
         let check = health.check("database", Some(S(30)));
         check.healthy();
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_of_the_wall_clock_makes_nothing_stale() {
+    fn check_is_not_stale_after_a_jump_of_the_wall_clock() {
         let (time, health) = registry();
         let check = health.check("database", Some(S(30)));
         let watchdog = health.task("writer", S(60));
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn since_tells_when_the_state_changed_not_when_it_was_repeated() {
+    fn check_since_changes_only_with_the_result() {
         let (time, health) = registry();
         let check = health.check("watch/Event", None);
         check.degraded("403");
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_degraded_check_is_degraded_whatever_it_says() {
+    fn check_degraded_with_an_empty_message_is_degraded() {
         let (_, health) = registry();
         let check = health.check("queue", None);
         check.degraded("");
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_degraded_check_is_no_reason_to_restart() {
+    fn faults_do_not_contain_a_degraded_check() {
         let (_, health) = registry();
         health.check("database", None).degraded("disk full");
         assert!(!health.healthy());
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_stops_beating_is_a_fault_until_it_beats_again() {
+    fn faults_contain_a_task_without_heartbeat_until_the_next_one() {
         let (time, health) = registry();
         time.advance(S(500));
         let watchdog = health.task("writer", S(60));
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_task_need_not_beat() {
+    fn faults_do_not_contain_a_stopped_task() {
         let (time, health) = registry();
         let stopped = health.task("events", S(60));
         let _stuck = health.task("http", S(60));
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn ready_has_no_way_back() {
+    fn set_ready_is_final() {
         let (_, health) = registry();
         assert!(!health.ready());
         health.set_ready();

@@ -352,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn page_is_sorted_by_version_and_keeps_its_token() {
+    fn decode_sorts_the_page_and_keeps_its_token() {
         let mut pages = ListPager::new(Kind::Event, "", 2, Representation::Objects);
         let page = pages
             .decode(
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn list_without_version_is_refused() {
+    fn decode_list_without_a_version_is_an_error() {
         let mut pages = ListPager::new(Kind::Event, "", 2, Representation::Objects);
         assert!(matches!(
             pages.decode(b"{\"items\":[]}", None, ToOwned::to_owned),
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn watch_lines_are_told_apart() {
+    fn decode_watch_line_recognizes_all_types() {
         let decode = WatchLine::decode;
         assert!(matches!(
             decode(r#"{"type":"MODIFIED","object":{}}"#),
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn list_whose_continue_token_repeats_is_an_error() {
+    fn decode_list_with_a_repeated_token_is_an_error() {
         let mut pages = ListPager::new(Kind::Pod, "", 2, Representation::Objects);
         page(&mut pages, "a", 2).unwrap();
         page(&mut pages, "b", 2).unwrap();
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn list_whose_pages_are_empty_is_an_error() {
+    fn decode_list_with_empty_pages_is_an_error() {
         let mut pages = ListPager::new(Kind::Pod, "", 2, Representation::Objects);
         page(&mut pages, "a", 2).unwrap();
         assert!(matches!(
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn list_of_more_items_than_a_cluster_holds_is_an_error() {
+    fn decode_list_above_the_item_bound_is_an_error() {
         let mut pages = ListPager::new(Kind::Pod, "", 2, Representation::Objects);
         pages.items = ITEMS_MAX - 2;
         page(&mut pages, "a", 2).unwrap();
@@ -453,14 +453,14 @@ mod tests {
     }
 
     #[test]
-    fn list_whose_token_always_expires_is_begun_again_a_few_times() {
+    fn restart_is_bounded() {
         let mut pages = ListPager::new(Kind::Pod, "", 2, Representation::Objects);
         let begun = (0..100).take_while(|_| pages.restart()).count();
         assert_eq!(begun, RESTARTS_MAX as usize);
     }
 
     #[test]
-    fn answer_that_is_not_understood_is_not_quoted() {
+    fn decode_error_does_not_quote_the_response() {
         let mut pages = ListPager::new(Kind::Pod, "", 2, Representation::Objects);
         let error = pages.decode(br#"{"metadata":"planted-secret"}"#, None, |_| ());
         assert!(!error.unwrap_err().to_string().contains("planted"));

@@ -1,4 +1,4 @@
-//! Loading: from the layers to a valid configuration, or to everything that is wrong.
+//! Loads the configuration from all layers, or reports all problems.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::{Config, Environment, Flags, Layers, LogFormat, MOUNTED, Place, Problem, Setting};
 
-/// Everything that is wrong with the configuration.
+/// All problems of the configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The config file, if one was named.
+    /// The config file, if there is one.
     pub file: Option<PathBuf>,
     /// At least one.
     pub problems: Vec<Problem>,
@@ -30,21 +30,21 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A valid configuration, and what deserves a warning once there is a log.
+/// A valid configuration, and warnings to log.
 #[derive(Debug)]
 pub struct Loaded {
     /// The effective configuration.
     pub config: Config,
-    /// Sentences about what is legal but probably not meant.
+    /// Problems that are probably typing errors.
     pub warnings: Vec<String>,
 }
 
 impl Config {
-    /// Loads the configuration. The file is `file`, else the one that `KUBE9_CONFIG` names, else none; inside a pod it is
-    /// the mounted one, and no other is read.
+    /// Loads the configuration. The config file is `file`, else `KUBE9_CONFIG`, else none; in a pod only the mounted file is
+    /// read.
     ///
     /// # Errors
-    /// Everything that is wrong in any layer.
+    /// All problems in any layer.
     pub fn load(
         file: Option<&Path>,
         flags: &Flags,
@@ -61,12 +61,12 @@ impl Config {
             (Place::Elsewhere, named) => named.map(|(_, file)| file.to_owned()),
             (Place::Pod, named) => {
                 let mounted = Path::new(MOUNTED);
-                // What it was is not looked at: an error about its content would show that.
+                // The file is not read: an error could show its content.
                 if let Some((source, file)) = named.filter(|(_, file)| *file != mounted) {
                     let message = format!(
                         "inside a pod no config file is read but {MOUNTED}: leave {source} out"
                     );
-                    return Err(refused(file, source, &message));
+                    return Err(rejected(file, source, &message));
                 }
                 (named.is_some() || mounted.exists()).then(|| mounted.to_owned())
             }
@@ -74,17 +74,17 @@ impl Config {
         let text = match &file {
             None => String::new(),
             Some(path) => std::fs::read_to_string(path).map_err(|error| {
-                refused(path, "config file", &format!("cannot read it: {error}"))
+                rejected(path, "config file", &format!("cannot read it: {error}"))
             })?,
         };
         Self::from_text(&text, flags, environment)
             .map_err(|problems| ConfigError { file, problems })
     }
 
-    /// The configuration that a config file's text and the other layers make.
+    /// Loads the configuration from the text of a config file and the other layers.
     ///
     /// # Errors
-    /// Everything that is wrong in any layer.
+    /// All problems in any layer.
     pub fn from_text(
         text: &str,
         flags: &Flags,
@@ -112,7 +112,7 @@ impl Config {
         Ok(Loaded { config, warnings })
     }
 
-    /// The defaults where this process runs: in a pod, or elsewhere.
+    /// The defaults for a pod or for elsewhere.
     fn defaults(environment: &dyn Environment) -> Self {
         let mut config = Self::default();
         if environment.place() == Place::Elsewhere {
@@ -123,8 +123,8 @@ impl Config {
     }
 }
 
-/// Nothing of the file itself has been read.
-fn refused(path: &Path, source: &str, message: &str) -> ConfigError {
+/// An error about a file that was not read.
+fn rejected(path: &Path, source: &str, message: &str) -> ConfigError {
     let problem = Problem {
         path: String::new(),
         source: source.to_owned(),
@@ -140,7 +140,7 @@ pub(super) fn parse_yaml(text: &str) -> Result<Value, String> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
-    // Without the lines around the fault: a file that was named by mistake may hold a secret.
+    // Without the lines around the error: a file that was named by mistake may contain a secret.
     serde_yaml::from_str(text)
         .map_err(|error| format!("not valid YAML: {}", error.without_snippet()))
 }

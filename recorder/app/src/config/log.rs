@@ -1,4 +1,4 @@
-//! What is logged, as the settings say it.
+//! The settings of the log.
 
 use std::str::FromStr;
 
@@ -8,17 +8,17 @@ use tracing_subscriber::filter::Targets;
 
 use super::{Origin, SettingValue};
 
-/// Level of the log, or directives by target. Valid by construction.
+/// Log level, or directives by target. Valid by construction.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd)]
 pub struct LogLevel(pub(super) String);
 
 impl LogLevel {
-    /// The text as it was given.
+    /// The configured text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The filter that it means.
+    /// The filter of the subscriber.
     pub fn targets(&self) -> Targets {
         // Invariant: a `LogLevel` holds only what `targets` accepts.
         targets(&self.0).unwrap_or_default()
@@ -39,12 +39,12 @@ impl SettingValue for LogLevel {
     }
 }
 
-/// Form of a log line.
+/// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For people.
+    /// Human-readable lines.
     Text,
 }
 
@@ -68,23 +68,23 @@ impl SettingValue for LogFormat {
     }
 }
 
-/// The filter that a `log.level` means; `None` if it means none.
+/// Parses a `log.level`.
 ///
-/// A bare level counts for kube9's own code: at `debug`, hyper and rustls would drown everything else.
+/// A bare level applies to kube9's own code: at `debug`, hyper and rustls would log far more than kube9.
 fn targets(level: &str) -> Option<Targets> {
     if let Ok(bare) = LevelFilter::from_str(level) {
-        // `LevelFilter` also reads digits, which nobody means here.
+        // `LevelFilter` also accepts digits, which are probably a mistake.
         let is_word = level.bytes().all(|b| b.is_ascii_alphabetic()) && !level.is_empty();
         let libraries = bare.min(LevelFilter::WARN);
         let by_target = Targets::new()
             .with_default(libraries)
             .with_target("kube9", bare);
-        // kube's client logs each failed request as an error, and as a warning the whole body of an answer that it cannot
-        // decode: ConfigMaps and all. The sources log both themselves, throttled and redacted.
+        // kube's client logs each failed request, and the whole body of a response that does not decode, such as a
+        // ConfigMap. kube9-k8s logs both, throttled and redacted.
         return is_word.then(|| by_target.with_target("kube_client", LevelFilter::OFF));
     }
     let by_target = Targets::from_str(level).ok()?;
-    // `Targets` takes an unknown word for a target; with neither `=` nor a level in it, it is a typing error.
+    // `Targets` parses an unknown word as a target; without `=` or a level it is a typing error.
     let words = || level.split(',').map(str::trim);
     let is_directive = |word: &str| word.contains('=') || LevelFilter::from_str(word).is_ok();
     words().all(is_directive).then_some(by_target)
@@ -97,7 +97,7 @@ mod tests {
     use super::targets;
 
     #[test]
-    fn a_bare_level_is_for_our_own_code() {
+    fn targets_bare_level_applies_to_own_code() {
         let debug = targets("debug").unwrap();
         assert!(debug.would_enable("kube9_store", &Level::DEBUG));
         assert!(debug.would_enable("hyper", &Level::WARN));

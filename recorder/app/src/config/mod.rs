@@ -1,15 +1,15 @@
 //! The configuration: every setting with its default, and where each may come from.
 //!
 //! ```text
-//!   flags ─▶ environment (KUBE9_…) ─▶ config file (YAML) ─▶ default below      the first one that has a value wins
+//!   flags ─▶ environment (KUBE9_…) ─▶ config file (YAML) ─▶ default below      the first one with a value applies
 //! ```
 //!
-//! Inside a pod, settings that name an address, a credential or a file come from the mounted file alone (`place.rs`).
+//! In a pod, settings that name an address, a credential or a file come only from the mounted file (`place.rs`).
 //!
-//! `docs/configuration.md` is generated from this file; a test keeps them equal.
+//! `docs/configuration.md` is generated from this module; a test compares them.
 //!
 //! Invariants: all problems are reported together, with their paths, before a port or a file is opened. No
-//! setting holds a secret, so that the whole configuration can be printed.
+//! setting contains a secret, so that the whole configuration can be printed.
 
 pub mod load;
 mod log;
@@ -35,7 +35,7 @@ pub use kube9_base::settings::{
 pub use log::{LogFormat, LogLevel};
 
 kube9_base::sections! {
-    /// The whole configuration. Only `main` and `run` see it; each room takes its own section.
+    /// The whole configuration. Each module receives only its own section.
     pub struct Config {
         /// Directory of the database `kube9.db`.
         /// The default is `/data` in a pod and `./kube9-data` elsewhere.

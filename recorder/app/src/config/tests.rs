@@ -26,7 +26,7 @@ fn load(
 }
 
 #[test]
-fn nothing_given_is_the_defaults_of_the_place() {
+fn load_without_settings_has_the_defaults_of_the_place() {
     let pod = load("", &[], &[("KUBERNETES_SERVICE_HOST", "10.0.0.1")]).unwrap();
     assert_eq!(pod, Config::default());
     assert_eq!(pod.data_dir, Path::new("/data"));
@@ -41,7 +41,7 @@ const POD: (&str, &str) = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
 
 /// Also the next setting: its type or its declaration says which it is.
 #[test]
-fn setting_that_names_an_address_or_a_file_comes_from_the_mounted_file_alone_in_a_pod() {
+fn load_in_a_pod_takes_addresses_and_files_from_the_mounted_file_only() {
     let mut locked = Vec::new();
     for setting in Config::settings() {
         let path: &'static str = Box::leak(setting.path.clone().into_boxed_str());
@@ -57,7 +57,7 @@ fn setting_that_names_an_address_or_a_file_comes_from_the_mounted_file_alone_in_
             );
             problems
                 .iter()
-                .any(|p| p.contains("inside a pod this comes from /etc/kube9/config.yaml alone"))
+                .any(|p| p.contains("inside a pod this can only be set in /etc/kube9/config.yaml"))
         };
         let flags: &[_] = &[(path, "planted")];
         if setting.origin == Origin::Mounted {
@@ -92,7 +92,7 @@ fn setting_that_names_an_address_or_a_file_comes_from_the_mounted_file_alone_in_
 }
 
 #[test]
-fn free_text_declares_whether_it_may_come_from_a_flag() {
+fn settings_of_type_text_declare_their_origin() {
     const SUSPICIOUS: [&str; 16] = [
         "url",
         "uri",
@@ -130,7 +130,7 @@ fn free_text_declares_whether_it_may_come_from_a_flag() {
 }
 
 #[test]
-fn mounted_file_says_everything_in_a_pod() {
+fn load_in_a_pod_takes_everything_from_the_mounted_file() {
     let yaml = "{data_dir: /d, listen: '[::1]:9', kube: {kubeconfig: /k, context: c}}";
     let config = load(yaml, &[], &[POD]).unwrap();
     assert_eq!(config.kube.kubeconfig.as_deref(), Some(Path::new("/k")));
@@ -145,7 +145,7 @@ fn mounted_file_says_everything_in_a_pod() {
 }
 
 #[test]
-fn config_file_of_ones_own_is_not_read_in_a_pod() {
+fn load_in_a_pod_rejects_another_config_file() {
     let dir = tempfile::tempdir().unwrap();
     let own = dir.path().join("own.yaml");
     std::fs::write(&own, "planted_key: planted-value\n").unwrap();
@@ -181,7 +181,7 @@ fn config_file_of_ones_own_is_not_read_in_a_pod() {
 }
 
 #[test]
-fn flags_win_over_environment_over_file_over_default() {
+fn load_prefers_flags_to_environment_to_file_to_default() {
     let yaml = "listen: 127.0.0.1:1\nqueue: {capacity: 7}\nlog: {level: warn}\nretention: {info_warning: 1d}";
     let vars = [
         ("KUBE9_LISTEN", "127.0.0.1:2"),
@@ -202,7 +202,7 @@ fn flags_win_over_environment_over_file_over_default() {
 }
 
 #[test]
-fn everything_wrong_is_reported_at_once_with_its_path_and_source() {
+fn load_reports_all_problems_with_path_and_source() {
     let yaml = "
 listen: 8080
 colour: red
@@ -245,7 +245,7 @@ filters: [{name: LOUD, action: exclude, match: {reasons: [a]}}]
         "http.header_timeout (all sources together): is longer than http.connection_timeout",
         "kube.status_configmap (all sources together): needs kube.pod_namespace: the ConfigMap's namespace",
         "kube.namespaces[1] (all sources together): \"Not_Ok\" is not the name of a namespace",
-        "kube.namespaces[2] (all sources together): \"ok\" is there twice",
+        "kube.namespaces[2] (all sources together): \"ok\" is listed twice",
     ];
     for (problem, expected) in problems.iter().zip(expected) {
         assert!(
@@ -257,7 +257,7 @@ filters: [{name: LOUD, action: exclude, match: {reasons: [a]}}]
 }
 
 #[test]
-fn a_wrong_value_is_reported_even_where_another_layer_overrides_it() {
+fn load_reports_a_wrong_value_that_is_overridden() {
     let problems = load(
         "queue: {capacity: 0}",
         &[],
@@ -271,7 +271,7 @@ fn a_wrong_value_is_reported_even_where_another_layer_overrides_it() {
 }
 
 #[test]
-fn an_empty_key_or_variable_means_the_default() {
+fn load_treats_an_empty_key_or_variable_as_unset() {
     let config = load(
         "queue:\nlog: {level: }\nstorage: {max_bytes: ''}",
         &[],
@@ -285,7 +285,7 @@ fn an_empty_key_or_variable_means_the_default() {
 }
 
 #[test]
-fn a_file_that_is_no_mapping_or_no_yaml_or_says_a_thing_twice_is_refused() {
+fn load_rejects_a_malformed_file() {
     assert_eq!(
         load("- a", &[], &[]).unwrap_err(),
         ["config file: the file is not a mapping of settings"]
@@ -300,7 +300,7 @@ fn a_file_that_is_no_mapping_or_no_yaml_or_says_a_thing_twice_is_refused() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named() {
+fn load_names_a_file_that_cannot_be_read() {
     let none = Vars::new();
     let error = Config::load(Some(Path::new("/no/such/file")), &Flags::new(), &none).unwrap_err();
     let text = error.to_string();
@@ -311,7 +311,7 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn the_file_may_be_named_by_a_variable_and_a_flag_wins() {
+fn load_prefers_the_file_of_the_flag_to_that_of_the_variable() {
     let dir = tempfile::tempdir().unwrap();
     let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
     std::fs::write(&one, "queue: {capacity: 1}").unwrap();
@@ -338,7 +338,7 @@ fn the_file_may_be_named_by_a_variable_and_a_flag_wins() {
 }
 
 #[test]
-fn a_misspelt_variable_is_a_warning_and_a_service_link_is_not() {
+fn load_warns_about_unknown_variables_except_service_links() {
     let vars: Vars = [
         ("KUBE9_QUEUE_CAPCITY", "5"),
         ("KUBE9_CONFIG", ""),
@@ -358,7 +358,7 @@ fn a_misspelt_variable_is_a_warning_and_a_service_link_is_not() {
 }
 
 #[test]
-fn no_variable_can_be_mistaken_for_a_service_link() {
+fn variables_are_distinct_from_service_links() {
     for setting in Config::settings() {
         let name = kube9_base::settings::variable(&setting.path);
         let vars: BTreeMap<&str, &str> = [(name.as_str(), "x")].into();
@@ -372,7 +372,7 @@ fn no_variable_can_be_mistaken_for_a_service_link() {
 }
 
 #[test]
-fn the_printed_configuration_is_a_config_file_that_says_the_same() {
+fn to_yaml_text_loads_as_the_same_configuration() {
     let yaml = "
 data_dir: '/007'
 listen: '[::1]:99'
@@ -398,7 +398,7 @@ writer: {linger: 0s}
 }
 
 #[test]
-fn every_default_is_within_its_bounds() {
+fn defaults_are_within_their_bounds() {
     // Read as a file, each default passes through the same check as a given value.
     load(&Config::default().to_yaml_text(), &[], &[]).unwrap();
 }
@@ -410,7 +410,7 @@ struct Rule {
 }
 
 #[test]
-fn wrong_entries_of_a_list_are_named_by_their_index() {
+fn load_names_wrong_list_entries_by_index() {
     let (flags, none) = (Flags::new(), Vars::new());
     let read = |yaml: &str| {
         let mut layers = Layers::new(&flags, &none, parse_yaml(yaml).unwrap());
@@ -455,7 +455,7 @@ fn top_level(path: &str) -> &'static str {
 
 /// `KUBE9_UPDATE=1 cargo test` writes the page anew.
 #[test]
-fn the_documentation_lists_every_setting_with_its_default() {
+fn docs_list_every_setting_with_its_default() {
     let mut page = String::from(
         "# Configuration of kube9-recorder\n\n\
          <!-- Generated from recorder/app/src/config: KUBE9_UPDATE=1 cargo test -p kube9-recorder documentation -->\n\n\

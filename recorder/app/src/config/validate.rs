@@ -1,14 +1,14 @@
-//! What no single setting can say of itself.
+//! Validates settings that depend on each other.
 
 use kube9_ingest::filter::{Filter, SeverityOverrides};
 
 use super::{Config, Layers, Place};
 
 impl Config {
-    /// Refuses what does not go together.
+    /// Rejects inconsistent settings.
     pub(super) fn validate(&self, layers: &mut Layers<'_>) {
         let place = layers.place;
-        let mut refuse =
+        let mut reject =
             |path: &str, message: String| layers.problem(path, "all sources together", message);
         let rules = Filter::new(&self.filters.0).err().into_iter().flatten();
         let overrides = SeverityOverrides::new(&self.severity_overrides.0)
@@ -16,63 +16,63 @@ impl Config {
             .into_iter()
             .flatten();
         for bad in rules.chain(overrides) {
-            refuse(&bad.path, bad.problem);
+            reject(&bad.path, bad.problem);
         }
         for bad in kube9_rules::rules::unknown(&self.analysis.disabled_rules) {
-            refuse(
+            reject(
                 "analysis.disabled_rules",
                 format!("{bad:?} is neither a rule nor a type of rules"),
             );
         }
         let backoff = &self.source.backoff;
         if backoff.initial > backoff.max {
-            refuse(
+            reject(
                 "source.backoff.initial",
                 "is longer than source.backoff.max".to_owned(),
             );
         }
         if self.writer.retry_initial > self.writer.retry_max {
-            refuse(
+            reject(
                 "writer.retry_initial",
                 "is longer than writer.retry_max".to_owned(),
             );
         }
         if self.http.header_timeout > self.http.connection_timeout {
-            refuse(
+            reject(
                 "http.header_timeout",
                 "is longer than http.connection_timeout".to_owned(),
             );
         }
         if self.kube.status_configmap.is_some() && self.kube.pod_namespace.is_none() {
-            refuse(
+            reject(
                 "kube.status_configmap",
                 "needs kube.pod_namespace: the ConfigMap's namespace".to_owned(),
             );
         }
         if place == Place::Pod && self.kube.context.is_some() && self.kube.kubeconfig.is_none() {
-            refuse(
+            reject(
                 "kube.context",
                 "needs kube.kubeconfig: no other kubeconfig is read inside a pod".to_owned(),
             );
         }
         for (index, name) in self.kube.namespaces.iter().enumerate() {
             if !is_namespace(name) {
-                refuse(
+                reject(
                     &format!("kube.namespaces[{index}]"),
                     format!("{name:?} is not the name of a namespace"),
                 );
             }
             if self.kube.namespaces[..index].contains(name) {
-                refuse(
+                reject(
                     &format!("kube.namespaces[{index}]"),
-                    format!("{name:?} is there twice"),
+                    format!("{name:?} is listed twice"),
                 );
             }
         }
     }
 }
 
-/// An RFC 1123 label, which is what Kubernetes requires of a namespace's name.
+/// Whether the name is an RFC 1123 label, as Kubernetes requires of namespaces.
 fn is_namespace(name: &str) -> bool {
     let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = name.as_bytes();

@@ -1,12 +1,12 @@
-//! What the recorder says of itself in numbers: all metrics, each resolved once, none with a label that can be mistyped.
+//! The metrics of the recorder. Each is resolved once, and no label value is a free string.
 //!
-//! Rooms take `Arc<Metrics>` and touch fields; nothing here asks anybody. `docs/metrics.md` is generated from this room.
+//! Other modules hold an `Arc<Metrics>` and update its fields. `docs/metrics.md` is generated from this module.
 //!
-//! Invariants: all label sets are closed and all their series exist from the start, at 0; `kube9_watch_connected` has
-//! one for each kind that the configuration watches. Counters of what is stored
-//! grow after the commit, never before. The names, labels and meanings of the mission's five metrics never change:
-//! `kube9_events_total`, `kube9_events_queue_size`, `kube9_events_dropped_total`, `kube9_events_storage_size_bytes` and
-//! `kube9_database_operations_total`.
+//! Invariants: all label sets are closed, and all their series exist from the start with the value 0;
+//! `kube9_watch_connected` has one series for each kind that the configuration watches. Counters of stored data grow after
+//! the commit, never before. The names, labels and meanings of five metrics never change, because dashboards of the
+//! original operator use them: `kube9_events_total`, `kube9_events_queue_size`, `kube9_events_dropped_total`,
+//! `kube9_events_storage_size_bytes` and `kube9_database_operations_total`.
 
 mod process;
 #[cfg(test)]
@@ -20,7 +20,7 @@ use kube9_k8s::metrics::Action;
 use kube9_model::label::{Kind, Stage};
 use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
 
-/// Labels that depend on the configuration and on the rules that are built in. Fixed for the life of the process.
+/// Label values that depend on the configuration and on the built-in rules. Constant while the process runs.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     /// Names of the filter rules, by position.
@@ -29,15 +29,15 @@ pub struct Rules {
     pub findings: Vec<String>,
 }
 
-/// Brings gauges up to date; see [`Metrics::before_scrape`].
+/// Updates gauges; see [`Metrics::before_scrape`].
 type BeforeScrape = Arc<dyn Fn(&Metrics) + Send + Sync>;
 
 /// All metrics of the recorder.
 pub struct Metrics {
     registry: Registry,
-    /// Of the watches.
+    /// Metrics of the watches.
     pub k8s: Arc<kube9_k8s::metrics::Metrics>,
-    /// Of queue, writer and retention.
+    /// Metrics of queue, writer and retention.
     pub store: Arc<kube9_store::metrics::Metrics>,
     before_scrape: Mutex<Vec<BeforeScrape>>,
 
@@ -45,11 +45,11 @@ pub struct Metrics {
     pub unknown_reason: IntCounter,
     /// Connections that a panic ended.
     pub http_panics: IntCounter,
-    /// Sights of objects that the analysis left out.
+    /// Objects that the analysis ignored.
     pub objects_left_out: IntCounter,
-    /// Bytes that the analysis holds.
+    /// Memory that the analysis uses, in bytes.
     pub analysis_bytes: IntGauge,
-    /// Bytes that the analysis may hold.
+    /// Memory budget of the analysis, in bytes.
     pub analysis_bytes_max: IntGauge,
     /// Namespaces whose analysis is off.
     pub namespaces_off: IntGauge,
@@ -59,10 +59,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Creates and registers everything.
+    /// Creates and registers all metrics.
     ///
     /// # Panics
-    /// When two metrics have one name, which a test excludes.
+    /// If two metrics have the same name, which a test excludes.
     pub fn new(rules: &Rules) -> Arc<Self> {
         let registry = Registry::new();
         register(&registry, process::Process::new());
@@ -114,7 +114,7 @@ impl Metrics {
         Arc::new(metrics)
     }
 
-    /// An object arrived from the API server. For an Event this opens its entry in the account.
+    /// An object arrived from the API server. For an Event this opens its entry in the ledger.
     pub fn received(&self, kind: Kind, action: Action) {
         self.k8s.received(kind, action);
         if kind == Kind::Event {
@@ -122,13 +122,13 @@ impl Metrics {
         }
     }
 
-    /// Open findings of a rule; `None` if the rule was not named at the start.
+    /// Open findings of a rule; `None` if the rule is unknown.
     pub fn findings_open(&self, rule: &str) -> Option<&IntGauge> {
         self.findings_open.get(rule)
     }
 
-    /// Runs `update` at each scrape, before anything is read: for gauges whose value somebody else holds, such as the
-    /// length of the queue. It must be quick, and must neither block nor scrape.
+    /// Runs `update` before each scrape: for gauges whose value is held elsewhere, such as the length of the queue. It must
+    /// be fast, and must neither block nor scrape.
     pub fn before_scrape(&self, update: impl Fn(&Self) + Send + Sync + 'static) {
         let mut updates = self
             .before_scrape
@@ -137,12 +137,12 @@ impl Metrics {
         updates.push(Arc::new(update));
     }
 
-    /// Everything, in the Prometheus text format.
+    /// Encodes all metrics in the Prometheus text format.
     ///
     /// # Errors
-    /// When a family cannot be written; a test excludes it for all families there are.
+    /// If a family cannot be encoded, which a test excludes.
     pub fn render(&self) -> Result<String, prometheus::Error> {
-        // Copied, so that the lock is not held while foreign code runs.
+        // Copied, so that the lock is not held while the callbacks run.
         let updates = self
             .before_scrape
             .lock()
@@ -157,7 +157,7 @@ impl Metrics {
     }
 }
 
-/// What a scrape's `Content-Type` says.
+/// The `Content-Type` of a scrape.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 fn findings(r: &Registry, rules: &[String]) -> BTreeMap<String, IntGauge> {

@@ -1,6 +1,6 @@
-//! The process metrics that every Prometheus dashboard knows, read from `/proc` at each scrape.
+//! The standard process metrics of Prometheus, read from `/proc` at each scrape.
 //!
-//! Our own reader: the client library's pulls in a crate for all of `/proc`, for seven numbers.
+//! The client library's own collector depends on a crate for all of `/proc`, for seven numbers.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,7 +10,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge};
 
-/// The unit of times in `/proc/…/stat`, per second: USER_HZ, which is 100 on every architecture that kube9 is built for.
+/// USER_HZ, the unit of times in `/proc/…/stat`: 100 on every architecture that kube9 is built for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 const CPU: (&str, &str) = (
@@ -38,7 +38,7 @@ const MAX_FDS: (&str, &str) = (
 
 const FAMILIES: [(&str, &str); 7] = [CPU, RESIDENT, VIRTUAL, START, THREADS, OPEN_FDS, MAX_FDS];
 
-/// What the registry checks for doubles.
+/// The descriptor that the registry checks for duplicates.
 fn desc((name, help): &(&str, &str)) -> Desc {
     Desc::new(
         (*name).to_owned(),
@@ -49,7 +49,7 @@ fn desc((name, help): &(&str, &str)) -> Desc {
     .expect("names and helps are literals that tests check")
 }
 
-/// A counter or a gauge of that value.
+/// A counter or a gauge with the value.
 fn family((name, help): (&str, &str), value: f64) -> prometheus::Result<Vec<MetricFamily>> {
     if name.ends_with("_total") {
         let counter = Counter::new(name, help)?;
@@ -61,7 +61,7 @@ fn family((name, help): (&str, &str), value: f64) -> prometheus::Result<Vec<Metr
     Ok(gauge.collect())
 }
 
-/// Collects what `/proc` says of this process. What cannot be read is left out, not reported as 0.
+/// Collects the metrics of this process. A value that cannot be read is omitted, not reported as 0.
 pub(super) struct Process {
     proc: PathBuf,
     descs: Vec<Desc>,
@@ -86,7 +86,7 @@ impl Process {
     /// CPU seconds, and ticks from boot to the start of the process.
     fn times(&self) -> Option<(f64, f64)> {
         let stat = self.read("self/stat")?;
-        // The second field, the program's name in parentheses, may hold anything, spaces and parentheses too.
+        // The second field, the program's name in parentheses, may contain spaces and parentheses.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         // Field numbers as in proc(5) are 1-based, and the first one here is field 3.
         let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
@@ -116,7 +116,7 @@ impl Collector for Process {
         let start = times
             .zip(boot)
             .map(|((_, ticks), boot)| boot + ticks / TICKS_PER_SECOND);
-        // Reading the directory opens it: one descriptor of those counted is ours.
+        // Reading the directory opens it, which adds one descriptor to the count.
         let fds = fs::read_dir(self.proc.join("self/fd"))
             .ok()
             .map(|dir| dir.count());
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn every_number_comes_from_its_field() {
+    fn collect_reads_each_number_from_its_field() {
         let dir = tempfile::tempdir().unwrap();
         let own = dir.path().join("self");
         fs::create_dir_all(own.join("fd")).unwrap();
@@ -185,12 +185,12 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_left_out() {
+    fn collect_omits_what_cannot_be_read() {
         assert_eq!(collected(&Process::at(PathBuf::from("/nonexistent"))), []);
     }
 
     #[test]
-    fn this_process_is_readable_and_started_before_now() {
+    fn collect_reads_this_process() {
         let values = collected(&Process::new());
         assert_eq!(values.len(), FAMILIES.len(), "{values:?}");
         let start = values.iter().find(|(name, _)| name == START.0).unwrap().1;

@@ -63,7 +63,7 @@ fn imbalance(scrape: &BTreeMap<String, f64>) -> f64 {
 }
 
 #[test]
-fn the_fixed_metrics_exist_from_the_start_with_exactly_their_labels() {
+fn contract_metrics_exist_from_the_start_with_their_labels() {
     let scrape = scrape(&Metrics::new(&rules()));
     let mut expected = vec![
         "kube9_events_queue_size".to_owned(),
@@ -106,7 +106,7 @@ fn the_fixed_metrics_exist_from_the_start_with_exactly_their_labels() {
 }
 
 #[test]
-fn every_resolved_child_counts_in_its_own_series() {
+fn families_count_each_child_in_its_own_series() {
     let metrics = Metrics::new(&rules());
     let mut expected = BTreeMap::new();
     for (i, &event_type) in EventType::ALL.iter().enumerate() {
@@ -171,7 +171,7 @@ fn every_resolved_child_counts_in_its_own_series() {
 }
 
 #[test]
-fn the_account_balances_and_names_every_outcome() {
+fn ledger_balances_and_counts_every_outcome() {
     let metrics = Metrics::new(&rules());
     for action in [
         Action::Listed,
@@ -219,7 +219,7 @@ fn the_account_balances_and_names_every_outcome() {
 }
 
 #[test]
-fn the_account_balances_in_every_scrape_while_threads_write() {
+fn ledger_balances_in_every_concurrent_scrape() {
     let metrics = Metrics::new(&rules());
     let (threads, rounds) = (4, 5_000);
     std::thread::scope(|scope| {
@@ -249,7 +249,7 @@ fn the_account_balances_in_every_scrape_while_threads_write() {
 }
 
 #[test]
-fn what_is_read_at_a_scrape_is_current_in_it() {
+fn before_scrape_updates_are_in_the_scrape() {
     let metrics = Metrics::new(&rules());
     let queued = Arc::new(std::sync::atomic::AtomicI64::new(3));
     let source = queued.clone();
@@ -267,7 +267,7 @@ fn what_is_read_at_a_scrape_is_current_in_it() {
 }
 
 #[test]
-fn only_kinds_that_are_watched_can_be_disconnected() {
+fn watch_connected_has_a_series_for_watched_kinds_only() {
     let metrics = Metrics::new(&rules());
     let connected = |kind: Kind| {
         let series = format!("kube9_watch_connected{{kind=\"{}\"}}", kind.name());
@@ -311,7 +311,7 @@ fn families(metrics: &Metrics) -> BTreeMap<String, (String, String, Vec<String>)
 }
 
 #[test]
-fn names_follow_the_rules_of_prometheus() {
+fn families_follow_the_naming_rules_of_prometheus() {
     let bad_units = [
         "_ms", "_millis", "_minutes", "_hours", "_days", "_kb", "_mb", "_kib", "_mib",
     ];
@@ -359,13 +359,13 @@ fn names_follow_the_rules_of_prometheus() {
 }
 
 #[test]
-fn the_number_of_series_is_bounded() {
+fn render_has_a_bounded_number_of_series() {
     let series = scrape(&Metrics::new(&rules())).len();
     assert!(series < 400, "{series} series");
 }
 
 #[test]
-fn promtool_finds_nothing_wrong() {
+fn render_passes_promtool() {
     let promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -385,7 +385,7 @@ fn promtool_finds_nothing_wrong() {
 
 /// `KUBE9_UPDATE=1 cargo test` writes the page anew.
 #[test]
-fn the_documentation_lists_every_metric() {
+fn docs_list_every_metric() {
     let mut page = String::from(
         "# Metrics of kube9-recorder\n\n\
          <!-- Generated from recorder/app/src/metrics: KUBE9_UPDATE=1 cargo test -p kube9-recorder documentation -->\n\n\

@@ -1,13 +1,13 @@
-//! Accepts connections and bounds them: in number, in the time a request's head may take, and in life.
+//! Accepts connections, and bounds their number, the time for a request's head, and their lifetime.
 //!
-//! warp's own server has none of these bounds (and its `bind` panics when the port is taken), so its routes are served
-//! behind hyper's HTTP/1 connection, which has.
+//! warp's own server has none of these bounds, and its `bind` panics if the port is taken. So its routes are served through
+//! hyper's HTTP/1 connection, which has them.
 //!
-//! A panic ends its connection and nothing else, and is counted.
+//! A panic ends only its connection, and is counted.
 //!
-//! When all places are taken, a new connection takes that of the oldest one. An honest request lasts milliseconds, so
-//! the oldest is one that does not move: a client that opens connections and says nothing cannot lock out the probes,
-//! as it could if new ones had to wait.
+//! If the maximum number is reached, a new connection replaces the oldest one. A valid request takes milliseconds, so the
+//! oldest connection is idle: a client that opens silent connections cannot lock out the probes, as it could if new
+//! connections had to wait.
 
 use std::collections::VecDeque;
 use std::io;
@@ -32,16 +32,16 @@ use crate::config::HttpConfig;
 use crate::metrics::Metrics;
 use crate::panics;
 
-/// Time for the answer in flight when a connection has to end: its age, or the process's end.
+/// Time limit for the current response when a connection is closed at its maximum age or at the shutdown.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// A request's head; ours have a few hundred bytes. 8 KiB is the least that hyper takes.
+/// Longest head of a request; a scrape has a few hundred bytes. hyper's minimum is 8 KiB.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// Waiting time after a failed accept, mostly for want of file descriptors: no hot loop.
+/// Delay after a failed accept, mostly for lack of file descriptors, to avoid a hot loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Shortest time between two lines of the log about it.
+/// Shortest interval between log messages about failed accepts.
 const ACCEPT_LOG_PERIOD: Duration = Duration::from_secs(60);
 
 /// Serves `routes` on `listener` until `shutdown`.
@@ -52,7 +52,7 @@ pub(super) async fn run(
     metrics: &Metrics,
     shutdown: impl Future<Output = ()>,
 ) {
-    // None of them fails but by a panic, and those that were aborted are no failures.
+    // A connection's task fails only by a panic; an aborted task is not a failure.
     let ended = |ended: Result<(), JoinError>| {
         if ended.is_err_and(|error| error.is_panic()) {
             metrics.http_panics.inc();
@@ -72,7 +72,7 @@ pub(super) async fn run(
                 continue;
             }
         };
-        // All that have ended: else a flood of connections could leave more behind than it takes away.
+        // Reaps all finished tasks: in a flood of connections they could otherwise accumulate.
         while let Some(one) = tasks.try_join_next() {
             ended(one);
         }
@@ -80,7 +80,7 @@ pub(super) async fn run(
             Ok((stream, peer)) => {
                 oldest_first.retain(|task| !task.is_finished());
                 if oldest_first.len() >= limits.max_connections {
-                    // In a flood of connections, those that have sent their request are answered before they go.
+                    // Connections that have sent their request are answered before they are closed.
                     yield_now().await;
                     oldest_first.retain(|task| !task.is_finished());
                 }
@@ -96,7 +96,7 @@ pub(super) async fn run(
                 );
                 oldest_first.push_back(tasks.spawn(panics::contain(serving)));
             }
-            Err(error) if is_of_one_client(&error) => {}
+            Err(error) if is_client_error(&error) => {}
             Err(error) => {
                 if let Some(suppressed) = throttle.pass(begun.elapsed()) {
                     warn!(%error, suppressed, "cannot accept connections");
@@ -112,8 +112,9 @@ pub(super) async fn run(
     }
 }
 
-/// A client that left before its turn is not a fault of this machine; anything else is, and passes.
-fn is_of_one_client(error: &io::Error) -> bool {
+/// Whether only this client failed, for example because it disconnected early. Other errors concern the whole process, and
+/// are mostly temporary.
+fn is_client_error(error: &io::Error) -> bool {
     let kinds = [
         io::ErrorKind::ConnectionAborted,
         io::ErrorKind::ConnectionReset,
@@ -121,7 +122,7 @@ fn is_of_one_client(error: &io::Error) -> bool {
     kinds.contains(&error.kind())
 }
 
-/// Serves one connection to its end. `stopped` changes, by the end of its sender, when the process stops.
+/// Serves one connection to its end. The sender of `stopped` is dropped at the shutdown.
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
@@ -135,7 +136,7 @@ async fn connection(
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_buf_size(HEAD_BYTES_MAX)
-            // A client that ends its side after the request is answered, too.
+            // A client that closes its side after the request still gets the response.
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service)
     );
@@ -162,16 +163,16 @@ async fn connection(
 mod tests {
     use super::*;
 
-    /// Without file descriptors every accept fails at once: a loop without a pause would take a whole core.
+    /// Without file descriptors every accept fails immediately: a loop without a delay would use a whole core.
     #[test]
-    fn only_what_a_client_did_itself_is_not_paused_after() {
+    fn is_client_error_is_false_for_errors_of_the_process() {
         for (kind, paused) in [
             (io::ErrorKind::ConnectionAborted, false),
             (io::ErrorKind::ConnectionReset, false),
             (io::ErrorKind::Other, true),
             (io::ErrorKind::OutOfMemory, true),
         ] {
-            assert_eq!(!is_of_one_client(&kind.into()), paused, "{kind}");
+            assert_eq!(!is_client_error(&kind.into()), paused, "{kind}");
         }
     }
 }

@@ -4,7 +4,7 @@
 //!   listener ─ accept ─▶ connection (bounded in number and life) ─▶ hyper, HTTP/1 ─▶ target ─▶ warp routes ─▶ Metrics, Health
 //! ```
 //!
-//! Invariant: no request touches the database, and none can hold up another: every answer is made from memory.
+//! Invariant: no request accesses the database or blocks another request: every response is made from memory.
 
 mod connections;
 mod routes;
@@ -22,18 +22,18 @@ use crate::config::HttpConfig;
 
 pub use routes::{HealthDocument, State};
 
-/// The address cannot be listened on. The process must stop.
+/// The port cannot be opened. The process must stop.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}")]
 pub struct BindError {
-    /// The address asked for.
+    /// The configured address.
     pub address: SocketAddr,
-    /// Why not.
+    /// The cause.
     #[source]
     pub source: io::Error,
 }
 
-/// Opens the port. Apart from [`run`], so that a port that is taken is an error at the start and not in a task.
+/// Opens the port. Separate from [`run`], so that a taken port is an error at the start and not in a task.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -43,7 +43,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
         .map_err(|source| BindError { address, source })
 }
 
-/// Serves until `shutdown`, then lets the open requests end. Never ends before.
+/// Serves until `shutdown`, then waits for open requests.
 pub async fn run(
     listener: TcpListener,
     limits: HttpConfig,

@@ -1,4 +1,4 @@
-//! What is answered: the routes, and the JSON documents of the probes (a contract of their own, see `docs/health.md`).
+//! The routes, and the JSON documents of the probes (a contract, see `docs/health.md`).
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use warp::reply::{Reply, Response};
 
 use crate::metrics::{self, Metrics};
 
-/// What the routes answer from.
+/// The data of the routes.
 #[derive(Clone)]
 pub struct State {
     /// For `/metrics`.
@@ -24,7 +24,7 @@ pub struct State {
     pub health: Health,
 }
 
-/// The routes, as one filter that answers every request: nothing in it can reject.
+/// The routes, as one filter that answers every request and never rejects.
 pub(super) fn all(state: State) -> BoxedFilter<(Response,)> {
     let answer = move |method: Method, path: FullPath| answer(&state, &method, path.as_str());
     warp::method().and(warp::path::full()).map(answer).boxed()
@@ -54,7 +54,7 @@ fn answer(state: &State, method: &Method, path: &str) -> Response {
     route(state)
 }
 
-/// The answer to a target that names no page and could name none.
+/// The response to a request target without a path.
 pub(super) fn bad_target() -> Response {
     document(
         StatusCode::BAD_REQUEST,
@@ -90,9 +90,9 @@ pub struct HealthDocument {
     pub version: String,
     /// Whether the first sync is complete.
     pub ready: bool,
-    /// Each check by its name: status, and where known message, since and last_report.
+    /// Each check by its name: status and, if known, message, since and last_report.
     pub checks: Map<String, Value>,
-    /// Why a restart would help; mostly empty.
+    /// Stuck tasks, for which a restart helps; mostly empty.
     pub faults: Vec<String>,
 }
 

@@ -1,15 +1,15 @@
-//! What the routes get of a request: its method and the path of its target, in a request made here.
+//! Reduces a request to its method and path before the routes process it.
 //!
 //! ```text
-//!   target (RFC 9112, section 3.2)        the routes see
+//!   target (RFC 9112, section 3.2)        passed to the routes
 //!   /path?query       origin-form    ──▶  /path
 //!   http://host/path  absolute-form  ──▶  /path           a server must accept it
-//!   *                 asterisk-form  ──▶  /               OPTIONS alone; else 400
+//!   *                 asterisk-form  ──▶  /               OPTIONS only; otherwise 400
 //!   host:port         authority-form ──▶  nothing: 400    for proxies, which this server is not
 //! ```
 //!
-//! Invariant: the routes see no target without a path. warp 0.4.3 panics on one (`GET a HTTP/1.1`, `CONNECT a:1 HTTP/1.1`).
-//! Nor do they see a header, a body or an extension: what they do not need cannot hurt them.
+//! Invariant: the routes receive no target without a path, on which warp 0.4.3 panics (`GET a HTTP/1.1`,
+//! `CONNECT a:1 HTTP/1.1`). They also receive no header, body or extension, because they need none.
 
 use std::convert::Infallible;
 
@@ -23,7 +23,7 @@ use warp::reply::Response;
 
 use super::routes;
 
-/// Answers a request from the routes, or with 400 where its target names no path.
+/// Answers a request with the routes, or with 400 if its target has no path.
 pub(super) async fn answer<B>(
     routes: BoxedFilter<(Response,)>,
     request: Request<B>,
@@ -34,7 +34,7 @@ pub(super) async fn answer<B>(
     }
 }
 
-/// A request with that method and the path of that target; `None` where it names no path.
+/// A request with this method and the path of the target; `None` if it has no path.
 fn plain(method: &Method, target: &Uri) -> Option<Request<Empty<Bytes>>> {
     let path = match (target.scheme(), target.path()) {
         (None, "*") if method == Method::OPTIONS => "/",
@@ -56,9 +56,9 @@ fn plain(method: &Method, target: &Uri) -> Option<Request<Empty<Bytes>>> {
 mod tests {
     use super::*;
 
-    /// The path that the routes see.
+    /// The path that the routes receive.
     fn path(method: Method, target: &str) -> Option<String> {
-        // As hyper makes it of a request line.
+        // As hyper parses a request line.
         let target: Uri = target.parse().unwrap();
         plain(&method, &target).map(|request| request.uri().to_string())
     }

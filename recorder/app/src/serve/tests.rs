@@ -115,7 +115,7 @@ fn unbounded() -> HttpConfig {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_an_error_that_names_it() {
+async fn bind_to_a_taken_port_names_the_address() {
     let first = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = first.local_addr().unwrap();
     let error = anyhow::Error::new(bind(address).await.unwrap_err());
@@ -164,7 +164,7 @@ async fn healthz_names_each_check() {
 }
 
 #[tokio::test]
-async fn livez_and_readyz_answer_their_own_question() {
+async fn livez_and_readyz_report_faults_and_the_first_sync() {
     let server = Server::start(HttpConfig::default()).await;
     assert_eq!(
         server.json("/readyz").await,
@@ -219,7 +219,7 @@ async fn metrics_are_text_and_current() {
 }
 
 #[tokio::test]
-async fn other_paths_and_methods_are_refused_in_json() {
+async fn routes_reject_other_paths_and_methods_in_json() {
     let server = Server::start(HttpConfig::default()).await;
     for path in ["/", "/metrics/", "/healthz/database", "/%2e%2e/etc/passwd"] {
         let (status, body) = server.json(path).await;
@@ -240,7 +240,7 @@ async fn other_paths_and_methods_are_refused_in_json() {
 
 /// As `nc` sends them. Each one ended the process that was shipped, since warp panics on a target without a path.
 #[tokio::test]
-async fn a_target_without_a_path_is_400_and_the_next_request_is_answered() {
+async fn target_without_a_path_is_400_and_the_next_request_is_answered() {
     let server = Server::start(HttpConfig::default()).await;
     for (method, target, expected) in [
         ("GET", "a", 400),
@@ -259,7 +259,7 @@ async fn a_target_without_a_path_is_400_and_the_next_request_is_answered() {
 }
 
 #[tokio::test]
-async fn a_panic_ends_its_connection_alone_and_is_counted() {
+async fn panic_ends_only_its_connection_and_is_counted() {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let server = Server::on(listener, HttpConfig::default(), |state| {
         let panics = warp::path("panic").map(|| -> Response { panic!("a route that panics") });
@@ -286,7 +286,7 @@ async fn a_panic_ends_its_connection_alone_and_is_counted() {
 }
 
 #[tokio::test]
-async fn scrapes_at_the_same_time_are_all_answered() {
+async fn concurrent_scrapes_are_all_answered() {
     let server = Server::start(HttpConfig::default()).await;
     let scrapes = (0..50).map(|_| server.request("GET", "/metrics"));
     for (status, _, body) in futures_util::future::join_all(scrapes).await {
@@ -313,7 +313,7 @@ async fn one_connection_serves_several_requests() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_ends_its_request_is_cut_off() {
+async fn connection_with_an_incomplete_request_is_closed() {
     let header_timeout = Duration::from_millis(100);
     let server = Server::start(HttpConfig {
         header_timeout,
@@ -332,7 +332,7 @@ async fn a_client_that_never_ends_its_request_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_connection_ends_at_its_age_even_while_it_is_used() {
+async fn connection_is_closed_at_its_maximum_age() {
     let connection_timeout = Duration::from_millis(100);
     let server = Server::start(HttpConfig {
         connection_timeout,
@@ -359,7 +359,7 @@ async fn a_connection_ends_at_its_age_even_while_it_is_used() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_its_answers_is_cut_off() {
+async fn connection_of_a_client_that_does_not_read_is_closed() {
     let connection_timeout = Duration::from_millis(100);
     let server = Server::start(HttpConfig {
         connection_timeout,
@@ -381,7 +381,7 @@ async fn a_client_that_does_not_read_its_answers_is_cut_off() {
 }
 
 #[tokio::test]
-async fn silent_connections_in_any_number_do_not_lock_out_a_probe() {
+async fn silent_connections_do_not_lock_out_a_probe() {
     let server = Server::start(HttpConfig {
         max_connections: 4,
         ..unbounded()
@@ -402,7 +402,7 @@ async fn silent_connections_in_any_number_do_not_lock_out_a_probe() {
 
 /// More requests than there are places wait for the server when it begins to accept.
 #[tokio::test]
-async fn requests_in_a_flood_of_connections_are_answered_before_their_place_is_taken() {
+async fn connection_flood_does_not_drop_complete_requests() {
     let limits = HttpConfig {
         max_connections: 4,
         ..unbounded()
@@ -424,7 +424,7 @@ async fn requests_in_a_flood_of_connections_are_answered_before_their_place_is_t
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_long_is_refused() {
+async fn head_above_the_bound_is_rejected() {
     let server = Server::start(HttpConfig::default()).await;
     let mut stream = server.connect().await;
     let head = format!(
@@ -441,7 +441,7 @@ async fn a_head_that_is_too_long_is_refused() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_idle_connections_and_frees_the_port() {
+async fn shutdown_closes_idle_connections_and_frees_the_port() {
     let server = Server::start(HttpConfig::default()).await;
     let address = server.address;
     let mut idle = server.connect().await;

@@ -1,7 +1,7 @@
-//! Where settings come from: flags over environment over file over default.
+//! The layers of settings: flags over environment over file over default.
 //!
-//! Every layer that names a setting is checked, also one that another layer overrides: a wrong value is reported where
-//! it stands, not on the day the override goes.
+//! Every layer that sets a value is checked, also if another layer overrides it, so that a wrong value is reported now and
+//! not when the override is removed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::place::{MOUNTED, Place};
 use super::setting::{Origin, SettingValue};
 
-/// Where environment variables are looked up; a map replaces the process's own in tests.
+/// A source of environment variables; tests use a map.
 pub trait Environment {
     /// The value of a variable; `None` if it is not set.
     fn get(&self, name: &str) -> Option<String>;
@@ -22,7 +22,7 @@ pub trait Environment {
     /// The names of all variables.
     fn names(&self) -> Vec<String>;
 
-    /// Whether it is the environment of a process in a pod. The service's host may be empty.
+    /// Whether this is the environment of a process in a pod. The service's host may be empty.
     fn place(&self) -> Place {
         Place::pod_if(self.get("KUBERNETES_SERVICE_HOST").is_some())
     }
@@ -33,7 +33,7 @@ pub trait Environment {
 pub struct ProcessEnvironment;
 
 impl Environment for ProcessEnvironment {
-    /// A value that is not UTF-8 is read with replacement characters, so that its setting refuses it.
+    /// A value that is not UTF-8 is read with replacement characters, so that its setting rejects it.
     fn get(&self, name: &str) -> Option<String> {
         std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
     }
@@ -59,19 +59,19 @@ impl Environment for BTreeMap<&str, &str> {
     }
 }
 
-/// Settings given by flags: path of the setting and the text given for it.
+/// Settings given by flags: the path of the setting, and the text.
 pub type Flags = Vec<(&'static str, String)>;
 
-/// Variables that are honoured beside `KUBE9_` and the path: path, name, and the unit that their bare number has.
+/// Variables that set a setting in addition to `KUBE9_` and its path: path, name, and unit of a bare number.
 pub const ALIASES: [(&str, &str, &str); 8] = [
     // The names of the flags.
     ("kube.kubeconfig", "KUBE9_KUBECONFIG", ""),
     ("kube.context", "KUBE9_CONTEXT", ""),
     ("kube.namespaces", "KUBE9_NAMESPACE", ""),
-    // What a pod gets from the downward API.
+    // From the downward API.
     ("kube.pod_name", "POD_NAME", ""),
     ("kube.pod_namespace", "POD_NAMESPACE", ""),
-    // What the chart gives it with the drop-in for VS Code.
+    // Set by the chart for the VS Code extension.
     ("kube.status_configmap", "KUBE9_STATUS_CONFIGMAP", ""),
     (
         "retention.info_warning",
@@ -85,14 +85,14 @@ pub const ALIASES: [(&str, &str, &str); 8] = [
     ),
 ];
 
-/// One thing that is wrong, and where.
+/// A problem of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Path of the setting, e.g. `queue.capacity`; for a list with the index, e.g. `filters[2]`.
     pub path: String,
-    /// The layer it stands in, e.g. `config file` or `environment KUBE9_LISTEN`.
+    /// Its layer, e.g. `config file` or `environment KUBE9_LISTEN`.
     pub source: String,
-    /// What is wrong with it.
+    /// The problem.
     pub message: String,
 }
 
@@ -112,17 +112,17 @@ pub fn variable(path: &str) -> String {
 
 const FILE: &str = "config file";
 
-/// All layers, and what was found wrong in them so far.
+/// All layers, and the problems that were found.
 pub struct Layers<'a> {
     flags: &'a Flags,
     environment: &'a dyn Environment,
     /// Where the process runs.
     pub place: Place,
-    /// Settings are taken out as they are read: what is left at the end is unknown.
+    /// Settings are removed as they are read; the rest is unknown.
     file: Value,
     known: Vec<String>,
     sections: Vec<String>,
-    /// What is wrong, in the order of the settings.
+    /// The problems, in the order of the settings.
     pub problems: Vec<Problem>,
 }
 
@@ -146,7 +146,7 @@ impl<'a> Layers<'a> {
         layers
     }
 
-    /// Notes something wrong.
+    /// Adds a problem.
     pub fn problem(&mut self, path: &str, source: &str, message: impl Into<String>) {
         let (source, message) = (source.to_owned(), message.into());
         self.problems.push(Problem {
@@ -156,7 +156,7 @@ impl<'a> Layers<'a> {
         });
     }
 
-    /// Says which variables belong to no setting, though they look as if they should.
+    /// Variables that begin with `KUBE9_` but belong to no setting.
     pub fn unknown_variables(&self) -> Vec<String> {
         let known = self.known.iter().flat_map(|path| self.variables(path));
         let known: Vec<String> = known.map(|(name, _)| name).collect();
@@ -171,7 +171,7 @@ impl<'a> Layers<'a> {
         unknown
     }
 
-    /// Reports the keys of the file that no setting read. Call it last.
+    /// Reports the unknown keys of the file. Call it last.
     pub fn finish(&mut self) {
         let mut unknown = Vec::new();
         self.leftover("", &self.file, &mut unknown);
@@ -230,12 +230,12 @@ impl<'a> Layers<'a> {
             .filter(|value| !value.is_null())
     }
 
-    /// A variable's value. An empty one counts as not set: charts render unset values so.
+    /// The value of a variable. An empty value counts as unset, because charts render unset values as empty.
     fn variable(&self, name: &str) -> Option<String> {
         self.environment.get(name).filter(|value| !value.is_empty())
     }
 
-    /// Variables that set `path`, the strongest first, with the unit of a bare number.
+    /// The variables that set `path`, highest priority first, with the unit of a bare number.
     fn variables(&self, path: &str) -> Vec<(String, &'static str)> {
         let aliases = ALIASES.iter().filter(|(p, _, _)| *p == path);
         std::iter::once((variable(path), ""))
@@ -270,11 +270,10 @@ impl<'a> Layers<'a> {
         Some(value)
     }
 
-    /// Refuses what another layer than the mounted file says of a setting that comes from there alone; the value is
-    /// neither read nor shown.
-    fn refuse_unmounted(&mut self, path: &str, source: &str) {
+    /// Rejects a setting that may only come from the mounted file; its value is neither read nor printed.
+    fn reject_unmounted(&mut self, path: &str, source: &str) {
         let message = format!(
-            "inside a pod this comes from {MOUNTED} alone: set it there (chart value config.{path})"
+            "inside a pod this can only be set in {MOUNTED}: set it there (chart value config.{path})"
         );
         self.problem(path, source, message);
     }
@@ -297,7 +296,7 @@ impl<'a> Layers<'a> {
             .collect();
         for text in flags {
             if mounted_alone {
-                self.refuse_unmounted(path, "flag");
+                self.reject_unmounted(path, "flag");
                 continue;
             }
             let value = self.accept(path, "flag", &format!("{text:?}"), T::parse(&text), bounds);
@@ -307,7 +306,7 @@ impl<'a> Layers<'a> {
             if let Some(text) = self.variable(&name) {
                 let source = format!("environment {name}");
                 if mounted_alone {
-                    self.refuse_unmounted(path, &source);
+                    self.reject_unmounted(path, &source);
                     continue;
                 }
                 let parsed = T::parse(&format!("{text}{unit}"));
@@ -323,10 +322,10 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// Variables of the project that are no settings of the recorder.
+/// Variables of the project that are not settings of the recorder.
 const OTHER_VARIABLES: [&str; 3] = ["KUBE9_CONFIG", "KUBE9_DB", "KUBE9_REVISION"];
 
-/// Kubernetes sets such variables for a Service called `kube9` or `kube9-…` in the same namespace.
+/// Whether Kubernetes sets this variable for a Service named `kube9` or `kube9-…` in the same namespace.
 fn is_service_link(name: &str) -> bool {
     name.ends_with("_SERVICE_HOST")
         || name.ends_with("_PORT")
@@ -337,8 +336,8 @@ fn is_service_link(name: &str) -> bool {
 
 /// A setting or a section of settings.
 pub trait Setting: Sized {
-    /// Reads it from the layers; where none sets it, it is `default`. What is wrong is noted in the layers.
-    /// `declared` is the origin that stands beside the setting.
+    /// Reads it from the layers, or returns `default`. Problems are added to the layers.
+    /// `declared` is the origin in the declaration of the setting.
     fn read(
         layers: &mut Layers<'_>,
         path: &str,
@@ -347,10 +346,10 @@ pub trait Setting: Sized {
         declared: Option<Origin>,
     ) -> Self;
 
-    /// Writes it as the file would have it.
+    /// The value as it is in the config file.
     fn to_yaml(&self) -> Value;
 
-    /// Lists the settings in it, with their documentation.
+    /// Adds its settings, with their documentation, to `out`.
     fn document(
         &self,
         path: &str,
@@ -368,13 +367,13 @@ pub struct SettingDoc {
     pub path: String,
     /// Its default, in YAML.
     pub default: String,
-    /// The allowed range, where it has one.
+    /// The allowed range, if any.
     pub bounds: String,
-    /// Where it may come from inside a pod.
+    /// Where it may come from in a pod.
     pub origin: Origin,
-    /// Whether that is known: from its type, or declared beside a free text.
+    /// Whether the origin follows from the type or is declared.
     pub origin_declared: bool,
-    /// What it means.
+    /// The documentation.
     pub doc: String,
 }
 
@@ -419,13 +418,13 @@ impl<T: SettingValue> Setting for T {
     }
 }
 
-/// Where a setting of type `T` may come from: a path or an address from the mounted file, whatever stands beside it;
-/// so does a free text that nobody has declared.
+/// Where a setting of type `T` may come from. A path or an address must come from the mounted file, whatever is declared;
+/// so must a text without a declaration.
 fn origin<T: SettingValue>(declared: Option<Origin>) -> Origin {
     T::ORIGIN.or(declared).unwrap_or(Origin::Mounted)
 }
 
-/// A list of structured entries; given in the file only. An entry's type refuses unknown keys by itself.
+/// A list of structured entries, in the file only. The type of an entry rejects unknown keys.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entries<T>(pub Vec<T>);
 
@@ -478,7 +477,7 @@ impl<T: DeserializeOwned + Serialize> Setting for Entries<T> {
             path: path.to_owned(),
             default: plain(&self.to_yaml()),
             bounds: String::new(),
-            // Given in the file only.
+            // In the file only.
             origin: Origin::Mounted,
             origin_declared: true,
             doc: doc.to_owned(),
@@ -486,7 +485,7 @@ impl<T: DeserializeOwned + Serialize> Setting for Entries<T> {
     }
 }
 
-/// Enters a section: in the file it must be a mapping, or nothing.
+/// Enters a section, which must be a mapping in the file, or absent.
 pub fn enter(layers: &mut Layers<'_>, path: &str) {
     if path.is_empty() {
         return;

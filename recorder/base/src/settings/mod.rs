@@ -1,4 +1,4 @@
-//! Settings: what a section of the configuration is made of, and where each setting may come from.
+//! Settings: the sections of the configuration, and where each setting may come from.
 //!
 //! Each crate declares its own sections with [`sections!`](crate::sections); the program reads them all.
 
@@ -18,9 +18,9 @@ pub use layers::{
 pub use place::{MOUNTED, Place};
 pub use setting::{ByteSize, Origin, SettingValue};
 
-/// Declares sections: a struct, its defaults, and how it is read, shown and documented.
-/// A field is `name: type = default => allowed range; origin`. A free text needs the origin: `anywhere` if it names no
-/// address, credential or file, else `mounted`; other types know their own.
+/// Declares sections: structs with defaults that can be read, printed and documented.
+/// A field is `name: type = default => allowed range; origin`. A text needs an origin: `anywhere` if it names no address,
+/// credential or file, else `mounted`; other types have their own.
 #[macro_export]
 macro_rules! sections {
     ($(
@@ -92,22 +92,18 @@ macro_rules! sections {
     (@origin mounted) => { Some($crate::settings::Origin::Mounted) };
 }
 
-/// That many.
 pub const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// That many.
 pub const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// That many.
 pub const fn hours(hours: u64) -> Duration {
     seconds(hours * 3600)
 }
 
-/// That many.
 pub const fn days(days: u64) -> Duration {
     hours(days * 24)
 }

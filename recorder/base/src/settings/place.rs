@@ -1,18 +1,18 @@
-//! Where this process runs, and what may be chosen there by the person who starts it.
+//! Where this process runs, and what the user who starts it may choose there.
 //!
 //! ```text
-//!   kubectl exec … -c recorder -- /kube9-recorder ANYTHING        the process has the pod's token, file system, network
-//!                                     └ flags and stdin are that person's own
+//!   kubectl exec … -c recorder -- /kube9-recorder ARGUMENTS       the process has the pod's token, file system, network;
+//!                                     └ the user controls flags and stdin
 //! ```
 //!
-//! Invariant: inside a pod, a setting that names an address, a credential or a file comes from the mounted config file
-//! alone ([`Origin::Mounted`](super::Origin)). Otherwise anyone who may exec could send the token to a server of their
+//! Invariant: in a pod, a setting that names an address, a credential or a file comes only from the mounted config file
+//! ([`Origin::Mounted`](super::Origin)). Otherwise anyone who can `kubectl exec` could send the token to a server of their
 //! choice, or have a file printed in an error.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// The only config file that is read inside a pod: the chart mounts its ConfigMap there.
+/// The only config file that is read in a pod; the chart mounts its ConfigMap there.
 pub const MOUNTED: &str = "/etc/kube9/config.yaml";
 
 /// Where Kubernetes mounts a pod's credentials.
@@ -23,16 +23,16 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 pub enum Place {
     /// In a pod of a cluster.
     Pod,
-    /// On the machine of whoever started it.
+    /// On the machine of the user.
     Elsewhere,
 }
 
 impl Place {
-    /// Where this process runs. One mark of a pod is enough, so all of them would have to be removed; exec can change
-    /// neither a container's environment nor its mounts.
+    /// Where this process runs. Each of the two signs of a pod is sufficient. A `kubectl exec` can change neither the
+    /// environment nor the mounts of a container.
     pub fn here() -> Self {
         let service = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-        Self::pod_if(service || is_there(Path::new(SERVICE_ACCOUNT)))
+        Self::pod_if(service || exists(Path::new(SERVICE_ACCOUNT)))
     }
 
     /// In a pod, or elsewhere.
@@ -41,8 +41,8 @@ impl Place {
     }
 }
 
-/// What cannot be looked at counts as there.
-fn is_there(path: &Path) -> bool {
+/// Whether the path exists; a path that cannot be inspected counts as existing.
+fn exists(path: &Path) -> bool {
     match path.symlink_metadata() {
         Ok(_) => true,
         Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
@@ -54,14 +54,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mark_that_cannot_be_looked_at_counts_as_there() {
+    fn exists_is_true_for_an_unreadable_path() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        assert!(is_there(dir.path()));
-        assert!(!is_there(&dir.path().join("none")));
-        assert!(!is_there(&file.join("below-a-file")));
-        // A name too long to be looked at.
-        assert!(is_there(&dir.path().join("x".repeat(300))));
+        assert!(exists(dir.path()));
+        assert!(!exists(&dir.path().join("none")));
+        assert!(!exists(&file.join("below-a-file")));
+        // A name that is too long to be inspected.
+        assert!(exists(&dir.path().join("x".repeat(300))));
     }
 }

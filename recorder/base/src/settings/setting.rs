@@ -1,4 +1,4 @@
-//! The types a setting can have: how each is read from text or YAML, and how it is written back.
+//! The types of settings: how each is parsed from text or YAML, and written back.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -7,36 +7,36 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Where a setting may come from when the process runs in a pod, in which whoever may exec can start another.
+/// Where a setting may come from in a pod, where anyone who can `kubectl exec` can start another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// A flag, a variable or the file: it names no address, credential or file.
+    /// A flag, a variable or the file, because it names no address, credential or file.
     Anywhere,
-    /// The mounted config file alone.
+    /// Only the mounted config file.
     Mounted,
 }
 
 /// A single value of the configuration.
 pub trait SettingValue: Clone + PartialOrd {
-    /// What a valid value is, to complete "is not …".
+    /// Describes a valid value, to complete "is not …".
     const WHAT: &'static str;
 
-    /// Where a setting of this type may come from. `None` for a free text: it may name anything, so each setting of
-    /// that type declares it.
+    /// Where a setting of this type may come from. `None` for text, which may name anything, so that each such setting
+    /// declares it.
     const ORIGIN: Option<Origin>;
 
-    /// Reads what a person wrote in a flag, a variable or a YAML string.
+    /// Parses the text of a flag, a variable or a YAML string.
     fn parse(text: &str) -> Option<Self>;
 
-    /// Writes it as the file would have it; [`parse`](Self::parse) reads it back.
+    /// The value as it is in the config file; [`parse`](Self::parse) reads it back.
     fn to_yaml(&self) -> Value;
 
-    /// Whether it is allowed where the allowed range is `bounds`.
+    /// Whether it is within `bounds`.
     fn within(&self, bounds: &RangeInclusive<Self>) -> bool {
         bounds.contains(self)
     }
 
-    /// Reads a YAML value. Numbers and booleans count as the text they are written with.
+    /// Parses a YAML value. A number counts as its text.
     fn from_yaml(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) => Self::parse(text),
@@ -93,7 +93,7 @@ impl SettingValue for PathBuf {
         Value::from(self.display().to_string())
     }
 
-    /// A path that looks like a number must be quoted in YAML: `007` would arrive as `7`.
+    /// A path that looks like a number must be quoted in YAML: `007` would be parsed as `7`.
     fn from_yaml(value: &Value) -> Option<Self> {
         value.as_str().and_then(Self::parse)
     }
@@ -129,7 +129,7 @@ impl SettingValue for SocketAddr {
     }
 }
 
-/// Unset is written as an empty text or left out.
+/// An empty text or a missing key means unset.
 impl<T: SettingValue> SettingValue for Option<T> {
     const WHAT: &'static str = T::WHAT;
     const ORIGIN: Option<Origin> = T::ORIGIN;
@@ -235,7 +235,7 @@ const UNITS: [(&str, u64); 6] = [
     ("ms", 1),
 ];
 
-/// The shortest exact text: `90m`, not `1h30m`; days, not weeks, since 30 days is no number of weeks.
+/// The shortest exact text: `90m`, not `1h30m`; days, not weeks, because 30 days is not a number of weeks.
 fn format_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     UNITS
@@ -318,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_and_written() {
+    fn duration_parse_and_to_yaml_round_trip() {
         for (text, millis, shown) in [
             ("250ms", 250, "250ms"),
             ("30s", 30_000, "30s"),
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_and_written() {
+    fn byte_size_parse_and_to_yaml_round_trip() {
         for (text, bytes, shown) in [
             ("512Mi", 512 << 20, "512Mi"),
             ("1024Ki", 1 << 20, "1Mi"),
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn yaml_numbers_are_no_texts_paths_or_durations() {
+    fn from_yaml_rejects_a_number_for_text_path_and_duration() {
         let number = Value::from(7);
         assert_eq!(String::from_yaml(&number), None);
         assert_eq!(PathBuf::from_yaml(&number), None);
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_text_unsets_what_is_optional() {
+    fn parse_empty_text_unsets_an_option() {
         assert_eq!(<Option<ByteSize>>::parse(""), Some(None));
         assert_eq!(<Option<String>>::from_yaml(&Value::from("")), Some(None));
         assert_eq!(<Option<ByteSize>>::parse("no"), None);
