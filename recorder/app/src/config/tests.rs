@@ -80,7 +80,7 @@ fn load_in_a_pod_takes_addresses_and_files_from_the_mounted_file_only() {
                 .unwrap_or_default();
             let refused = refused
                 .iter()
-                .any(|p| p.contains("inside a pod this comes from"));
+                .any(|p| p.contains("inside a pod this can only be set in"));
             assert_eq!(refused, setting.origin == Origin::Mounted, "{name}");
         }
     }

@@ -272,9 +272,8 @@ impl<'a> Layers<'a> {
 
     /// Rejects a setting that may only come from the mounted file; its value is neither read nor printed.
     fn reject_unmounted(&mut self, path: &str, source: &str) {
-        let message = format!(
-            "inside a pod this can only be set in {MOUNTED}: set it there (chart value config.{path})"
-        );
+        let message =
+            format!("inside a pod this can only be set in {MOUNTED} (chart value config.{path})");
         self.problem(path, source, message);
     }
 
