@@ -1,6 +1,6 @@
 //! Escapes and truncates text from the cluster for a terminal. It is untrusted: a container can put any text into an Event.
 
-use kube9_model::visible::{hides_in_name, hides_in_text};
+use kube9_model::invisible::{is_invisible_in_name, is_invisible_in_text};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Combining marks of one character; further ones are escaped. Written languages need up to four (pointed Hebrew, Tibetan
@@ -13,15 +13,15 @@ const CLUSTER_CHARS_MAX: usize = 16;
 /// Escapes the invisible characters of a name, e.g. `\u{1b}`; the result is one line. Names that differ only in invisible
 /// characters look different.
 pub(crate) fn safe(text: &str) -> String {
-    escape(text, |_, c, _| hides_in_name(c))
+    escape(text, |_, c, _| is_invisible_in_name(c))
 }
 
 /// Like [`safe`] for a sentence: keeps emoji and joined letters whole.
 pub(crate) fn safe_text(text: &str) -> String {
-    escape(text, hides_in_text)
+    escape(text, is_invisible_in_text)
 }
 
-fn escape(text: &str, hides: impl Fn(Option<char>, char, Option<char>) -> bool) -> String {
+fn escape(text: &str, must_escape: impl Fn(Option<char>, char, Option<char>) -> bool) -> String {
     // Most text is plain ASCII.
     if text.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
         return text.to_owned();
@@ -41,7 +41,7 @@ fn escape(text: &str, hides: impl Fn(Option<char>, char, Option<char>) -> bool) 
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if is_stray || hides(before, c, after) => out.extend(c.escape_unicode()),
+            c if is_stray || must_escape(before, c, after) => out.extend(c.escape_unicode()),
             c => out.push(c),
         }
         before = out.chars().next_back();
@@ -190,7 +190,7 @@ pub(crate) fn bytes(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kube9_model::visible::hides;
+    use kube9_model::invisible::is_invisible;
 
     use super::*;
 
@@ -206,7 +206,7 @@ mod tests {
             "\u{2028}",
         ] {
             let shown = safe(text);
-            assert!(!shown.chars().any(hides), "{shown}");
+            assert!(!shown.chars().any(is_invisible), "{shown}");
         }
         assert_eq!(safe("\u{1b}[31mé 漢"), "\\u{1b}[31mé 漢");
     }
@@ -223,7 +223,7 @@ mod tests {
                 let escape = c.escape_unicode().to_string();
                 assert_eq!(safe(&with), with.replace(c, &escape), "{with:?}");
                 // A space that is wide by nature stays in a sentence, and so does a joiner that joins.
-                let stays = hides(c) && !matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe0f}');
+                let stays = is_invisible(c) && !matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe0f}');
                 assert!(!stays || safe_text(&with) == safe(&with), "{with:?}");
             }
         }
@@ -299,7 +299,7 @@ mod tests {
                 }
                 proptest::prop_assert_eq!(clusters(&text).map(|(part, _)| part).collect::<String>(), text);
             }
-            proptest::prop_assert!(!safe(&text).chars().any(hides_in_name));
+            proptest::prop_assert!(!safe(&text).chars().any(is_invisible_in_name));
             proptest::prop_assert_eq!(safe_text(&safe_text(&text)), safe_text(&text));
         }
     }

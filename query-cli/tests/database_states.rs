@@ -771,7 +771,7 @@ fn status_stopped_recorder_without_events() {
     let table = dir.run("status --format=table").ok();
     for line in [
         "RECORDER  0.1.0, stopped 2h ago, queue 0",
-        "EVENTS    0, 0 in the last 24 h",
+        "EVENTS    0 in total, 0 in the last 24 h",
         "SEVERITY  -",
         "TYPE      -",
     ] {

@@ -85,7 +85,7 @@ fn normalize_line(line: &str) -> String {
             "RECORDER",
             "0.1.0, started 3d ago, heartbeat 0s ago, lag 0.1 s, queue 0",
         ),
-        ("EVENTS", "8, 0 in the last 24 h, newest 31m ago"),
+        ("EVENTS", "8 in total, 0 in the last 24 h, newest 31m ago"),
     ] {
         if line.starts_with(label) && line != label && !line.starts_with("EVENTS  NAMESPACE") {
             return format!("{label:10}{text}");

@@ -23,7 +23,7 @@ const NASTY: [&str; 10] = [
 fn is_hostile(c: char) -> bool {
     // Sentences keep what joins letters and emoji.
     let joins = matches!(c, '\n' | '\u{200c}' | '\u{200d}' | '\u{fe0e}' | '\u{fe0f}');
-    kube9_model::visible::hides(c) && !joins
+    kube9_model::invisible::is_invisible(c) && !joins
 }
 
 /// A row whose every text is this one.

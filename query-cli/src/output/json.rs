@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use kube9_model::visible::hides;
+use kube9_model::invisible::is_invisible;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
@@ -53,7 +53,7 @@ fn write_escaped(out: &mut (impl Write + ?Sized), text: &str, escapes: Escapes) 
         return out.write_all(text.as_bytes());
     }
     let mut rest = text;
-    while let Some((at, c)) = rest.char_indices().find(|&(_, c)| hides(c)) {
+    while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_invisible(c)) {
         out.write_all(&rest.as_bytes()[..at])?;
         if matches!(escapes, Escapes::Yaml) && c > '\u{ffff}' {
             write!(out, "\\U{:08x}", u32::from(c))?;
@@ -131,7 +131,7 @@ mod tests {
     fn to_line_hidden_characters_are_escaped_and_value_unchanged() {
         let text = "a\u{1b}[31m\u{9b}2J\u{202e}\u{7f}\u{e0041} é 漢 \"q\"";
         let line = to_line(&text).unwrap();
-        assert!(!line.chars().any(hides), "{line}");
+        assert!(!line.chars().any(is_invisible), "{line}");
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
     }
 
@@ -141,7 +141,10 @@ mod tests {
         let mut flow = Vec::new();
         write_yaml_flow(&mut flow, &[text]).unwrap();
         let flow = String::from_utf8(flow).unwrap();
-        assert!(!flow.chars().any(|c| c != '\n' && hides(c)), "{flow}");
+        assert!(
+            !flow.chars().any(|c| c != '\n' && is_invisible(c)),
+            "{flow}"
+        );
         assert_eq!(serde_yaml::from_str::<Vec<String>>(&flow).unwrap(), [text]);
     }
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 use kube9_db::read::{Page, Row};
-use kube9_model::visible::hides_in_text;
+use kube9_model::invisible::is_invisible_in_text;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -91,7 +91,7 @@ struct HiddenCharScan {
 impl HiddenCharScan {
     fn push(&mut self, after: Option<char>) {
         if let Some(c) = self.last.filter(|&c| c != '\n') {
-            self.found |= hides_in_text(self.before, c, after);
+            self.found |= is_invisible_in_text(self.before, c, after);
         }
         (self.before, self.last) = (self.last, after);
     }

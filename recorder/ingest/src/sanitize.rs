@@ -13,8 +13,8 @@ use std::fmt::{self, Write as _};
 use kube9_model::ObjectRef;
 use kube9_model::hash::stable_hash;
 use kube9_model::identity::{ResourceVersion, Uid};
+use kube9_model::invisible::{is_invisible_in_name, is_invisible_in_text};
 use kube9_model::record::{Observation, Occurred, Record};
-use kube9_model::visible::{hides_in_name, hides_in_text};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -194,7 +194,7 @@ impl Clean {
     /// Identity of a finding. Its text parts are clean already, and different identities must stay different, so only
     /// control characters are escaped.
     pub fn identity(identity: &str) -> Self {
-        Self(escape(identity, |_, c, _| hides_in_name(c)).into_owned())
+        Self(escape(identity, |_, c, _| is_invisible_in_name(c)).into_owned())
     }
 
     /// A value as JSON with clean texts and keys. Unlike in a row, keys do not decide about redaction: they are names of
@@ -222,11 +222,13 @@ struct Cleaner {
 
 impl Cleaner {
     fn text(&mut self, text: String, limit: Limit) -> String {
-        self.clean(text, limit, hides_in_text)
+        self.clean(text, limit, is_invisible_in_text)
     }
 
     fn name(&mut self, name: String, bytes_max: usize) -> String {
-        self.clean(name, Limit::Bytes(bytes_max), |_, c, _| hides_in_name(c))
+        self.clean(name, Limit::Bytes(bytes_max), |_, c, _| {
+            is_invisible_in_name(c)
+        })
     }
 
     fn clean(&mut self, mut text: String, limit: Limit, hides: Hides) -> String {
@@ -263,7 +265,7 @@ impl Cleaner {
 
     /// An identity is never a secret, and different identities must stay different.
     fn identity(&mut self, identity: String) -> String {
-        let escaped = match escape(&identity, |_, c, _| hides_in_name(c)) {
+        let escaped = match escape(&identity, |_, c, _| is_invisible_in_name(c)) {
             Cow::Borrowed(_) => None,
             Cow::Owned(escaped) => Some(escaped),
         };

@@ -4,7 +4,7 @@
 //!   row     event types, severities, object references
 //!   time    Timestamp: milliseconds since 1970, RFC 3339 in and out
 //!   id      EventKey: one integer that is id, order and time index at once
-//!   visible which characters a person cannot see
+//!   invisible  which characters must be escaped
 //!   record  a row as its producer wrote it; identity: uid and resourceVersion
 //!   watch   watch ids, origins and markers; resume: where a source resumes
 //!   commit_stats  counts of committed Events for the rules
@@ -17,13 +17,13 @@ pub mod commit_stats;
 pub mod hash;
 pub mod id;
 pub mod identity;
+pub mod invisible;
 pub mod label;
 pub mod placeholder;
 pub mod record;
 pub mod resume;
 mod row;
 pub mod time;
-pub mod visible;
 pub mod watch;
 
 pub use row::{EventType, ObjectRef, Severity, Tenant, UnknownWord};

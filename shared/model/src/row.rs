@@ -1,4 +1,4 @@
-//! The vocabulary of a row: plain data, no serialization (a serializable type is a promise to somebody).
+//! Types of a row: plain data. They are not serializable, since that would make them part of an interface.
 
 use std::fmt;
 use std::str::FromStr;

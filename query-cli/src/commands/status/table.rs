@@ -87,7 +87,10 @@ fn properties(document: &Document, now: Timestamp) -> Vec<(&'static str, String)
         };
         properties.push((
             "EVENTS",
-            format!("{}, {recent} in the last 24 h{newest}", grouped(total)),
+            format!(
+                "{} in total, {recent} in the last 24 h{newest}",
+                grouped(total)
+            ),
         ));
         properties.extend(document.history_summary(now).map(|text| ("HISTORY", text)));
         properties.extend(document.eviction_summary().map(|text| ("EVICTED", text)));

@@ -1,11 +1,11 @@
-//! Reads `event.args`, a JSON array, where it holds what the recorder writes there: text and integers.
+//! Parses `event.args`: a JSON array of strings and integers, if the recorder wrote it.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-/// A longer text is left to SQLite: as values it would take many times its bytes. Stored text has at most 4 KiB.
+/// A longer text is left to SQLite: parsed it would take many times its bytes. The recorder stores at most 4 KiB.
 const BYTES_MAX: usize = 64 << 10;
 
 /// An argument of a description.
@@ -17,14 +17,14 @@ pub(super) enum Arg<'r> {
 
 impl<'de> Deserialize<'de> for Arg<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AsArg)
+        deserializer.deserialize_any(ArgVisitor)
     }
 }
 
-/// By hand: an untagged enum makes an error of each number, which took longer than the search.
-struct AsArg;
+/// Written by hand: an untagged enum creates an error for each number, which took longer than the search.
+struct ArgVisitor;
 
-impl<'de> Visitor<'de> for AsArg {
+impl<'de> Visitor<'de> for ArgVisitor {
     type Value = Arg<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,8 +48,8 @@ impl<'de> Visitor<'de> for AsArg {
     }
 }
 
-/// The arguments of a row. `None` for all else, which SQLite reads.
-pub(super) fn args(json: &[u8]) -> Option<Vec<Arg<'_>>> {
+/// The arguments of a row. `None` for anything else, which SQLite parses.
+pub(super) fn parse_args(json: &[u8]) -> Option<Vec<Arg<'_>>> {
     (json.len() <= BYTES_MAX)
         .then(|| serde_json::from_slice(json).ok())
         .flatten()
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn args_equal_those_of_sqlite() {
+    fn parse_args_equals_sqlite() {
         let db = Connection::open_in_memory().unwrap();
         for json in [
             r#"["a","b c"]"#,
@@ -83,7 +83,7 @@ mod tests {
             "[9223372036854775807,-9223372036854775808]",
             "[1,2,3,4,5,6]",
         ] {
-            let args = args(json.as_bytes()).unwrap();
+            let args = parse_args(json.as_bytes()).unwrap();
             for at in 0..5 {
                 let sql = format!("SELECT ifnull(json_extract(?, '$[{at}]'), '') || ''");
                 let expected: String = db.query_row(&sql, [json], |row| row.get(0)).unwrap();
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn args_unexpected_json_is_left_to_sqlite() {
+    fn parse_args_unexpected_json_is_left_to_sqlite() {
         let long = format!("[{}1]", "1,".repeat(BYTES_MAX));
         for json in [
             "[1.5]",
@@ -116,7 +116,7 @@ mod tests {
             "",
             &long,
         ] {
-            assert_eq!(args(json.as_bytes()), None, "{json}");
+            assert_eq!(parse_args(json.as_bytes()), None, "{json}");
         }
     }
 }

@@ -16,7 +16,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use serde::Serialize;
 
 use super::ReadError;
-use super::args::{Arg, args};
+use super::args::{Arg, parse_args};
 use super::limits::VALUE_BYTES_MAX;
 use super::row::{self, Row};
 use crate::schema;
@@ -96,7 +96,7 @@ fn decode(key: i64, raw: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(Row, Op
     let (name, kind, namespace) = (text(15)?, text(16)?, text(17)?);
     let args = match text(2)? {
         None => None,
-        Some(json) => match args(json.as_bytes()) {
+        Some(json) => match parse_args(json.as_bytes()) {
             None => return Ok(None),
             args => args,
         },

@@ -29,7 +29,7 @@ pub(super) enum IndexHint<'a> {
     Severities(&'a [i64]),
 }
 
-/// Whether to go on after a row.
+/// Whether to continue after a row.
 pub(super) type Flow = Result<ControlFlow<()>, ReadError>;
 
 /// A scan for one filter.

@@ -10,7 +10,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
 
 use super::ReadError;
-use super::args::args;
+use super::args::parse_args;
 use super::decode::{is_template_intact, placeholders, render_template};
 
 /// Columns of `event e` that [`Search::matches`] reads.
@@ -138,7 +138,7 @@ impl<'c> Search<'c> {
         };
         let args = match row.get_ref(first + 3)? {
             ValueRef::Null => Some(None),
-            ValueRef::Text(json) => args(json).map(Some),
+            ValueRef::Text(json) => parse_args(json).map(Some),
             _ => None,
         };
         let names = match object {

@@ -1,4 +1,4 @@
-//! Every way leads to the same rows, and every statement runs by the plan that it was written for.
+//! Every access path returns the same rows, and every statement has the plan for which it was written.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use kube9_model::{EventType, Severity};
 
 const START: i64 = 1_764_633_600 - 7_200;
 
-/// A day of which one hour is crowded enough to be looked at hour by hour.
+/// Three days with one hour of many events.
 fn crowded(seed: u64) -> Vec<Event> {
     let mut state = seed | 1;
     let mut next = move |below: u64| {
@@ -103,7 +103,7 @@ fn filters() -> impl Strategy<Value = Filter> {
     )
 }
 
-/// The access_paths that a filter could go.
+/// The access paths that are possible for a filter.
 fn access_paths(connection: &Connection, resolved: &ResolvedFilter) -> Vec<AccessPath> {
     let mut access_paths = vec![AccessPath::Scan];
     if resolved.is_countable() {
@@ -173,7 +173,7 @@ proptest! {
     }
 }
 
-/// What SQLite says it would do.
+/// The plan of SQLite.
 fn plan(connection: &Connection, text: &str, values: &[rusqlite::types::Value]) -> String {
     let mut statement = connection
         .prepare(&format!("EXPLAIN QUERY PLAN {text}"))
@@ -241,9 +241,8 @@ fn select_plan_uses_the_hinted_index() {
     );
 }
 
-/// Whether a step of a plan reads no more of `event` than it was meant to, and beside it small tables alone, or the one row
-/// that a search expands.
-fn is_meant(step: &str, visit: &str) -> bool {
+/// Whether a step of a plan reads only the hinted index of `event`, small tables, or the one row that a search decodes.
+fn is_expected(step: &str, visit: &str) -> bool {
     const SMALL: [&str; 6] = [
         "SCAN json_each VIRTUAL TABLE INDEX 1:",
         "SCAN r",
@@ -318,12 +317,12 @@ fn select_plan_any_filter_scans_only_the_hinted_index() {
         for (visit, expected) in visits {
             for (columns, ordered) in [("count(*)", false), ("e.key", true)] {
                 let mut sql = scan.select(columns, visit, resolved.ranges.main, has(3));
-                // What an index leads to is in no order; all else comes in the order of keys without a sort.
+                // Rows of the other indexes are in any order; these come in key order without a sort.
                 if ordered && matches!(visit, IndexHint::KeyOrder | IndexHint::Long) {
                     sql.push(" ORDER BY e.key DESC");
                 }
                 for step in plan(&db, &sql.text, &sql.values).split("; ") {
-                    assert!(is_meant(step, expected), "{visit:?} {filter:?}: {step}");
+                    assert!(is_expected(step, expected), "{visit:?} {filter:?}: {step}");
                 }
                 looked_at += 1;
             }
@@ -341,7 +340,7 @@ fn select_plan_any_filter_scans_only_the_hinted_index() {
     assert_eq!(looked_at, 10 << PROPERTIES);
 }
 
-/// Since a moment when nothing long lasts, the rows that once did are told by their index alone.
+/// The index of long rows alone shows which of them reach into a range.
 #[test]
 fn select_long_rows_uses_covering_index() {
     let dir = tempfile::tempdir().unwrap();

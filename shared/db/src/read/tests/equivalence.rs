@@ -1,5 +1,5 @@
-//! Whatever is asked, the fast path answers as straightforward SQL over the view `events` does: the same rows in the
-//! same order, page by page, and a total that is the number of rows.
+//! Every query returns the same as straightforward SQL over the view `events` ([`reference`]): the same rows in the same order,
+//! page by page, and the same total.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -216,7 +216,7 @@ fn filter() -> impl Strategy<Value = Filter> {
         )
 }
 
-/// All rows of a filter, page by page, in full, and the totals that the pages told.
+/// All rows of a filter, page by page, and the totals of the pages.
 fn page_through(
     reader: &Reader,
     filter: &Filter,
@@ -244,7 +244,7 @@ fn page_through(
     }
 }
 
-/// All rows of a filter as an export gives them, the number of chunks, and the total that it told.
+/// All rows of a filter by an export, the number of chunks, and its total.
 fn export(reader: &Reader, filter: &Filter) -> (Vec<Row>, usize, u64) {
     let mut export = reader.export(filter).unwrap();
     let (mut rows, mut chunks) = (Vec::new(), 0);
@@ -342,7 +342,7 @@ fn export_many_chunks_equals_pages() {
         until: at(SPAN - 1_000),
         ..Filter::default()
     };
-    // So few a day that its hours are asked for.
+    // So few in a day that its hours are read.
     let errors = Filter {
         severities: vec![Severity::Error],
         ..Filter::default()
@@ -355,7 +355,7 @@ fn export_many_chunks_equals_pages() {
     ] {
         let expected = reference::list(&db, &filter);
         assert!(page_through(&reader, &filter, limit, true).0 == expected);
-        let (rows, told, total) = export(&reader, &filter);
+        let (rows, found, total) = export(&reader, &filter);
         assert!(
             rows == expected,
             "{} of {}: {filter:?}",
@@ -363,7 +363,7 @@ fn export_many_chunks_equals_pages() {
             expected.len()
         );
         assert_eq!(total, expected.len() as u64);
-        assert!(told >= chunks, "{told} chunks: {filter:?}");
+        assert!(found >= chunks, "{found} chunks: {filter:?}");
     }
 }
 
@@ -462,11 +462,11 @@ fn stats_labels_equal_rows() {
         ),
     ] {
         let groups = reader.stats(&Filter::default(), &[by]).unwrap();
-        let told: Vec<(Option<&str>, u64)> = groups
+        let found: Vec<(Option<&str>, u64)> = groups
             .iter()
             .map(|group| (group.values[0].as_deref(), group.events))
             .collect();
-        assert_eq!(told, expected, "{by:?}");
+        assert_eq!(found, expected, "{by:?}");
     }
 }
 
@@ -612,8 +612,8 @@ fn list_deleted_owner_is_not_corrupt() {
         ..Event::default().about("Pod", "shop", "web-1")
     };
     fixture::insert(&db, &event);
-    let gone = "DELETE FROM object WHERE name = 'web'";
-    assert_eq!(db.execute(gone, []).unwrap(), 1);
+    let deleted = "DELETE FROM object WHERE name = 'web'";
+    assert_eq!(db.execute(deleted, []).unwrap(), 1);
     let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
     let page = reader.list(&all_rows()).unwrap();
     assert_eq!((page.total, page.rows.len()), (1, 1));
@@ -635,8 +635,8 @@ fn read_count_above_rows_is_corrupt() {
         fixture::insert(&db, &event.about("Pod", "shop", "web-1"));
     }
     let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
-    let gone = reader.list(&all_rows()).unwrap().rows[7].id.clone();
-    assert!(reader.get(&gone).unwrap().is_some());
+    let deleted = reader.list(&all_rows()).unwrap().rows[7].id.clone();
+    assert!(reader.get(&deleted).unwrap().is_some());
     // As where a page of the table is an old one.
     db.execute("DELETE FROM event WHERE key IN (SELECT key FROM event ORDER BY key DESC LIMIT 10 OFFSET 5)", [])
         .unwrap();
@@ -647,13 +647,13 @@ fn read_count_above_rows_is_corrupt() {
     assert_eq!(
         reader.list(&first).unwrap().rows.len(),
         3,
-        "whole as far as it was read"
+        "complete up to the damage"
     );
     let is_damaged = |answer: Result<String, ReadError>| {
         assert!(matches!(answer, Err(ReadError::Corrupt(_))), "{answer:?}");
     };
     is_damaged(reader.list(&all_rows()).map(|page| format!("{page:?}")));
-    is_damaged(reader.get(&gone).map(|row| format!("{row:?}")));
+    is_damaged(reader.get(&deleted).map(|row| format!("{row:?}")));
     is_damaged(
         reader
             .stats(&Filter::default(), &[GroupBy::Kind])
@@ -680,7 +680,7 @@ fn read_unexpected_row_equals_view() {
         "UPDATE event SET args = '[\"a\" ]'",
         "UPDATE event_class SET reason = 'a' || char(9, 10, 13, 8, 12, 27) || '\"b\\'",
         "UPDATE event_class SET title = x'fffe'",
-        // Placeholders in what is put in for one, and half of what an imported row keeps.
+        // Placeholders in names and arguments; only one of the columns of an imported row.
         "UPDATE object SET name = 'a' || char(2)",
         r#"UPDATE event SET args = '["\u0004","zz"]'"#,
         "UPDATE event SET imported_id = 'evt_x'",
@@ -775,7 +775,7 @@ fn committed_after_row_is_returned_once_and_new_if_inserted() {
     let new = |name: &str| (name.to_owned(), false);
     let (all, position) = read_after(CommitSeq::START, &Filter::default());
     assert_eq!(all, [new("web-2"), new("db"), new("web-1")]);
-    // Nothing has happened since; then what is known already comes again.
+    // Nothing was committed since; then a known row is updated.
     assert_eq!(
         read_after(position, &Filter::default()),
         (Vec::new(), position)

@@ -1,5 +1,4 @@
-//! The same questions as straightforward SQL over the view `events`, whose ten columns are the contract: slower, and the
-//! definition of what the fast path must answer.
+//! Reference implementation of the queries: straightforward SQL over the view `events`.
 
 use std::collections::HashMap;
 
@@ -71,15 +70,15 @@ pub(super) fn oldest(db: &Connection, filter: &Filter) -> Option<Timestamp> {
         .map(|row| Timestamp::parse(&row.created_at).unwrap())
 }
 
-/// What a timeline says of the rows: buckets, trouble by bucket, whether it is old, and the first row.
-pub(super) type Drawn = (Vec<[u64; 4]>, Vec<u64>, bool, Option<Row>);
+/// A timeline: buckets, problems by bucket, whether they began before, and the first row.
+pub(super) type TimelineCounts = (Vec<[u64; 4]>, Vec<u64>, bool, Option<Row>);
 
-pub(super) fn timeline(db: &Connection, request: &TimelineRequest) -> Drawn {
+pub(super) fn timeline(db: &Connection, request: &TimelineRequest) -> TimelineCounts {
     let (from, to) = (request.from.millis(), request.to.millis());
     let buckets = usize::try_from((to - from + request.bucket_ms - 1) / request.bucket_ms).unwrap();
     let mut counts = vec![[0; 4]; buckets];
-    let mut trouble = vec![0; buckets];
-    let (mut is_old, mut first): (bool, Option<(bool, Row)>) = (false, None);
+    let mut problems = vec![0; buckets];
+    let (mut began_before, mut first): (bool, Option<(bool, Row)>) = (false, None);
     // Oldest first.
     for row in list(db, &request.filter).into_iter().rev() {
         let created = Timestamp::parse(&row.created_at).unwrap().millis();
@@ -89,23 +88,23 @@ pub(super) fn timeline(db: &Connection, request: &TimelineRequest) -> Drawn {
             event_type,
             EventType::Cluster | EventType::Health | EventType::Insight
         );
-        let is_trouble =
+        let is_problem =
             severity >= Severity::Warning && (is_live || !request.filter.types.is_empty());
         let bucket = usize::try_from((created - from).max(0) / request.bucket_ms).unwrap();
         if bucket < buckets {
             counts[bucket][usize::try_from(severity.code()).unwrap()] += 1;
-            trouble[bucket] += u64::from(is_trouble);
+            problems[bucket] += u64::from(is_problem);
         }
         if created < from {
-            is_old |= is_trouble;
+            began_before |= is_problem;
         } else if first
             .as_ref()
-            .is_none_or(|(before, _)| is_trouble && !before)
+            .is_none_or(|(before, _)| is_problem && !before)
         {
-            first = Some((is_trouble, row));
+            first = Some((is_problem, row));
         }
     }
-    (counts, trouble, is_old, first.map(|(_, row)| row))
+    (counts, problems, began_before, first.map(|(_, row)| row))
 }
 
 fn condition(filter: &Filter) -> Sql {

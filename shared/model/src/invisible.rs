@@ -1,16 +1,16 @@
-//! Which characters a person cannot see, so that the recorder and the query escape the same ones.
+//! Characters that must be escaped because they are invisible or control a terminal; the same for recorder and query.
 //!
 //! ```text
-//!   hides            obeyed by a terminal or invisible by itself: control, bidi, zero width, filler, tag, private use
-//!   hides_in_name    these, and every space but U+0020: two names that look the same are the same
-//!   hides_in_text    these, but not a joiner between two letters or emoji, which changes what they look like
+//!   is_invisible          control, bidirectional, zero-width, filler, tag and private-use characters
+//!   is_invisible_in_name  these, and every space but U+0020, so that names which look equal are equal
+//!   is_invisible_in_text  these, except joiners between letters or emoji, which change how they look
 //! ```
 
-/// Whether a character is obeyed by a terminal, changes the order in which text is shown, or shows nothing.
+/// Whether a character controls a terminal, changes the order of text, or is invisible.
 ///
-/// Default_Ignorable_Code_Point of Unicode 16 (DerivedCoreProperties.txt), the controls and separators, and what fonts
+/// Default_Ignorable_Code_Point of Unicode 16 (DerivedCoreProperties.txt), controls and separators, and characters that fonts
 /// leave blank: private use, noncharacters, U+2800, U+FFFC and the format controls of single scripts.
-pub const fn hides(c: char) -> bool {
+pub const fn is_invisible(c: char) -> bool {
     matches!(c,
         // ASCII first: nearly every character.
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}'
@@ -24,21 +24,21 @@ pub const fn hides(c: char) -> bool {
         || (c as u32) & 0xfffe == 0xfffe
 }
 
-/// Whether a character must be escaped in a name: [`hides`], and every space that is not U+0020.
-pub const fn hides_in_name(c: char) -> bool {
-    hides(c)
+/// Whether a character must be escaped in a name: [`is_invisible`], and every space that is not U+0020.
+pub const fn is_invisible_in_name(c: char) -> bool {
+    is_invisible(c)
         || matches!(
             c,
             '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
         )
 }
 
-/// Whether a character must be escaped in a sentence, between the characters before and after it: [`hides`], but a joiner
-/// (Persian, Indic scripts, emoji) or an emoji's variation selector stays where it changes what is shown.
+/// Whether a character must be escaped in a sentence, between the characters before and after it: [`is_invisible`],
+/// except a joiner (Persian, Indic scripts, emoji) or a variation selector of an emoji that changes how the text looks.
 ///
-/// `before` is the character as it is shown: after an escape, its last one.
-pub const fn hides_in_text(before: Option<char>, c: char, after: Option<char>) -> bool {
-    if !hides(c) {
+/// `before` is the previous character as it is shown: after an escape, its last one.
+pub const fn is_invisible_in_text(before: Option<char>, c: char, after: Option<char>) -> bool {
+    if !is_invisible(c) {
         return false;
     }
     match (before, c, after) {
@@ -53,7 +53,7 @@ pub const fn hides_in_text(before: Option<char>, c: char, after: Option<char>) -
 
 /// What a joiner can join: no script that is written in ASCII has joined letters.
 const fn is_joined(c: char) -> bool {
-    !c.is_ascii() && !hides_in_name(c)
+    !c.is_ascii() && !is_invisible_in_name(c)
 }
 
 #[cfg(test)]
@@ -64,7 +64,7 @@ mod tests {
         let chars: Vec<char> = text.chars().collect();
         let mut out = String::new();
         for (i, &c) in chars.iter().enumerate() {
-            if hides_in_text(out.chars().last(), c, chars.get(i + 1).copied()) {
+            if is_invisible_in_text(out.chars().last(), c, chars.get(i + 1).copied()) {
                 out.extend(c.escape_unicode());
             } else {
                 out.push(c);
@@ -81,7 +81,7 @@ mod tests {
                   \u{e01ef}\u{f0000}\u{10fffd}\u{10ffff}"
             .chars()
         {
-            assert!(hides(c) && hides_in_name(c), "{c:?}");
+            assert!(is_invisible(c) && is_invisible_in_name(c), "{c:?}");
         }
     }
 
@@ -89,10 +89,13 @@ mod tests {
     fn hides_no_letter_digit_or_sign() {
         for c in ('!'..='~').chain("éß漢字한국어अะأ🚀❤→×…\u{301}\u{20e3}\u{fffd}".chars())
         {
-            assert!(!hides(c) && !hides_in_name(c), "{c:?}");
+            assert!(!is_invisible(c) && !is_invisible_in_name(c), "{c:?}");
         }
         for space in ['\u{a0}', '\u{2003}', '\u{3000}'] {
-            assert!(!hides(space) && hides_in_name(space), "{space:?}");
+            assert!(
+                !is_invisible(space) && is_invisible_in_name(space),
+                "{space:?}"
+            );
         }
     }
 
