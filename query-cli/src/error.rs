@@ -26,7 +26,7 @@ pub(crate) enum CliError {
     /// The output shows the error already: exit 1.
     AlreadyReported,
     /// Any of these, of a command with `--format=json`.
-    AsJson(Box<CliError>),
+    Json(Box<CliError>),
 }
 
 impl From<OpenError> for CliError {
@@ -56,9 +56,9 @@ struct ErrorLine<'a> {
 
 impl CliError {
     /// Reports the error as JSON if `json`.
-    pub(crate) fn as_json(self, json: bool) -> Self {
+    pub(crate) fn with_json(self, json: bool) -> Self {
         if json {
-            Self::AsJson(Box::new(self))
+            Self::Json(Box::new(self))
         } else {
             self
         }
@@ -67,7 +67,7 @@ impl CliError {
     /// Prints the error and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         let (error, json) = match self {
-            Self::AsJson(inner) => (*inner, true),
+            Self::Json(inner) => (*inner, true),
             other => (other, false),
         };
         let code = error.exit_code();
@@ -116,7 +116,7 @@ impl CliError {
             Self::Write(error) => ("cannot write the output".to_owned(), error.to_string()),
             Self::Help(text) => (text.clone(), String::new()),
             Self::AlreadyReported => (String::new(), String::new()),
-            Self::AsJson(inner) => inner.message_and_details(),
+            Self::Json(inner) => inner.message_and_details(),
         }
     }
 }

@@ -85,7 +85,7 @@ pub(crate) fn start(limit: Duration, extra: Duration, json: bool) {
     if is_new {
         let run = move || {
             watchdog.wait_for_deadline();
-            let error = CliError::Read(ReadError::Timeout(watchdog.limit)).as_json(json);
+            let error = CliError::Read(ReadError::Timeout(watchdog.limit)).with_json(json);
             let _ = error.report();
             std::process::exit(crate::exit_code::FAILED.into());
         };

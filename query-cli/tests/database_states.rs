@@ -1,5 +1,5 @@
-//! Every state in which a recorder, or another program, can leave a file: read rightly or refused clearly, and not one
-//! byte touched. Each is tried as the owner, behind a real read-only mount, and as a user who may only read.
+//! Every state in which a recorder or another program can leave a file: it is read correctly or rejected with a clear error,
+//! and no byte changes. Each is tried as the owner, on a read-only mount, and as a user who can only read.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
@@ -17,7 +17,7 @@ use crate::support::recorder::{self, End};
 use crate::support::{CommandOutput, TEN_OCLOCK, TestDir, fixture, gap, sample_events};
 use kube9_model::time::Timestamp;
 
-/// A directory's files: bytes and times.
+/// Content and times of the files of a directory.
 fn contents(dir: &Path) -> BTreeMap<OsString, (Vec<u8>, SystemTime, u64)> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -39,7 +39,7 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// Whether this machine lets a test mount.
+/// Whether a test can mount on this machine.
 fn can_mount() -> bool {
     let works = Command::new("unshare")
         .args(["-m", "true"])
@@ -51,7 +51,7 @@ fn can_mount() -> bool {
     works
 }
 
-/// Runs the line in every way that a reader may be placed; all answers must agree, and nothing may change.
+/// Runs the line in every setup; all outputs must be equal, and no file may change.
 #[track_caller]
 fn run_in_all_setups(dir: &TestDir, line: &str) -> CommandOutput {
     let before = contents(dir.path());
@@ -93,7 +93,7 @@ fn run_in_all_setups(dir: &TestDir, line: &str) -> CommandOutput {
     answer
 }
 
-/// Copies a living database as a crash would leave it: no process holds a lock on the copy.
+/// Copies an open database as after a crash: no process holds a lock on the copy.
 fn crashed() -> TestDir {
     let (living, dir) = (TestDir::with_sample_events(), TestDir::new());
     for file in fs::read_dir(living.path()).unwrap() {
@@ -156,14 +156,14 @@ fn open_without_wal_locks_out_recorder() {
     assert_eq!(total(run_in_all_setups(&dir, LIST)), 7);
     let lock = File::create(dir.path().join("kube9.db.lock")).unwrap();
     assert_eq!(total(run_in_all_setups(&dir, LIST)), 7);
-    // A recorder that starts holds the lock and has not made its -wal yet.
+    // A recorder that is starting holds the lock and has not created its -wal yet.
     lock.lock().unwrap();
     let error = run_in_all_setups(&dir, LIST).failed(1);
     assert!(
         error.contains("is busy") && error.contains("try again"),
         "{error}"
     );
-    // Whether one lives cannot be known: the lock leads to itself.
+    // The lock cannot be checked: it is a link to itself.
     let lock = dir.path().join("kube9.db.lock");
     fs::remove_file(&lock).unwrap();
     std::os::unix::fs::symlink("kube9.db.lock", &lock).unwrap();
@@ -172,7 +172,7 @@ fn open_without_wal_locks_out_recorder() {
         error.contains("cannot open database")
             && error.contains("kube9.db\n")
             && error.contains("kube9.db.lock: ")
-            // The words are the C library's: "Too many levels of symbolic links", or "Symbolic link loop".
+            // The text is the C library's: "Too many levels of symbolic links", or "Symbolic link loop".
             && error.contains("(os error 40)"),
         "{error}"
     );
@@ -207,7 +207,7 @@ fn open_empty_file_differs_from_empty_database() {
     fs::write(dir.db(), "").unwrap();
     let error = run_in_all_setups(&dir, LIST).failed(1);
     assert!(error.contains("is empty"), "{error}");
-    // A file in the making: no table yet, and no version yet.
+    // A file that is being created: no table yet, and no version yet.
     for unmade in [
         "DROP VIEW events; DROP TABLE recorder_status; DELETE FROM schema_version",
         "PRAGMA writable_schema = 1; DELETE FROM sqlite_schema; PRAGMA writable_schema = 0",
@@ -231,7 +231,7 @@ fn open_foreign_file_is_rejected_and_unchanged() {
     let error = run_in_all_setups(&dir, LIST).failed(1);
     assert!(error.contains("is not a SQLite database"), "{error}");
 
-    // It begins as one, and goes on as none.
+    // Only the header is that of a database.
     let dir = TestDir::new();
     let mut bytes = b"SQLite format 3\0".to_vec();
     bytes.resize(4096, b'x');
@@ -283,14 +283,14 @@ fn open_missing_table_error_has_cause() {
         db.execute_batch(&format!("DROP TABLE {table}")).unwrap();
         let answer = run_in_all_setups(&dir, LIST);
         if error.is_empty() {
-            assert_eq!(total(answer), 0, "what is not asked for is not missed");
+            assert_eq!(total(answer), 0, "the missing table is not needed");
             continue;
         }
-        let told = answer.failed(1);
+        let stderr = answer.failed(1);
         let cause = format!("no such table: {table}");
         assert!(
-            told.contains(error) && told.contains(advice) && told.contains(&cause),
-            "{told}"
+            stderr.contains(error) && stderr.contains(advice) && stderr.contains(&cause),
+            "{stderr}"
         );
     }
 }
@@ -310,7 +310,7 @@ fn open_damaged_file_is_rejected() {
         "{error}"
     );
 
-    // In a part that is read only when it is asked for.
+    // Damage in a part that only some queries read.
     let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     dir.insert(&db, &sample_events());
@@ -349,7 +349,7 @@ fn open_without_permission_is_rejected() {
     let error = as_another_user(&dir);
     assert!(error.contains("permission denied"), "{error}");
 
-    // Its directory, which hides even whether it is there.
+    // The directory: without permission not even the existence of the file is known.
     let dir = TestDir::with_sample_events();
     open_to_all(&dir);
     let inner = dir.path().join("inner");
@@ -365,7 +365,7 @@ fn open_without_permission_is_rejected() {
         "{error}"
     );
 
-    // The lock, without which nobody can tell that no recorder writes.
+    // The lock file, without which a running recorder cannot be excluded.
     let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     db.close().unwrap();
@@ -377,7 +377,7 @@ fn open_without_permission_is_rejected() {
     assert!(error.contains("kube9.db.lock"), "{error}");
     assert!(error.contains("permission denied"), "{error}");
 
-    // The index beside it: SQLite itself cannot open that.
+    // The -shm file, which SQLite cannot open.
     let dir = TestDir::with_sample_events();
     open_to_all(&dir);
     let index = dir.path().join("kube9.db-shm");
@@ -431,7 +431,7 @@ fn open_path_with_special_characters_works() {
 
 #[test]
 fn open_locked_database_is_busy() {
-    // Another program, in the middle of a write that keeps readers out.
+    // Another program in an exclusive transaction.
     let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     db.execute_batch("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE")
@@ -447,7 +447,7 @@ fn open_locked_database_is_busy() {
     db.execute_batch("COMMIT").unwrap();
     assert_eq!(total(dir.run(LIST)), 0);
 
-    // A recorder that is making the index anew.
+    // A recorder that is recovering the -shm file.
     let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     dir.insert(&db, &sample_events());
@@ -489,9 +489,9 @@ fn open_database_of_original_operator_has_advice() {
         "events export",
         "events watch",
     ] {
-        let told = dir.run(line).failed(1);
-        assert!(told.contains(&error), "{line}: {told}");
-        assert!(told.contains("/data/import/"), "{line}: {told}");
+        let stderr = dir.run(line).failed(1);
+        assert!(stderr.contains(&error), "{line}: {stderr}");
+        assert!(stderr.contains("/data/import/"), "{line}: {stderr}");
     }
     let table = dir.run("status --format=table");
     assert_eq!(table.code, Some(1));
@@ -525,7 +525,7 @@ fn status_reports_recorder_state() {
     let of_recorder = status()["recorder"].clone();
     assert_eq!(of_recorder["lag_seconds"], serde_json::Value::Null);
     assert_eq!(of_recorder["last_commit_at"], serde_json::Value::Null);
-    // What an earlier recorder committed is still the last commit.
+    // The last commit of an earlier recorder is still the last commit.
     let event = |watch| vec![recorder::event(watch, now - 5_120)];
     recorder::run(dir.path(), now - 5_000, event, End::Stopped);
     recorder::heartbeat(dir.path(), now, End::Killed);
@@ -575,7 +575,7 @@ fn status_reports_recorder_state() {
     );
 }
 
-/// Columns by table that hold something.
+/// Columns that contain a value, by table.
 fn filled(db: &rusqlite::Connection) -> std::collections::BTreeSet<String> {
     let mut columns = db
         .prepare(
@@ -598,7 +598,7 @@ fn filled(db: &rusqlite::Connection) -> std::collections::BTreeSet<String> {
         .collect()
 }
 
-/// The rows of most tests are written by plain SQL. It must not fill what the recorder leaves empty.
+/// Most tests write rows by plain SQL, which must not fill columns that the recorder leaves empty.
 #[test]
 fn fixture_fills_only_columns_of_the_recorder() {
     let now = TEN_OCLOCK * 1000;
@@ -640,7 +640,7 @@ fn status_lists_evictions() {
         )
         .unwrap();
     };
-    // Old info goes first by design.
+    // Deleting old info rows first is normal.
     evict(2, "shop", 0, 3 * 86_400);
     let status = dir.run("status").json();
     assert_eq!(status["status"], "operational");
@@ -723,7 +723,7 @@ fn status_counts_gaps_by_recovery() {
     let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
-    // Seconds ago, how long, how far: one that ended eight days ago is not counted.
+    // Age, duration, recovery; the one from eight days ago does not count.
     let (minute, day) = (60, 86_400);
     let gaps = [
         (2 * day, 10 * minute, "complete"),
@@ -741,7 +741,7 @@ fn status_counts_gaps_by_recovery() {
         let gap = gap(from, lasted, &metadata.to_string());
         fixture::insert(&db, &gap);
     }
-    // What is still open, and the other rows of the store, are counted elsewhere.
+    // Open gaps and other rows of type system are counted elsewhere.
     fixture::insert(
         &db,
         &gap(now - 1_000, 0, r#"{"source":"Event","open":true}"#),

@@ -15,14 +15,14 @@ fn docs() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs")
 }
 
-/// The sample_events, with a recorder that lives.
+/// The sample events, and a running recorder.
 fn database() -> TestDir {
     let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     dir.insert(&db, &sample_events());
     let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     std::mem::forget(db);
-    // An Event before the sample_events, recorded 120 ms after it occurred.
+    // An Event before the samples, recorded 120 ms after it occurred.
     let old = (TEN_OCLOCK - 86_400 * 3) * 1000 + 3_600_000;
     let event = |watch| vec![recorder::event(watch, old)];
     recorder::run(dir.path(), old + 120, event, recorder::End::Stopped);

@@ -1,4 +1,4 @@
-//! How commands end: exit codes, error lines, signals, closed pipes, full devices, and what is refused.
+//! Exit codes, errors, signals, closed pipes, full devices, and invalid usage.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
@@ -118,7 +118,7 @@ fn help_of_every_command_has_examples() {
     assert!(dir.run("--version").ok().starts_with("kube9-query "));
 }
 
-/// What a shell offers for a line that is begun, one word a line; `None` where the shell is missing.
+/// Completions of a shell, one per line; `None` if the shell is not installed.
 fn offered(dir: &TestDir, shell: &str, script: &str) -> Option<String> {
     let mut command = Command::new(shell);
     command.env_clear().current_dir(dir.path());
@@ -136,13 +136,13 @@ fn completions_work_in_their_shells() {
         let script = dir.run(&format!("completions {shell}")).ok();
         std::fs::write(dir.path().join(shell), script).unwrap();
     }
-    // The function that the script registers is called as the shell calls it.
+    // Call the registered function as the shell does.
     let bash = "source ./bash; for line in 'kube9-query ' 'kube9-query events ' 'kube9-query events list --object' 'kube9-query status --format '; do
         read -ra COMP_WORDS <<<\"$line\"; [[ $line == *' ' ]] && COMP_WORDS+=('')
         COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMP_LINE=$line COMP_POINT=${#line} COMPREPLY=()
         _kube9__query kube9-query \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD - 1]}\"
         printf '%s\\n' \"${COMPREPLY[@]}\"; done";
-    // zsh completes in its line editor alone; that it takes the script as a completion is what can be asked here.
+    // zsh completes only in its line editor; the test checks that it accepts the script.
     let zsh = "fpath=($PWD $fpath); mv zsh _kube9-query; autoload -Uz compinit; compinit -u -d dump; \
                print -r -- $_comps[kube9-query]; functions _kube9-query >/dev/null && autoload +X _kube9-query && \
                functions _kube9-query _kube9-query__subcmd__events_commands _kube9-query__events_commands 2>/dev/null; true";
@@ -201,7 +201,7 @@ fn manual_pages_have_no_warnings() {
     assert_eq!(found, 11);
 }
 
-/// Runs the line on a terminal of so many columns; `None` where this machine cannot make one.
+/// Runs the line on a terminal of this width; `None` if this machine cannot create one.
 fn on_a_terminal(
     dir: &TestDir,
     line: &str,
@@ -247,7 +247,7 @@ fn export_to_file_shows_progress_on_terminal() {
         let exported = std::fs::read_to_string(file).unwrap();
         assert_eq!(exported.lines().count(), events);
     }
-    // On the terminal itself the rows are the progress.
+    // With stdout on the terminal the rows show the progress.
     let shown = on_a_terminal(&dir, "events export", 80, &[]).unwrap();
     assert_eq!(shown.lines().count(), 7, "{shown}");
 }
@@ -370,7 +370,7 @@ fn signals_exit_130_and_143() {
             let mut command = dir.command(&line.split(' ').collect::<Vec<_>>());
             let mut child = command.command.stdout(Stdio::piped()).spawn().unwrap();
             let pid = child.id();
-            // The first line of watch, or SIGTERM among the caught signals of pause, says that it is up.
+            // The process is ready at the first line of watch, or when pause catches SIGTERM.
             if line == "pause" {
                 let caught = || {
                     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -395,7 +395,7 @@ fn signals_exit_130_and_143() {
     }
 }
 
-/// CPU time that a process has used, in ticks (10 ms); `None` once it is gone.
+/// CPU time that a process has used, in ticks (10 ms); `None` after its end.
 fn cpu_ticks(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let after_name = stat.rsplit_once(") ")?.1;
@@ -411,7 +411,7 @@ fn sigint_during_query_exits_130() {
     let id: String = db
         .query_row("SELECT id FROM events LIMIT 1", [], |row| row.get(0))
         .unwrap();
-    // Rows and counters that never end.
+    // Endless rows and counters.
     db.execute_batch(
         "UPDATE event SET uid = x'00'; DROP VIEW events; DROP VIEW event_detail; DROP TABLE row_counts; \
          CREATE VIEW row_counts AS WITH RECURSIVE n(i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n) \
@@ -440,7 +440,7 @@ fn sigint_during_query_exits_130() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // It is in the query once it has used more time than any start takes.
+        // After more CPU time than a start takes, the query is running.
         while cpu_ticks(child.id()).is_some_and(|ticks| ticks < 20)
             && child.try_wait().unwrap().is_none()
         {
@@ -458,8 +458,7 @@ fn query_over_time_limit_exits_1() {
     let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     dir.insert(&db, &sample_events());
-    // A view of our name that never ends; what the reader reads is beyond its control. It asks the view for rows that are
-    // unusual: here, with a uid of one byte.
+    // An endless view `event_detail`, which the reader queries for unexpected rows: here, with a uid of one byte.
     db.execute_batch(
         "UPDATE event SET uid = x'00'; DROP VIEW events; DROP VIEW event_detail; CREATE VIEW event_detail AS \
          WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) \
@@ -498,7 +497,7 @@ fn database_path_follows_precedence() {
             "{error}"
         );
     }
-    // The option is stronger than the environment, KUBE9_DB than DB_PATH.
+    // The option has precedence over the environment, KUBE9_DB over DB_PATH.
     let db = dir.db();
     let named = ["events", "list", "--db", db.to_str().unwrap()];
     assert_eq!(

@@ -1,4 +1,5 @@
-//! Files that the recorder did not write, or that rot: each command ends within its time, in bounded memory, and says why.
+//! Files that the recorder did not write, or that are damaged: each command ends within its time and memory limit, with an
+//! error that names the cause.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 #![allow(
@@ -12,9 +13,9 @@ use crate::support::{CommandOutput, TEN_OCLOCK, TestDir, fixture};
 use kube9_db::schema::template_hash;
 use rusqlite::Connection;
 
-/// What a command may hold, in KiB: its memory at most, with any file.
+/// Memory limit of a command with any file, in KiB.
 const MEMORY_KIB: u32 = 32 << 10;
-/// The same for a list of rows as the recorder writes them.
+/// Memory limit of a list of rows as the recorder writes them, in KiB.
 const LIST_KIB: u32 = 12 << 10;
 
 /// Every command that reads, in every format.
@@ -43,7 +44,7 @@ const COMMANDS: [&str; 22] = [
     "status --format=table",
 ];
 
-/// The command with a limit of memory. What is mapped for the heap counts, used or not, so that one byte more fails.
+/// Runs a command with a memory limit. Mapped heap counts, used or not, so that one more byte fails.
 fn limited(dir: &TestDir, line: &str, kib: u32) -> CommandOutput {
     let mut command = dir.command(&line.split(' ').collect::<Vec<_>>());
     let mut shell = Command::new("sh");
@@ -57,7 +58,7 @@ fn limited(dir: &TestDir, line: &str, kib: u32) -> CommandOutput {
     command.run()
 }
 
-/// Rows, each with what `row` gives for its place: title, description and further metadata.
+/// A database of rows; `row` returns title, description and further metadata of each.
 fn filled(rows: u32, mut row: impl FnMut(u32) -> [String; 3]) -> TestDir {
     let dir = TestDir::new();
     let db = fixture::create(&dir.db());
@@ -104,7 +105,7 @@ fn commands_oversized_value_is_named_in_the_error() {
             let answer = limited(&dir, line, MEMORY_KIB);
             assert_ended(line, &answer);
             if answer.code == Some(1) && !line.contains(" get ") {
-                // A search sorts names by itself, and runs out of memory before it reads one.
+                // A search sorts names first, and exceeds the memory limit before it reads one.
                 let what = format!("exceeds 1 MiB: {table}.{column} of ");
                 let memory = "the query exceeds its memory limit";
                 let is_named = answer.stderr.contains(&what) || answer.stderr.contains(memory);
@@ -136,7 +137,7 @@ fn commands_longest_values_stay_within_memory() {
     }
 }
 
-/// A template names its object as often as it likes: 40 KB of it and a long name would make 36 GB.
+/// A template of 40 KB of placeholders with a long name would expand to 36 GB.
 #[test]
 fn commands_expanding_description_is_rejected() {
     let dir = TestDir::with_sample_events();
@@ -255,7 +256,7 @@ fn stats_too_many_groups_is_rejected() {
     assert_eq!(answer.json()["total_events"], 100_001);
 }
 
-/// What stands in a column where the recorder would write something else.
+/// Values that the recorder does not write in a column.
 const ODD: [&str; 12] = [
     "NULL",
     "-9223372036854775808",
@@ -286,7 +287,7 @@ fn commands_unexpected_value_in_any_column_returns_result_or_error() {
         .collect::<Result<_, _>>()
         .unwrap();
     drop(db);
-    // All pairs are 10,000 runs; so many that each column has each kind of value in some command.
+    // All pairs would be 10,000 runs; these cover each column with each kind of value in some command.
     let step = if std::env::var_os("KUBE9_TEST_ALL").is_some() {
         1
     } else {
@@ -310,7 +311,7 @@ fn commands_unexpected_value_in_any_column_returns_result_or_error() {
             let db = Connection::open(dir.db()).unwrap();
             let ignored = "PRAGMA ignore_check_constraints = 1; PRAGMA foreign_keys = 0;";
             db.execute_batch(ignored).unwrap();
-            // What the schema forbids (NOT NULL, an integer key) cannot stand there.
+            // The schema rejects some (NOT NULL, an integer key).
             if db
                 .execute_batch(&format!("UPDATE OR IGNORE {table} SET {column} = {odd}"))
                 .is_err()
@@ -337,7 +338,7 @@ fn commands_unexpected_value_in_any_column_returns_result_or_error() {
 
 #[test]
 fn commands_work_outside_sqlite_ends_at_timeout() {
-    // Each glob takes seconds on the name, in one call of a function; one row is too few instructions to look at the clock.
+    // Each glob takes seconds on the name in one function call; one row is too few instructions for a check of the deadline.
     let glob = format!("*{}b", "a".repeat(1000));
     let globs = vec![glob; 40].join(",");
     let dir = filled(1, |_| ["t".into(), "d".into(), "{}".into()]);
@@ -370,7 +371,7 @@ fn list_slow_reader_gets_the_whole_page() {
     ]);
     command.command.stdout(std::process::Stdio::piped());
     let mut child = command.command.spawn().unwrap();
-    // Longer than the limit: what is written fits into no pipe.
+    // Takes longer than the limit, since the output does not fit into a pipe.
     std::thread::sleep(std::time::Duration::from_millis(2500));
     let mut text = String::new();
     std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut text).unwrap();

@@ -1,4 +1,4 @@
-//! Text that wants to be more than text: in the database, and on the command line.
+//! Untrusted text in the database and on the command line.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -6,7 +6,7 @@ use crate::support::fixture::{self, Event};
 use crate::support::{TEN_OCLOCK, TestDir};
 use proptest::prelude::*;
 
-/// What a container could write into an Event, if the recorder let it through; a foreign database may hold all of it.
+/// Text that a container could write into an Event if the recorder did not escape it; another database may contain all of it.
 const NASTY: [&str; 10] = [
     "\u{1b}[2J\u{1b}]0;owned\u{7}",
     "a\u{9b}31mred",
@@ -21,13 +21,13 @@ const NASTY: [&str; 10] = [
 ];
 
 fn is_hostile(c: char) -> bool {
-    // Sentences keep what joins letters and emoji.
+    // Sentences keep joiners between letters and emoji.
     let joins = matches!(c, '\n' | '\u{200c}' | '\u{200d}' | '\u{fe0e}' | '\u{fe0f}');
     kube9_model::invisible::is_invisible(c) && !joins
 }
 
-/// A row whose every text is this one.
-fn all_over(text: &str) -> Event {
+/// A row whose every text is `text`.
+fn row_of(text: &str) -> Event {
     let event = Event {
         second: TEN_OCLOCK,
         reason: text.to_owned(),
@@ -36,22 +36,22 @@ fn all_over(text: &str) -> Event {
         container: text.to_owned(),
         node: Some(text.to_owned()),
         owner: Some([text.to_owned(), text.to_owned()]),
-        // As stored text has none, so that none stands for something else.
+        // Stored text has none of these, so they cannot be placeholders.
         body: text.replace(|c| c < '\u{8}', ""),
         ..Event::default()
     };
     event.about(text, text, text)
 }
 
-/// A database whose every text is nasty, as no recorder writes it.
-fn nasty() -> TestDir {
+/// A database with hostile text in every column, as no recorder writes it.
+fn hostile_database() -> TestDir {
     let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     for (i, text) in (0..).zip(NASTY) {
         let event = Event {
             low: i,
             extra: Some(serde_json::json!({ *text: text, "count": i }).to_string()),
-            ..all_over(text)
+            ..row_of(text)
         };
         fixture::insert(&db, &event);
     }
@@ -71,7 +71,7 @@ fn nasty() -> TestDir {
 
 #[test]
 fn formats_control_characters_never_reach_terminal() {
-    let dir = nasty();
+    let dir = hostile_database();
     for line in [
         "events list --format=json",
         "events list --format=jsonl",
@@ -93,7 +93,7 @@ fn formats_control_characters_never_reach_terminal() {
         "status --format=table",
         "status --format=yaml",
     ] {
-        // Watch ends when its output is closed, which `timeout` does not; so it is ended after a second.
+        // Watch exits when its output is closed, which `timeout` does not do; so end it after a second.
         let answer = if line.contains("watch") {
             let mut command = dir.command(&["x"; 0]);
             let binary = command.command.get_program().to_owned();
@@ -118,7 +118,7 @@ fn formats_control_characters_never_reach_terminal() {
 
 #[test]
 fn documents_contain_the_stored_text() {
-    let dir = nasty();
+    let dir = hostile_database();
     let page = dir.run("events list --format=json --type=x").failed(2);
     assert!(page.contains("valid values"), "{page}");
     let page = dir.run("events list --format=json").json();
@@ -136,7 +136,7 @@ fn documents_contain_the_stored_text() {
         assert_eq!(event["title"], *text);
         assert_eq!(event["metadata"][*text], *text);
     }
-    // Metadata that is not an object is shown as it is.
+    // Metadata that is not an object is printed unchanged.
     let shown = dir
         .run("events get evt_20251202_090000_000000 --format=table")
         .ok();
@@ -148,7 +148,7 @@ fn documents_contain_the_stored_text() {
     );
 }
 
-/// Text as it might come: mostly letters, and what is special to some format, some terminal or some reader.
+/// Mostly letters, and characters that are special in some format, terminal or parser.
 fn any_text() -> impl Strategy<Value = String> {
     let special = prop::sample::select(
         "\"'\\,;:#-?!&*|>%@`{}[]~=<>\n\r\t\0\u{1b}\u{7f}\u{85}\u{9b}\u{a0}\u{ad}\u{200b}\u{200d}\u{202e}\u{2028}\u{feff}\u{fffd}\u{fffe}\u{e0041}\u{10ffff}漢é🚀"
@@ -188,7 +188,7 @@ proptest! {
         let without_nul = |text: &String| text.replace('\0', " ");
         for (i, text) in (0..).zip(&texts) {
             let extra = serde_json::json!({ "nested": [{ text.as_str(): text }] }).to_string();
-            fixture::insert(&db, &Event { low: i, extra: Some(extra), ..all_over(&without_nul(text)) });
+            fixture::insert(&db, &Event { low: i, extra: Some(extra), ..row_of(&without_nul(text)) });
         }
         let json = dir.run("events list --format=json --limit=1000");
         let yaml = dir.run("events list --format=yaml --limit=1000");
@@ -235,7 +235,7 @@ proptest! {
     }
 }
 
-/// One of each kind that shows nothing, and of spaces that look like another.
+/// One of each kind of invisible character, and spaces that look alike.
 const INVISIBLE: &str = "\u{7f}\u{9b}\u{a0}\u{ad}\u{34f}\u{61c}\u{115f}\u{17b4}\u{180e}\u{2003}\u{200b}\u{200c}\u{200d}\u{200e}\u{2028}\
                          \u{202e}\u{2060}\u{2066}\u{2800}\u{3000}\u{3164}\u{e000}\u{fe0e}\u{fe0f}\u{feff}\u{ffa0}\u{fff9}\u{1d173}\
                          \u{e0001}\u{e0041}\u{e0100}\u{f0000}\u{10fffd}";
@@ -290,7 +290,7 @@ fn text_formats_invisible_character_in_name_is_shown() {
             };
             let name = format!("we{escape}b-❤{escape}🔥");
             assert!(shown.contains(&name), "{line}: {name} is not in {shown}");
-            // In the text of metadata a space is a value, too.
+            // Metadata can contain such spaces as a value.
             let is_left = shown.contains(c) && !(is_space && line.contains(",metadata "));
             assert!(!is_left, "{line}: {c:?} is in {shown}");
         }
@@ -335,7 +335,7 @@ fn csv_cell_is_never_a_formula() {
         let event = Event {
             low: i,
             extra: Some(serde_json::json!({ "code": -7 }).to_string()),
-            ..all_over(text)
+            ..row_of(text)
         };
         fixture::insert(&db, &event);
     }
@@ -346,7 +346,7 @@ fn csv_cell_is_never_a_formula() {
     ] {
         let shown = dir.run(line).ok();
         for row in shown.lines().skip(1) {
-            // No cell of these texts holds a comma.
+            // No cell of these texts contains a comma.
             for cell in row.split(',').filter(|cell| !matches!(*cell, "-7")) {
                 let text = cell.trim_matches('"').trim_start();
                 let sign = text.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']);
@@ -359,10 +359,10 @@ fn csv_cell_is_never_a_formula() {
 
 #[test]
 fn csv_and_table_have_one_line_per_event() {
-    let dir = nasty();
+    let dir = hostile_database();
     for format in ["csv", "table", "wide"] {
         let shown = dir.run(&format!("events list --format={format}")).stdout;
-        // A heading, the nasty rows and the odd one.
+        // The headings, the hostile rows and the row without an object.
         assert_eq!(shown.lines().count(), 1 + NASTY.len() + 1, "{shown}");
     }
 }
@@ -426,7 +426,7 @@ fn arguments_sql_is_not_executed() {
                     "--format=json",
                 ])
                 .run();
-            // A value with a comma or a slash may be refused; none may match, but a search for what is there.
+            // A value with a comma or a slash may be rejected; none may match, except a search for existing text.
             if answer.code != Some(2) {
                 let page = answer.json();
                 assert_eq!(
@@ -494,7 +494,7 @@ fn arguments_extreme_times_return_result() {
         ("--since=0001-01-01", 7),
         ("--until=0001-01-02", 0),
         ("--since=100w --until=now", 7),
-        // The same moment, in the two offsets of a zone with summer time; and a leap second that nobody counts.
+        // The same time in two offsets, and a leap second.
         ("--since=2025-12-02T12:00:00+02:00 --until=now", 6),
         ("--since=2025-12-02T11:00:00+01:00 --until=now", 6),
         ("--since=2016-12-31T23:59:60Z --until=2025-11-30", 1),

@@ -1,4 +1,4 @@
-//! Following a database: new and updated events, through a restart and a replacement, until nobody reads.
+//! `events watch`: new and updated events, restarts of the recorder, a replaced file, and the end of the process.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
@@ -47,7 +47,7 @@ impl Watch {
         (text("object_name"), text("change"))
     }
 
-    /// Ends it by closing its output; its exit code and what it stderr on stderr.
+    /// Ends it by closing its output; returns its exit code and stderr.
     fn close(self) -> (Option<i32>, String) {
         let Self { mut child, lines } = self;
         drop(lines);
@@ -92,12 +92,12 @@ fn watch_prints_events_in_commit_order() {
     dir.insert(&db, &sample_events());
     let mut watch = Watch::start(&dir, "--object-kind=pod --tail=1");
     assert_eq!(watch.next(), event("web-5d9-x2", "existing"));
-    // Rows come with older times, too.
+    // Rows can have older times.
     fixture::insert(&db, &pod(700, "late"));
     fixture::insert(&db, &pod(-700, "early"));
     assert_eq!(watch.next(), event("late", "new"));
     assert_eq!(watch.next(), event("early", "new"));
-    // What the filter leaves out is not shown; what was there before is an update.
+    // Events that do not match are not printed; an existing event is an update.
     fixture::insert(
         &db,
         &Event {
@@ -119,7 +119,7 @@ fn watch_recorder_restart_misses_nothing() {
     let db = fixture::create(&dir.db());
     fixture::insert(&db, &pod(0, "old"));
     let mut watch = Watch::start(&dir, "--tail=1");
-    // From here on it follows: an insert before it has begun would be history to it.
+    // It follows from here on: an earlier insert would be an existing event.
     assert_eq!(watch.next(), event("old", "existing"));
     fixture::insert(&db, &pod(1, "before"));
     assert_eq!(watch.next(), event("before", "new"));
@@ -143,7 +143,7 @@ fn watch_replaced_file_starts_at_its_beginning() {
     assert_eq!(watch.next(), event("old", "existing"));
     db.close().unwrap();
     for suffix in ["", "-wal", "-shm"] {
-        // What a clean close has removed already need not be moved.
+        // A clean close may have removed the file already.
         let _ = std::fs::rename(
             dir.path().join(format!("kube9.db{suffix}")),
             dir.path().join(format!("aside{suffix}")),
@@ -201,7 +201,7 @@ fn watch_unavailable_database_is_reported_and_retried() {
         stderr.read_line(&mut line).unwrap();
         line
     };
-    // As a volume that is taken away for a moment.
+    // Like a volume that is unavailable for a moment.
     let (here, away) = (dir.db(), dir.path().join("away"));
     std::fs::rename(&here, &away).unwrap();
     let missing = format!("database {} not found; waiting\n", here.display());
@@ -212,7 +212,7 @@ fn watch_unavailable_database_is_reported_and_retried() {
     assert_eq!(watch.next(), event("second", "new"));
     drop(watch.lines);
     assert_eq!(watch.child.wait().unwrap().code(), Some(0));
-    // The same file is not followed from its beginning, and nothing else was stderr.
+    // The same file is not followed from its start, and stderr has nothing else.
     assert_eq!(next_said(), "");
 }
 
@@ -245,7 +245,7 @@ fn watch_does_not_prevent_recorder_start() {
     let lock = std::fs::File::create(dir.path().join("kube9.db.lock")).unwrap();
     let mut watch = Watch::start(&dir, "--tail=1");
     assert_eq!(watch.next(), event("first", "existing"));
-    // The shared lock of the immutable case is held only while looking; this blocks for ever if it is not let go.
+    // The shared lock of an immutable file is held only while reading; this blocks if it is not released.
     lock.lock().unwrap();
     let db = rusqlite::Connection::open_with_flags(
         dir.db(),
@@ -257,11 +257,11 @@ fn watch_does_not_prevent_recorder_start() {
     assert_eq!(watch.close().0, Some(0));
 }
 
-/// A process id in a namespace of process ids of its own: a container, as far as this goes. Ends when dropped.
+/// A process in its own PID namespace, like a container. Ends when dropped.
 struct Container(Child);
 
 impl Container {
-    /// `None` where this machine does not let a test make one.
+    /// `None` if this machine does not allow a test to create one.
     fn start() -> Option<(Self, String)> {
         let mut child = std::process::Command::new("unshare")
             .args(["--pid", "--fork", "--kill-child", "sh", "-c"])
@@ -297,7 +297,7 @@ fn watch_in_container_exits_when_stdin_closes() {
     let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     fixture::insert(&db, &pod(1, "old"));
-    // Outside of a container, a closed stdin means nothing; inside, one that is no pipe means nothing.
+    // A closed stdin is ignored outside of a container, and inside if it is not a pipe.
     for (inside, piped) in [(true, true), (false, true), (true, false)] {
         let mut command = dir.command(&["events", "watch", "--tail=1", "--format=jsonl"]);
         if inside {
@@ -324,7 +324,7 @@ fn watch_in_container_exits_when_stdin_closes() {
             assert_eq!(child.wait().unwrap().code(), Some(0));
             continue;
         }
-        // It goes on: the next row is still told.
+        // It continues: the next row is printed.
         fixture::insert(&db, &pod(if inside { 3 } else { 2 }, "next"));
         let mut line = String::new();
         lines.read_line(&mut line).unwrap();

@@ -338,7 +338,7 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Request, Cl
                     ErrorKind::InvalidSubcommand => with_valid_commands(&text),
                     _ => text,
                 })
-                .as_json(is_json)
+                .with_json(is_json)
             }
         }
     })?;
@@ -346,7 +346,7 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Request, Cl
         command: line.command,
         options: line.options,
     };
-    check(&request).map_err(|error| error.as_json(is_json))?;
+    check(&request).map_err(|error| error.with_json(is_json))?;
     Ok(request)
 }
 

@@ -77,5 +77,5 @@ pub(crate) fn run(request: Request) -> Result<(), CliError> {
         Command::Completions { shell } => completions::run(*shell),
         Command::Pause => pause::run(),
     };
-    result.map_err(|error| error.as_json(requested == Some(Format::Json)))
+    result.map_err(|error| error.with_json(requested == Some(Format::Json)))
 }

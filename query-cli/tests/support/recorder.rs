@@ -1,4 +1,4 @@
-//! The recorder's own writer on a directory of a test: what it says of itself, and rows as it writes them.
+//! The real writer of the recorder on a test directory: its status and its rows.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub enum End {
     Killed,
 }
 
-/// A recorder that runs at `at_ms`, writes these items and ends.
+/// Runs a recorder at `at_ms` that writes these items and ends.
 pub fn run(directory: &Path, at_ms: i64, items: impl FnOnce(WatchId) -> Vec<Item>, end: End) {
     let clock = Clock::new(ManualTime::at(Timestamp::from_millis(at_ms)));
     let shared = WriterContext {
@@ -50,7 +50,7 @@ pub fn run(directory: &Path, at_ms: i64, items: impl FnOnce(WatchId) -> Vec<Item
         error_critical: years,
         ..RetentionConfig::default()
     };
-    // Due whenever it is looked at.
+    // Always due.
     let config = WriterConfig {
         heartbeat: Duration::from_nanos(1),
         ..WriterConfig::default()
@@ -70,7 +70,7 @@ pub fn run(directory: &Path, at_ms: i64, items: impl FnOnce(WatchId) -> Vec<Item
         push(&shared.queue, &shared.metrics, item, now);
     }
     shared.queue.close();
-    // The first heartbeat proves the database, the second says so.
+    // The first heartbeat checks the database, the second reports the result.
     for _ in 0..2 {
         assert_eq!(writer.drain(), Ended::Drained);
     }
@@ -79,7 +79,7 @@ pub fn run(directory: &Path, at_ms: i64, items: impl FnOnce(WatchId) -> Vec<Item
     }
 }
 
-/// A recorder that gave a sign of life at that time and had nothing to record.
+/// Runs a recorder that writes only a heartbeat at `at_ms`.
 pub fn heartbeat(directory: &Path, at_ms: i64, end: End) {
     run(directory, at_ms, |_| Vec::new(), end);
 }
@@ -122,7 +122,7 @@ pub fn event(watch: WatchId, at_ms: i64) -> Item {
     }
 }
 
-/// The beginning of a gap.
+/// The start of a gap.
 pub fn gap(watch: WatchId, at_ms: i64) -> Item {
     Item::Marker {
         watch,
