@@ -233,7 +233,7 @@ fn watch_follows_rows_across_kill_stop_and_new_file() {
     };
     assert!(wait_until(listed), "{}", scene.log());
     let mut watch = Watch::start(&scene);
-    assert_eq!(watch.next(), event("old", "present", 1));
+    assert_eq!(watch.next(), event("old", "existing", 1));
     scene.create("a");
     assert_eq!(watch.next(), event("a", "new", 1));
     scene.repeat("a");
