@@ -6,6 +6,7 @@ mod documents;
 mod faults;
 mod findings_oracle;
 mod ingest_fuzz;
+mod names;
 mod protocol_model;
 mod resume;
 mod secret_leaks;

@@ -12,7 +12,7 @@ use kube9_base::clock::Clock;
 use kube9_ingest::sanitize::clean_text;
 use kube9_recorder::check::{self, Verdict};
 use kube9_recorder::cli::{Cli, Command};
-use kube9_recorder::config::{Config, Place, ProcessEnvironment};
+use kube9_recorder::config::{Config, Location, ProcessEnvironment};
 use kube9_recorder::exit::{DEFECT, FAILED, WRONG_USAGE, disable_core_dumps, exit_code};
 use kube9_recorder::{logging, panics, run, runtime};
 use kube9_store::open::FILE_NAME;
@@ -76,7 +76,7 @@ fn serve(config: Config) -> ExitCode {
 
 fn copy_database(config: &Config, target: &Path) -> ExitCode {
     // Anyone who can `kubectl exec` could fill the volume with it, or the memory through /dev/shm.
-    if target != Path::new("-") && Place::here() == Place::Pod {
+    if target != Path::new("-") && Location::here() == Location::Pod {
         let error = "inside a pod, snapshot writes to stdout only: use snapshot -";
         return exit_with_error(&error, WRONG_USAGE);
     }

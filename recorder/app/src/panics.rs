@@ -53,14 +53,14 @@ pub fn is_contained() -> bool {
 pub async fn noticed() -> String {
     loop {
         NOTICE.notified().await;
-        if let Some(place) = place() {
+        if let Some(place) = location() {
             return place;
         }
     }
 }
 
 /// Source location of the first panic that [`noticed`] waits for, if any.
-pub fn place() -> Option<String> {
+pub fn location() -> Option<String> {
     PLACE.get().cloned()
 }
 

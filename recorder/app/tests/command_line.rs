@@ -7,14 +7,14 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
 
-use crate::support::{Place, signal, stderr};
+use crate::support::{Workspace, signal, stderr};
 
 #[test]
 fn invalid_configuration_reports_every_problem_before_side_effects() {
-    let place = Place::new();
-    let config = place.path().join("config.yaml");
+    let workspace = Workspace::new();
+    let config = workspace.path().join("config.yaml");
     std::fs::write(&config, "queue: {capacity: none}\ncolour: red\n").unwrap();
-    let output = place
+    let output = workspace
         .command(&["--config", "config.yaml", "--log-level", "loud"])
         .env("EVENT_RETENTION_INFO_WARNING_DAYS", "soon")
         .output()
@@ -30,26 +30,26 @@ fn invalid_configuration_reports_every_problem_before_side_effects() {
     ] {
         assert!(text.contains(path), "{path} is not named in {text}");
     }
-    assert!(!place.path().join("kube9-data").exists());
+    assert!(!workspace.path().join("kube9-data").exists());
 }
 
 #[test]
 fn exit_code_is_2_for_usage_and_0_for_help_and_version() {
-    let place = Place::new();
-    assert_eq!(place.run(&["--colour"]).status.code(), Some(2));
-    assert_eq!(place.run(&["record"]).status.code(), Some(2));
-    assert_eq!(place.run(&["--help"]).status.code(), Some(0));
-    let version = place.run(&["--version"]);
+    let workspace = Workspace::new();
+    assert_eq!(workspace.run(&["--colour"]).status.code(), Some(2));
+    assert_eq!(workspace.run(&["record"]).status.code(), Some(2));
+    assert_eq!(workspace.run(&["--help"]).status.code(), Some(0));
+    let version = workspace.run(&["--version"]);
     assert_eq!(version.status.code(), Some(0));
     assert!(version.stdout.starts_with(b"kube9-recorder "));
 }
 
 #[test]
 fn port_in_use_fails_with_its_address() {
-    let place = Place::new();
+    let workspace = Workspace::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let output = place.run(&["--listen", &address]);
+    let output = workspace.run(&["--listen", &address]);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
@@ -60,12 +60,12 @@ fn port_in_use_fails_with_its_address() {
 
 #[test]
 fn check_prints_config_file_and_fails_without_api_server() {
-    let place = Place::new();
-    let output = place.run(&["check", "--namespace", "shop", "--listen", "127.0.0.1:1"]);
+    let workspace = Workspace::new();
+    let output = workspace.run(&["check", "--namespace", "shop", "--listen", "127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    let printed = place.path().join("printed.yaml");
+    let printed = workspace.path().join("printed.yaml");
     std::fs::write(&printed, &output.stdout).unwrap();
-    let again = place.run(&["check", "--config", "printed.yaml"]);
+    let again = workspace.run(&["check", "--config", "printed.yaml"]);
     assert_eq!(config_of(&again), config_of(&output));
     assert!(config_of(&output).contains("127.0.0.1:1") && config_of(&output).contains("shop"));
 }
@@ -82,8 +82,8 @@ fn config_of(output: &Output) -> String {
 #[test]
 fn stop_signals_shut_down_cleanly() {
     for name in ["-TERM", "-INT"] {
-        let place = Place::new();
-        let (mut recorder, log) = place.start();
+        let workspace = Workspace::new();
+        let (mut recorder, log) = workspace.start();
         log.address();
         signal(&recorder, name);
         assert_eq!(recorder.wait().unwrap().code(), Some(0), "{name}");
@@ -92,10 +92,10 @@ fn stop_signals_shut_down_cleanly() {
 
 #[test]
 fn check_with_url_prints_health_of_running_recorder() {
-    let place = Place::new();
-    let (mut recorder, log) = place.start();
+    let workspace = Workspace::new();
+    let (mut recorder, log) = workspace.start();
     let address = log.address();
-    let output = place.run(&["check", "--url", &format!("http://{address}")]);
+    let output = workspace.run(&["check", "--url", &format!("http://{address}")]);
     signal(&recorder, "-TERM");
     recorder.wait().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -111,10 +111,10 @@ fn check_with_url_prints_health_of_running_recorder() {
         ["--config", "x"],
         ["--listen", "0.0.0.0:1"],
     ] {
-        let refused = place.run(&["check", "--url", &url, setting[0], setting[1]]);
+        let refused = workspace.run(&["check", "--url", &url, setting[0], setting[1]]);
         assert_eq!(refused.status.code(), Some(2), "{setting:?}");
     }
-    let gone = place.run(&["check", "--url", &format!("http://{address}")]);
+    let gone = workspace.run(&["check", "--url", &format!("http://{address}")]);
     assert_eq!(gone.status.code(), Some(1));
     assert!(stderr(&gone).contains(&address));
 }
@@ -122,8 +122,8 @@ fn check_with_url_prints_health_of_running_recorder() {
 /// Backups next to a running recorder: into a file, and to stdout.
 #[test]
 fn snapshot_writes_to_file_or_stdout_without_overwriting() {
-    let place = Place::new();
-    let (mut recorder, log) = place.start();
+    let workspace = Workspace::new();
+    let (mut recorder, log) = workspace.start();
     log.address();
     // It listens before it has a database.
     let has_none = |done: &Output| {
@@ -134,31 +134,34 @@ fn snapshot_writes_to_file_or_stdout_without_overwriting() {
         .iter()
         .any(|words| stderr(done).contains(words))
     };
-    let mut attempts = std::iter::repeat_with(|| place.run(&["snapshot", "copy.db"])).take(500);
+    let mut attempts = std::iter::repeat_with(|| workspace.run(&["snapshot", "copy.db"])).take(500);
     let done = attempts.find(|done| !has_none(done)).unwrap();
     assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
-    let copy = std::fs::read(place.path().join("copy.db")).unwrap();
-    let streamed = place.run(&["snapshot", "-"]);
+    let copy = std::fs::read(workspace.path().join("copy.db")).unwrap();
+    let streamed = workspace.run(&["snapshot", "-"]);
     assert_eq!(streamed.status.code(), Some(0), "{}", stderr(&streamed));
     for bytes in [&copy, &streamed.stdout] {
         assert!(bytes.starts_with(b"SQLite format 3\0") && bytes.len() > 60_000);
     }
-    let again = place.run(&["snapshot", "copy.db"]);
+    let again = workspace.run(&["snapshot", "copy.db"]);
     assert_eq!(again.status.code(), Some(1));
     assert!(
         stderr(&again).contains("copy.db already exists"),
         "{}",
         stderr(&again)
     );
-    assert_eq!(std::fs::read(place.path().join("copy.db")).unwrap(), copy);
+    assert_eq!(
+        std::fs::read(workspace.path().join("copy.db")).unwrap(),
+        copy
+    );
     signal(&recorder, "-TERM");
     recorder.wait().unwrap();
 }
 
 #[test]
 fn missing_config_file_is_reported() {
-    let place = Place::new();
-    let output = place.run(&["--config", "missing.yaml"]);
+    let workspace = Workspace::new();
+    let output = workspace.run(&["--config", "missing.yaml"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("missing.yaml"));
     assert!(!Path::new("missing.yaml").exists());
@@ -168,10 +171,13 @@ fn missing_config_file_is_reported() {
 #[test]
 fn path_flags_variables_and_stdin_are_refused_in_pod() {
     const SECRET: &str = "planted-0123456789";
-    let place = Place::new();
-    let own = place.path().join("own.yaml");
+    let workspace = Workspace::new();
+    let own = workspace.path().join("own.yaml");
     std::fs::write(&own, format!("{SECRET}: {SECRET}\n")).unwrap();
-    let (own, kubeconfig) = (own.to_str().unwrap(), place.kubeconfig().to_str().unwrap());
+    let (own, kubeconfig) = (
+        own.to_str().unwrap(),
+        workspace.kubeconfig().to_str().unwrap(),
+    );
     let flags = [
         ["--config", own],
         ["--config", "/dev/stdin"],
@@ -195,7 +201,7 @@ fn path_flags_variables_and_stdin_are_refused_in_pod() {
         ("KUBE9_LISTEN", "127.0.0.1:0"),
     ];
     let in_pod = |args: &[&str]| {
-        let mut command = place.command(args);
+        let mut command = workspace.command(args);
         command.env_remove("KUBE9_KUBE_KUBECONFIG");
         command.env("KUBERNETES_SERVICE_HOST", "127.0.0.1");
         command.env("KUBERNETES_SERVICE_PORT", "1");
@@ -239,12 +245,12 @@ fn path_flags_variables_and_stdin_are_refused_in_pod() {
             stderr(&output).contains("inside a pod, snapshot writes to stdout only"),
             "{target}"
         );
-        assert!(target == "/dev/stdout" || !place.path().join(target).exists());
+        assert!(target == "/dev/stdout" || !workspace.path().join(target).exists());
     }
     // `KUBECONFIG` and the home directory are also ignored.
     let output = in_pod(&["check"])
         .env("KUBECONFIG", kubeconfig)
-        .env("HOME", place.path())
+        .env("HOME", workspace.path())
         .output()
         .unwrap();
     let text = stderr(&output);
@@ -258,14 +264,14 @@ fn path_flags_variables_and_stdin_are_refused_in_pod() {
 /// Outside a pod it is the user's choice, with a warning.
 #[test]
 fn plain_http_connection_and_ignored_proxy_log_warnings() {
-    let place = Place::new();
-    let kubeconfig = place.path().join("weak");
+    let workspace = Workspace::new();
+    let kubeconfig = workspace.path().join("weak");
     // Nothing is sent: the name does not resolve.
     let text = "{apiVersion: v1, kind: Config, current-context: c, users: [{name: u, user: {token: t}}],\
         clusters: [{name: c, cluster: {server: 'http://kube9.invalid:1'}}],\
         contexts: [{name: c, context: {cluster: c, user: u}}]}";
     std::fs::write(&kubeconfig, text).unwrap();
-    let output = place
+    let output = workspace
         .command(&["check"])
         .env("KUBE9_KUBE_KUBECONFIG", &kubeconfig)
         .env("HTTPS_PROXY", "http://127.0.0.1:1")

@@ -12,7 +12,7 @@ use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::process::Child;
 
-use crate::support::{Log, Place, connect, exchange, read_all, request, signal};
+use crate::support::{Log, Workspace, connect, exchange, read_all, request, signal};
 
 /// Longer than the head of any request may be (16 KiB).
 const TOO_LONG: usize = 64 << 10;
@@ -28,7 +28,7 @@ struct Recorder {
     process: Child,
     log: Log,
     address: String,
-    _place: Place,
+    _workspace: Workspace,
 }
 
 impl Recorder {
@@ -37,8 +37,8 @@ impl Recorder {
     }
 
     fn with(settings: &[(&str, &str)]) -> Self {
-        let place = Place::new();
-        let mut process = place
+        let workspace = Workspace::new();
+        let mut process = workspace
             .command(&["--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(["--log-level", "debug"])
             .envs(settings.iter().copied())
@@ -50,7 +50,7 @@ impl Recorder {
             process,
             log,
             address,
-            _place: place,
+            _workspace: workspace,
         }
     }
 

@@ -19,7 +19,7 @@ use kube9_model::time::Timestamp;
 use rusqlite::{Connection, OpenFlags, params};
 use serde_json::{Value, json};
 
-use crate::support::{Log, Place, request, signal};
+use crate::support::{Log, Workspace, request, signal};
 
 /// The schema of the original (alto9/kube9-operator, `src/database/schema.ts`).
 const LAYOUT: &str = "
@@ -36,18 +36,18 @@ const COLUMNS: &str = "id, event_type, severity, title, description, object_kind
      created_at";
 
 struct ImportRun {
-    place: Place,
+    workspace: Workspace,
 }
 
 impl ImportRun {
     fn new() -> Self {
-        let place = Place::new();
-        fs::create_dir_all(place.path().join("data/import")).unwrap();
-        Self { place }
+        let workspace = Workspace::new();
+        fs::create_dir_all(workspace.path().join("data/import")).unwrap();
+        Self { workspace }
     }
 
     fn import(&self) -> PathBuf {
-        self.place.path().join("data/import")
+        self.workspace.path().join("data/import")
     }
 
     /// A file of the original in WAL mode, with `rows` rows of the last days.
@@ -61,7 +61,7 @@ impl ImportRun {
 
     fn start(&self) -> (Child, Log) {
         let mut recorder = self
-            .place
+            .workspace
             .command(&["--listen", "127.0.0.1:0", "--log-format", "json"])
             .env("KUBE9_DATA_DIR", "data")
             .spawn()
@@ -81,7 +81,7 @@ impl ImportRun {
     }
 
     fn database(&self) -> PathBuf {
-        self.place.path().join("data/kube9.db")
+        self.workspace.path().join("data/kube9.db")
     }
 
     fn record(&self) -> Connection {
@@ -480,7 +480,7 @@ fn evicted_imported_rows_are_not_imported_again() {
     };
     let restart = || {
         let mut recorder = run
-            .place
+            .workspace
             .command(&["--listen", "127.0.0.1:0", "--log-format", "json"])
             .env("KUBE9_DATA_DIR", "data")
             .env("KUBE9_STORAGE_MAX_BYTES", "4Mi")

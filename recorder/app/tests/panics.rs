@@ -1,6 +1,6 @@
 //! Effects of a panic in a connection, in a task, in the writer thread, and in the main future.
 //!
-//! The recorder has no known panic. The tests pass it a clock that panics at a chosen place, in a child process that
+//! The recorder has no known panic. The tests pass it a clock that panics at a chosen workspace, in a child process that
 //! runs this test binary.
 
 #![allow(
@@ -22,9 +22,9 @@ use kube9_recorder::{exit, logging, panics};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
-use crate::support::{Log, Place, request, signal};
+use crate::support::{Log, Workspace, request, signal};
 
-/// Set in the child: the place where the clock panics.
+/// Set in the child: the workspace where the clock panics.
 const WHERE: &str = "KUBE9_TEST_PANIC";
 
 /// The text of each panic: a secret as in a request, and a word that only the child's redaction knows.
@@ -33,10 +33,10 @@ const TEXT: &str = "cannot read \"GET /\u{1b}[2J password=hunter2\"\nsecond line
 /// Readings of the time without a panic.
 const WELL: u8 = 3;
 
-/// A clock that panics in one place. Every part of the recorder reads it.
+/// A clock that panics in one workspace. Every part of the recorder reads it.
 struct Broken {
     system: Clock,
-    place: String,
+    workspace: String,
     /// In the runtime's threads and tasks.
     main: ThreadId,
     /// Readings so far: the first ones do not panic.
@@ -47,13 +47,13 @@ impl Broken {
     fn read(&self) {
         let thread = std::thread::current();
         let is_task = thread.id() == self.main && tokio::task::try_id().is_some();
-        let is_here = match self.place.as_str() {
+        let is_here = match self.workspace.as_str() {
             "connection" | "poison" => panics::is_contained(),
             "task" => is_task && !panics::is_contained(),
             thread_name => thread.name() == Some(thread_name),
         };
         if is_here && self.readings.fetch_add(1, Ordering::Relaxed) >= WELL {
-            match self.place.as_str() {
+            match self.workspace.as_str() {
                 "poison" => panic!("poison"),
                 _ => panic!("{TEXT}"),
             }
@@ -76,7 +76,7 @@ impl TimeSource for Broken {
 /// As `main`, with that clock.
 #[test]
 fn child() {
-    let Some(place) = std::env::var_os(WHERE) else {
+    let Some(workspace) = std::env::var_os(WHERE) else {
         return;
     };
     let code = std::panic::catch_unwind(|| {
@@ -91,7 +91,7 @@ fn child() {
         panics::install();
         let clock = Clock::new(Arc::new(Broken {
             system: Clock::system(),
-            place: place.into_string().unwrap(),
+            workspace: workspace.into_string().unwrap(),
             main: std::thread::current().id(),
             readings: AtomicU8::new(0),
         }));
@@ -108,7 +108,7 @@ fn child() {
     std::process::exit(i32::from(code.unwrap_or(exit::DEFECT)));
 }
 
-fn start(place: &Place, panic: &str) -> (Child, Log) {
+fn start(workspace: &Workspace, panic: &str) -> (Child, Log) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -116,10 +116,10 @@ fn start(place: &Place, panic: &str) -> (Child, Log) {
             "--nocapture",
             "--test-threads=1",
         ])
-        .current_dir(place.path())
+        .current_dir(workspace.path())
         .env_clear()
         .env(WHERE, panic)
-        .env("KUBE9_KUBE_KUBECONFIG", place.kubeconfig())
+        .env("KUBE9_KUBE_KUBECONFIG", workspace.kubeconfig())
         .env("KUBE9_LISTEN", "127.0.0.1:0")
         .env("KUBE9_LOG_FORMAT", "json")
         .env("RUST_BACKTRACE", "1")
@@ -133,8 +133,8 @@ fn start(place: &Place, panic: &str) -> (Child, Log) {
 }
 
 /// Titles and descriptions of the recorder's rows about itself.
-fn rows(place: &Place) -> Vec<(String, String)> {
-    let file = place.path().join("kube9-data/kube9.db");
+fn rows(workspace: &Workspace) -> Vec<(String, String)> {
+    let file = workspace.path().join("kube9-data/kube9.db");
     let database = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let mut rows = database
         .prepare("SELECT title, description FROM events WHERE event_type = 'operator' ORDER BY id")
@@ -156,8 +156,8 @@ fn about_panics(lines: &[Value]) -> Vec<&Value> {
 
 #[test]
 fn panic_in_connection_ends_it_and_is_logged_once_a_minute() {
-    let place = Place::new();
-    let (mut child, log) = start(&place, "connection");
+    let workspace = Workspace::new();
+    let (mut child, log) = start(&workspace, "connection");
     let address = log.address();
     let asked = 20;
     let answers: Vec<String> = (0..asked)
@@ -177,7 +177,7 @@ fn panic_in_connection_ends_it_and_is_logged_once_a_minute() {
         "{text}"
     );
     assert!(
-        about[0]["place"]
+        about[0]["workspace"]
             .as_str()
             .unwrap()
             .starts_with("recorder/app/tests/panics.rs:")
@@ -186,8 +186,8 @@ fn panic_in_connection_ends_it_and_is_logged_once_a_minute() {
 
 #[test]
 fn panic_text_that_breaks_redaction_is_not_logged() {
-    let place = Place::new();
-    let (mut child, log) = start(&place, "poison");
+    let workspace = Workspace::new();
+    let (mut child, log) = start(&workspace, "poison");
     let address = log.address();
     for _ in 0..10 {
         request(&address, "GET /healthz HTTP/1.1");
@@ -199,7 +199,7 @@ fn panic_text_that_breaks_redaction_is_not_logged() {
     assert_eq!(about.len(), 1, "{about:?}");
     assert_eq!(about[0].get("text"), None);
     assert!(
-        about[0]["place"]
+        about[0]["workspace"]
             .as_str()
             .unwrap()
             .starts_with("recorder/app/tests/panics.rs:")
@@ -208,14 +208,14 @@ fn panic_text_that_breaks_redaction_is_not_logged() {
 
 #[test]
 fn panic_in_task_exits_with_3_after_commit() {
-    let place = Place::new();
-    let (mut child, log) = start(&place, "task");
+    let workspace = Workspace::new();
+    let (mut child, log) = start(&workspace, "task");
     assert_eq!(child.wait().unwrap().code(), Some(3));
     let lines = log.rest();
     let about = about_panics(&lines);
     assert_eq!(about[0]["message"], "panicked");
     assert!(about[0]["text"].as_str().unwrap().contains("[REDACTED]"));
-    let rows = rows(&place);
+    let rows = rows(&workspace);
     let titles: Vec<&str> = rows.iter().map(|(title, _)| title.as_str()).collect();
     assert_eq!(titles, ["Recorder started", "Recorder stopped"]);
     let cause = &rows[1].1;
@@ -229,8 +229,8 @@ fn panic_in_task_exits_with_3_after_commit() {
 /// Tokio also opens the database on a blocking thread.
 #[test]
 fn panic_before_writer_starts_exits_with_3() {
-    let place = Place::new();
-    let (mut child, log) = start(&place, "tokio-rt-worker");
+    let workspace = Workspace::new();
+    let (mut child, log) = start(&workspace, "tokio-rt-worker");
     assert_eq!(child.wait().unwrap().code(), Some(3));
     let lines = log.rest();
     assert_eq!(about_panics(&lines)[0]["message"], "panicked");
@@ -242,8 +242,8 @@ fn panic_before_writer_starts_exits_with_3() {
 
 #[test]
 fn panic_in_writer_exits_with_3() {
-    let place = Place::new();
-    let (mut child, log) = start(&place, "writer");
+    let workspace = Workspace::new();
+    let (mut child, log) = start(&workspace, "writer");
     assert_eq!(child.wait().unwrap().code(), Some(3));
     let lines = log.rest();
     let about = about_panics(&lines);

@@ -128,7 +128,7 @@ impl RecorderRun {
         }
     }
 
-    fn say(&mut self, kind: Kind, event: InformerEvent) {
+    fn emit(&mut self, kind: Kind, event: InformerEvent) {
         let watch = self.watches[kind.name()].0;
         let items = self
             .analysis
@@ -159,16 +159,16 @@ impl RecorderRun {
     }
 
     fn list_for(&mut self, kind: Kind, objects: &[Value], cause: RelistCause) {
-        self.say(kind, InformerEvent::Init { cause });
+        self.emit(kind, InformerEvent::Init { cause });
         let of_kind: Vec<_> = objects
             .iter()
             .filter(|o| o["kind"] == kind.name())
             .collect();
         for object in &of_kind {
             let object = Object::decode(kind, &object.to_string()).unwrap();
-            self.say(kind, InformerEvent::Apply(object));
+            self.emit(kind, InformerEvent::Apply(object));
         }
-        self.say(
+        self.emit(
             kind,
             InformerEvent::InitDone {
                 version: "1".into(),
@@ -177,7 +177,7 @@ impl RecorderRun {
                 objects: of_kind.len() as u64,
             },
         );
-        self.say(kind, InformerEvent::Connected);
+        self.emit(kind, InformerEvent::Connected);
     }
 
     /// Lists everything.
@@ -192,7 +192,7 @@ impl RecorderRun {
         for kind in KINDS {
             for object in objects.iter().filter(|o| o["kind"] == kind.name()) {
                 let object = Object::decode(kind, &object.to_string()).unwrap();
-                self.say(kind, InformerEvent::Apply(object));
+                self.emit(kind, InformerEvent::Apply(object));
             }
         }
     }
@@ -430,7 +430,7 @@ fn restart_closes_findings_of_deleted_objects_and_suspends_forbidden_kinds() {
     let mut run = RecorderRun::start(dir.path(), ended.plus(Duration::from_secs(30)));
     for kind in KINDS {
         if kind == Kind::Service {
-            run.say(
+            run.emit(
                 kind,
                 InformerEvent::Disconnected {
                     message: "403 Forbidden".into(),
@@ -486,7 +486,7 @@ fn disconnected_watch_suspends_findings_until_resumed() {
     let seen = run.analysis.open_by_rule()["ServiceSelectsNoPod"];
     assert_eq!(seen, 1);
     for kind in [Kind::Pod, Kind::Service] {
-        run.say(
+        run.emit(
             kind,
             InformerEvent::Disconnected {
                 message: "connection reset".into(),
@@ -501,14 +501,14 @@ fn disconnected_watch_suspends_findings_until_resumed() {
         1,
         "frozen"
     );
-    run.say(Kind::Pod, InformerEvent::Connected);
+    run.emit(Kind::Pod, InformerEvent::Connected);
     run.wait(10);
     assert_eq!(
         run.analysis.open_by_rule()["ServiceSelectsNoPod"],
         1,
         "it reads both kinds"
     );
-    run.say(Kind::Service, InformerEvent::Connected);
+    run.emit(Kind::Service, InformerEvent::Connected);
     run.wait(3);
     assert!(
         !run.analysis

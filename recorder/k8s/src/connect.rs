@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use http::uri::Scheme;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube9_base::settings::Place;
+use kube9_base::settings::Location;
 use kube9_model::hash::stable_hash;
 use tracing::warn;
 
@@ -27,25 +27,25 @@ pub struct Connected {
 /// Creates a client for the configured cluster: the configured kubeconfig and context, else the pod's service account, else
 /// the current context. Sends no request.
 pub async fn connect(config: &KubeConfig, connect_timeout: Duration) -> anyhow::Result<Connected> {
-    connect_from(Place::here(), config, connect_timeout).await
+    connect_from(Location::here(), config, connect_timeout).await
 }
 
 async fn connect_from(
-    place: Place,
+    place: Location,
     config: &KubeConfig,
     connect_timeout: Duration,
 ) -> anyhow::Result<Connected> {
     let mut kube_config = match (place, &config.kubeconfig) {
-        (Place::Pod, None) => {
+        (Location::Pod, None) => {
             kube::Config::incluster().context("the pod's service account cannot be used")?
         }
-        (Place::Pod, Some(path)) => {
+        (Location::Pod, Some(path)) => {
             let file = in_pod(path)
                 .with_context(|| format!("cannot use the kubeconfig {}", path.display()))?;
             from_kubeconfig(file, config).await?
         }
-        (Place::Elsewhere, Some(path)) => from_kubeconfig(read(path)?, config).await?,
-        (Place::Elsewhere, None) => {
+        (Location::Elsewhere, Some(path)) => from_kubeconfig(read(path)?, config).await?,
+        (Location::Elsewhere, None) => {
             let file = Kubeconfig::read().map_err(without_content).context(
                 "no cluster to record: set --kubeconfig, KUBECONFIG or ~/.kube/config, or run in a pod",
             )?;
@@ -54,7 +54,7 @@ async fn connect_from(
     };
     if let Some(weakness) = weakness(&kube_config) {
         let server = &kube_config.cluster_url;
-        if place == Place::Pod {
+        if place == Location::Pod {
             bail!(
                 "the connection to {server} is not protected ({weakness}), so the token could be intercepted: \
                  use https:// and the server's CA"
@@ -243,7 +243,7 @@ mod tests {
     const SERVER: &str = "https://api.example.com";
 
     /// Connects with a kubeconfig; returns the server or the error.
-    async fn connect_with(place: Place, cluster: &str, user: &str) -> Result<String, String> {
+    async fn connect_with(place: Location, cluster: &str, user: &str) -> Result<String, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         let text = format!(
             "{{apiVersion: v1, kind: Config, current-context: c, clusters: [{{name: c, cluster: {cluster}}}],\
@@ -282,7 +282,8 @@ mod tests {
             ),
             ("client-key", format!("{{client-key: {path}}}")),
         ] {
-            let refused = connect_with(Place::Pod, &format!("{{server: '{SERVER}'}}"), &user).await;
+            let refused =
+                connect_with(Location::Pod, &format!("{{server: '{SERVER}'}}"), &user).await;
             let error = refused.unwrap_err();
             assert!(
                 error.contains(&format!("inside a pod it must not contain {key}")),
@@ -290,15 +291,19 @@ mod tests {
             );
         }
         let cluster = format!("{{server: '{SERVER}', certificate-authority: {path}}}");
-        let error = connect_with(Place::Pod, &cluster, "{token: t}")
+        let error = connect_with(Location::Pod, &cluster, "{token: t}")
             .await
             .unwrap_err();
         assert!(
             error.contains("must not contain certificate-authority"),
             "{error}"
         );
-        let whole =
-            connect_with(Place::Pod, &format!("{{server: '{SERVER}'}}"), "{token: t}").await;
+        let whole = connect_with(
+            Location::Pod,
+            &format!("{{server: '{SERVER}'}}"),
+            "{token: t}",
+        )
+        .await;
         assert_eq!(whole.unwrap(), format!("{SERVER}/"));
     }
 
@@ -315,7 +320,7 @@ mod tests {
                 kubeconfig: Some(path.into()),
                 ..KubeConfig::default()
             };
-            let refused = connect_from(Place::Pod, &config, Duration::from_secs(1)).await;
+            let refused = connect_from(Location::Pod, &config, Duration::from_secs(1)).await;
             let error = format!("{:#}", refused.err().unwrap());
             assert!(error.contains("inside a pod it must be a file"), "{error}");
         }
@@ -352,7 +357,7 @@ mod tests {
                 None,
             ),
         ] {
-            let in_pod = connect_with(Place::Pod, cluster, "{token: t}").await;
+            let in_pod = connect_with(Location::Pod, cluster, "{token: t}").await;
             match (weakness, in_pod) {
                 (None, made) => assert!(made.is_ok(), "{cluster}: {made:?}"),
                 (Some(weakness), made) => {
@@ -364,7 +369,7 @@ mod tests {
                 }
             }
             // Outside a pod it is a warning.
-            let elsewhere = connect_with(Place::Elsewhere, cluster, "{token: t}").await;
+            let elsewhere = connect_with(Location::Elsewhere, cluster, "{token: t}").await;
             assert!(elsewhere.is_ok(), "{cluster}: {elsewhere:?}");
         }
     }
@@ -372,7 +377,7 @@ mod tests {
     #[tokio::test]
     async fn connect_rejects_a_proxy_and_names_it() {
         let cluster = format!("{{server: '{SERVER}', proxy-url: 'http://proxy.example.com:3128'}}");
-        let error = connect_with(Place::Elsewhere, &cluster, "{token: t}")
+        let error = connect_with(Location::Elsewhere, &cluster, "{token: t}")
             .await
             .unwrap_err();
         assert!(

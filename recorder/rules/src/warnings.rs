@@ -143,7 +143,7 @@ impl Counts {
 mod tests {
     use super::*;
 
-    fn place(hour: i64, slot: i64, reason: &str) -> WarningBucket {
+    fn bucket(hour: i64, slot: i64, reason: &str) -> WarningBucket {
         WarningBucket {
             namespace: "shop".into(),
             slot: hour * SLOTS + slot,
@@ -166,9 +166,9 @@ mod tests {
         });
         assert_eq!(all.rate("other", at(1_025, 0)), None);
         for (slot, rows) in [(0, 1), (1, 2), (5, 30)] {
-            all.add(&place(1_024, slot, "BackOff"), rows);
+            all.add(&bucket(1_024, slot, "BackOff"), rows);
         }
-        all.add(&place(1_024, 5, "Unhealthy"), 31);
+        all.add(&bucket(1_024, 5, "Unhealthy"), 31);
         // Slot 0 has left the hour; slot 1 leaves next.
         let rate = all.rate("shop", at(1_025, 5)).unwrap();
         assert_eq!(rate.now, 63);
@@ -185,14 +185,14 @@ mod tests {
             recorded: (1_000..1_023).collect(),
             ..WarningHistory::default()
         });
-        all.add(&place(1_024, 0, "BackOff"), 100);
+        all.add(&bucket(1_024, 0, "BackOff"), 100);
         assert_eq!(all.rate("shop", at(1_024, 1)).unwrap().usual, None);
     }
 
     #[test]
     fn warnings_older_than_a_week_are_removed() {
         let mut all = Warnings::default();
-        all.add(&place(1_000, 0, "BackOff"), 1);
+        all.add(&bucket(1_000, 0, "BackOff"), 1);
         all.recording(at(1_000, 1));
         all.recording(at(1_000 + WEEK_HOURS + 1, 0));
         assert!(all.namespaces.is_empty());
@@ -203,7 +203,7 @@ mod tests {
     fn reasons_of_a_slot_are_bounded() {
         let mut all = Warnings::default();
         for n in 0..100 {
-            all.add(&place(1_000, 0, &format!("R{n}")), 1);
+            all.add(&bucket(1_000, 0, &format!("R{n}")), 1);
         }
         let rate = all.rate("shop", at(1_000, 5)).unwrap();
         assert_eq!((rate.now, rate.reasons.len()), (100, REASONS_MAX + 1));

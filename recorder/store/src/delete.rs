@@ -126,7 +126,7 @@ pub(super) fn delete_some(
     Ok(step)
 }
 
-fn remove(conn: &Connection, row: &Found, why: Why) -> rusqlite::Result<()> {
+fn remove(conn: &Connection, row: &DeletedRow, why: Why) -> rusqlite::Result<()> {
     conn.counted("DELETE FROM event WHERE key = ?1")?
         .execute([row.key])?;
     let Why::Size { entries_go, .. } = why else {
@@ -143,7 +143,7 @@ fn remove(conn: &Connection, row: &Found, why: Why) -> rusqlite::Result<()> {
 }
 
 /// A row of a chunk.
-struct Found {
+struct DeletedRow {
     key: i64,
     event_type: EventType,
     scope: i64,
@@ -153,7 +153,7 @@ struct Found {
     candidate: Candidate,
 }
 
-fn chunk(conn: &Connection, from: i64, end: i64) -> rusqlite::Result<Vec<Found>> {
+fn chunk(conn: &Connection, from: i64, end: i64) -> rusqlite::Result<Vec<DeletedRow>> {
     let mut statement = conn.counted(
         "SELECT e.key, e.type, e.severity, e.last_offset_ms, o.scope, e.uid, s.namespace FROM event e \
          LEFT JOIN object o ON o.id = e.object LEFT JOIN scope s ON s.id = o.scope \
@@ -165,7 +165,7 @@ fn chunk(conn: &Connection, from: i64, end: i64) -> rusqlite::Result<Vec<Found>>
         let created = EventKey::from_i64(key).created_at();
         let event_type = EventType::from_code(event_type)
             .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, event_type))?;
-        Ok(Found {
+        Ok(DeletedRow {
             key,
             event_type,
             scope: row.get::<_, Option<i64>>(4)?.unwrap_or(0),

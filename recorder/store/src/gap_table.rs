@@ -46,7 +46,7 @@ impl<'a> GapTable<'a> {
         for key in others.iter().rev() {
             let extra = self.rows.extra(self.conn, *key)?.unwrap_or_default();
             let mut parts = gap::parts(&extra);
-            if let Some(index) = place(&parts, &part) {
+            if let Some(index) = part_index(&parts, &part) {
                 match parts.get_mut(index) {
                     // Its earlier end is added when it ends.
                     Some(known) => known.open_again(from),
@@ -162,7 +162,7 @@ const PARTS_MAX: usize = 12;
 const APART_MAX: Duration = Duration::from_secs(300);
 
 /// Index of `part` among the parts of a row; `None`: it is another gap.
-fn place(parts: &[Part], part: &Part) -> Option<usize> {
+fn part_index(parts: &[Part], part: &Part) -> Option<usize> {
     let reaches = |one: &Part| one.end.as_ref().is_none_or(|end| end.to >= part.from);
     let own = parts
         .iter()

@@ -39,7 +39,7 @@ impl IdWindow {
 
     /// Marks an id. `false`: it is already marked, or outside the window.
     pub(super) fn insert(&mut self, id: i64) -> bool {
-        let Some((word, bit)) = self.place(id) else {
+        let Some((word, bit)) = self.bit_of(id) else {
             return false;
         };
         let was = self.bits[word] & bit != 0;
@@ -49,11 +49,11 @@ impl IdWindow {
 
     /// Whether an id may be in use: it is marked, or outside the window.
     pub(super) fn keeps(&self, id: i64) -> bool {
-        self.place(id)
+        self.bit_of(id)
             .is_none_or(|(word, bit)| self.bits[word] & bit != 0)
     }
 
-    fn place(&self, id: i64) -> Option<(usize, u64)> {
+    fn bit_of(&self, id: i64) -> Option<(usize, u64)> {
         (self.from <= id && id < self.to).then(|| {
             let offset = (id - self.from) as usize;
             (offset / 64, 1 << (offset % 64))

@@ -154,9 +154,9 @@ impl DataDir {
                 created: origin == Origin::Now,
                 quarantined: None,
             }),
-            Err(Failure::Stop(error)) => Err(error),
-            Err(Failure::Sqlite(error)) if is_corruption(&error) => self.open_damaged(),
-            Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
+            Err(OpenFailure::Stop(error)) => Err(error),
+            Err(OpenFailure::Sqlite(error)) if is_corruption(&error) => self.open_damaged(),
+            Err(OpenFailure::Sqlite(error)) => Err(unavailable(&path, error)),
         }
     }
 
@@ -171,11 +171,11 @@ impl DataDir {
                 created: false,
                 quarantined: None,
             }),
-            Err(Failure::Stop(error)) => Err(error),
-            Err(Failure::Sqlite(error)) if is_corruption(&error) => {
+            Err(OpenFailure::Stop(error)) => Err(error),
+            Err(OpenFailure::Sqlite(error)) if is_corruption(&error) => {
                 self.start_anew(error.to_string())
             }
-            Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
+            Err(OpenFailure::Sqlite(error)) => Err(unavailable(&path, error)),
         }
     }
 
@@ -207,8 +207,8 @@ impl DataDir {
                 created: true,
                 quarantined: Some((aside, why)),
             }),
-            Err(Failure::Stop(error)) => Err(error),
-            Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
+            Err(OpenFailure::Stop(error)) => Err(error),
+            Err(OpenFailure::Sqlite(error)) => Err(unavailable(&path, error)),
         }
     }
 
@@ -302,12 +302,12 @@ pub fn is_corruption(error: &rusqlite::Error) -> bool {
     )
 }
 
-enum Failure {
+enum OpenFailure {
     Stop(OpenError),
     Sqlite(rusqlite::Error),
 }
 
-impl From<rusqlite::Error> for Failure {
+impl From<rusqlite::Error> for OpenFailure {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
@@ -368,7 +368,7 @@ enum Origin {
 }
 
 /// Connects to a database of this schema version.
-fn connect(path: &Path, origin: Origin) -> Result<Connection, Failure> {
+fn connect(path: &Path, origin: Origin) -> Result<Connection, OpenFailure> {
     if origin == Origin::Now {
         // SQLite gives -wal and -shm the mode of the database, so the mode is set here: the query container's user
         // reads through the group.
@@ -377,7 +377,7 @@ fn connect(path: &Path, origin: Origin) -> Result<Connection, Failure> {
             .append(true)
             .mode(0o640)
             .open(path);
-        made.map_err(|source| Failure::Stop(unavailable(path, source)))?;
+        made.map_err(|source| OpenFailure::Stop(unavailable(path, source)))?;
     }
     let conn = Connection::open_with_flags(
         path,
@@ -385,7 +385,7 @@ fn connect(path: &Path, origin: Origin) -> Result<Connection, Failure> {
     )?;
     // SQLite opens a file read-only if it cannot write it; the connection would stay read-only after the disk recovers.
     if conn.is_readonly(rusqlite::MAIN_DB)? {
-        return Err(Failure::Stop(unavailable(path, "it is not writable")));
+        return Err(OpenFailure::Stop(unavailable(path, "it is not writable")));
     }
     conn.busy_timeout(BUSY_TIMEOUT)?;
     keep_wal(&conn)?;
@@ -396,9 +396,9 @@ fn connect(path: &Path, origin: Origin) -> Result<Connection, Failure> {
         let path = path.to_owned();
         match layout::file_owner(&conn)? {
             FileOwner::Ours => {}
-            FileOwner::Foreign => return Err(Failure::Stop(OpenError::Foreign { path })),
+            FileOwner::Foreign => return Err(OpenFailure::Stop(OpenError::Foreign { path })),
             FileOwner::OtherVersion(found) => {
-                return Err(Failure::Stop(OpenError::OtherVersion {
+                return Err(OpenFailure::Stop(OpenError::OtherVersion {
                     path,
                     found,
                     known: schema::VERSION,
@@ -418,7 +418,7 @@ fn connect(path: &Path, origin: Origin) -> Result<Connection, Failure> {
     })?;
     let mode: String = conn.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     if mode != "wal" {
-        return Err(Failure::Stop(unavailable(
+        return Err(OpenFailure::Stop(unavailable(
             path,
             format!("journal mode is {mode}, WAL was refused"),
         )));
@@ -442,12 +442,12 @@ fn connect(path: &Path, origin: Origin) -> Result<Connection, Failure> {
 }
 
 /// Sets a pragma and reads it back.
-fn set(conn: &Connection, pragma: &str, value: i64) -> Result<(), Failure> {
+fn set(conn: &Connection, pragma: &str, value: i64) -> Result<(), OpenFailure> {
     conn.pragma_update(None, pragma, value)?;
     let now: i64 = conn.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))?;
     if now != value {
         let path = conn.path().map(PathBuf::from).unwrap_or_default();
-        return Err(Failure::Stop(unavailable(
+        return Err(OpenFailure::Stop(unavailable(
             &path,
             format!("pragma {pragma} is {now} after setting it to {value}"),
         )));

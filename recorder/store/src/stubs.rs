@@ -37,12 +37,12 @@ pub(super) enum StubOutcome {
 /// Counts of stubs: including the transaction under way, and as of the last commit.
 #[derive(Debug, Default)]
 pub(super) struct Stubs {
-    count: Count,
-    committed: Count,
+    count: RowBudget,
+    committed: RowBudget,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Count {
+struct RowBudget {
     minute: i64,
     rows: u64,
     without_row: u64,
@@ -95,7 +95,7 @@ impl Stubs {
     }
 }
 
-impl Count {
+impl RowBudget {
     /// Counts an Event. `None`: it gets no row; else the number of Events without a row since the last one.
     fn one_more(&mut self, at: Timestamp) -> Option<u64> {
         let minute = at.second().div_euclid(60);
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn stubs_are_bounded_per_minute_and_the_next_counts_the_rest() {
-        let mut stubs = Count::default();
-        let rows = |stubs: &mut Count, second: i64, items: usize| {
+        let mut stubs = RowBudget::default();
+        let rows = |stubs: &mut RowBudget, second: i64, items: usize| {
             let at = Timestamp::from_secs(second);
             let made = (0..items).filter_map(|_| stubs.one_more(at));
             made.fold((0, 0), |(rows, without), more| (rows + 1, without + more))

@@ -278,7 +278,7 @@ impl ApiServer {
 
     /// Expires all Events now. Returns their number.
     pub fn expire_events(&self) -> usize {
-        self.shared.store.expire(Instant::now(), true)
+        self.shared.store.delete_expired(Instant::now(), true)
     }
 
     /// Running and new watches send nothing until [`Self::thaw_watches`]; connections stay open.
@@ -321,7 +321,7 @@ async fn age(store: Store, compaction_interval: Option<Duration>) {
     let mut marked = (Instant::now(), store.version());
     loop {
         tokio::time::sleep(STEP).await;
-        store.expire(Instant::now(), false);
+        store.delete_expired(Instant::now(), false);
         if let Some(interval) = compaction_interval
             && marked.0.elapsed() >= interval
         {

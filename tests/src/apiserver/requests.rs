@@ -52,9 +52,9 @@ struct Log {
 #[derive(Debug, Clone)]
 pub struct Requests(Arc<Mutex<Log>>);
 
-/// Place of a request in the log.
+/// RequestIndex of a request in the log.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place(usize);
+pub(super) struct RequestIndex(usize);
 
 impl Requests {
     pub(super) fn new() -> Self {
@@ -141,7 +141,7 @@ impl Requests {
         target: String,
         accept: String,
         client: u16,
-    ) -> Place {
+    ) -> RequestIndex {
         self.with(|log| {
             if log.requests.len() >= REQUESTS_MAX {
                 let half = log.requests.len() / 2;
@@ -158,11 +158,11 @@ impl Requests {
                 outcome: Outcome::Open,
                 items: 0,
             });
-            Place(log.first + log.requests.len() - 1)
+            RequestIndex(log.first + log.requests.len() - 1)
         })
     }
 
-    pub(super) fn update(&self, place: Place, change: impl FnOnce(&mut Request)) {
+    pub(super) fn update(&self, place: RequestIndex, change: impl FnOnce(&mut Request)) {
         self.with(|log| {
             if let Some(request) = place
                 .0
@@ -179,14 +179,14 @@ impl Requests {
 #[derive(Debug)]
 pub(super) struct Running {
     log: Requests,
-    place: Place,
+    place: RequestIndex,
     items: usize,
     /// The outcome if it is dropped without another one.
     outcome: Outcome,
 }
 
 impl Running {
-    pub(super) fn new(log: Requests, place: Place) -> Self {
+    pub(super) fn new(log: Requests, place: RequestIndex) -> Self {
         Self {
             log,
             place,

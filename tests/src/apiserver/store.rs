@@ -285,7 +285,7 @@ impl Store {
     }
 
     /// Deletes expired Events; `everything`: all of them.
-    pub(super) fn expire(&self, now: Instant, everything: bool) -> usize {
+    pub(super) fn delete_expired(&self, now: Instant, everything: bool) -> usize {
         let mut expired = 0;
         let mut data = self.lock();
         while let Some(Reverse((at, ..))) = data.expiries.peek() {

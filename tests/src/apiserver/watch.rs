@@ -128,7 +128,7 @@ impl Watch {
         let mut frozen = self.rules.frozen.clone();
         self.begin().await?;
         loop {
-            self.thaw(&mut frozen).await?;
+            self.wait_while_frozen(&mut frozen).await?;
             // Faults at this place apply even if no further change comes.
             self.sender
                 .due(&Bytes::from_static(br#"{"type":"ADDED","obj"#), error_line)
@@ -215,7 +215,7 @@ impl Watch {
         Ok(())
     }
 
-    async fn thaw(&mut self, frozen: &mut watch::Receiver<bool>) -> Result<(), Over> {
+    async fn wait_while_frozen(&mut self, frozen: &mut watch::Receiver<bool>) -> Result<(), Over> {
         while *frozen.borrow_and_update() {
             tokio::select! {
                 changed = frozen.changed() => if changed.is_err() { return Err(Over) },

@@ -107,14 +107,14 @@ impl SavedDatabase {
 }
 
 /// Path of a saved database with that many Events.
-pub fn place(keep: &Path, events: usize) -> PathBuf {
+pub fn saved_path(keep: &Path, events: usize) -> PathBuf {
     keep.join(events.to_string())
 }
 
 /// A database of `events` Events: the saved one, or a new one, which is saved if `keep` is given.
 pub fn filled(seed: u64, events: usize, keep: Option<&Path>) -> anyhow::Result<SavedDatabase> {
     let (directory, temporary) = match keep {
-        Some(keep) => (place(keep, events), None),
+        Some(keep) => (saved_path(keep, events), None),
         None => {
             let temporary = tempfile::tempdir()?;
             (temporary.path().to_owned(), Some(temporary))

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::data::{Feed, SPAN};
-use super::populate::{Database, Filled, place};
+use super::populate::{Database, Filled, saved_path};
 use super::report::{Limit, Report};
 
 /// The target of docs/performance.md.
@@ -69,7 +69,7 @@ pub fn run(
     report: &mut Report,
 ) -> anyhow::Result<(f64, Filled)> {
     let dir = tempfile::tempdir()?;
-    let place = keep.map_or_else(|| dir.path().to_owned(), |keep| place(keep, events));
+    let place = keep.map_or_else(|| dir.path().to_owned(), |keep| saved_path(keep, events));
     anyhow::ensure!(
         !place.join("kube9.db").exists(),
         "{} already contains a database",

@@ -165,7 +165,7 @@ pub(super) fn holds_the_living(truth: &Truth, stored: &HashMap<String, Stored>) 
     living.all(|event| {
         stored
             .get(&event.uid)
-            .is_some_and(|stored| judge(event, stored) == MatchResult::Equal)
+            .is_some_and(|stored| compare_event(event, stored) == MatchResult::Equal)
     })
 }
 
@@ -178,7 +178,7 @@ enum MatchResult {
     DiskFault,
 }
 
-fn judge(truth: &EventTruth, stored: &Stored) -> MatchResult {
+fn compare_event(truth: &EventTruth, stored: &Stored) -> MatchResult {
     let last = Timestamp::parse(&truth.last).map_or(0, Timestamp::millis);
     if stored.occurrences > stored.count {
         MatchResult::Doubled
@@ -232,7 +232,7 @@ pub(super) fn compare_with(
     for event in truth.events.values() {
         let found = stored.get(&event.uid).unwrap_or(&none);
         let line = || format!("{event:?}: {found:?}");
-        match judge(event, found) {
+        match compare_event(event, found) {
             MatchResult::Equal => {}
             MatchResult::Doubled => comparison.doubled.push(line()),
             MatchResult::DiskFault => comparison.wrong_count.push(line()),

@@ -299,7 +299,7 @@ pub fn run(
         .create(Kind::Service, service_without_pods("late"));
     service_without_pods.map_err(refused)?;
     run.run_for(phase)?;
-    run.judge()?;
+    run.read_results()?;
     run.stop()?;
     Ok(run.outcome.clone())
 }
@@ -428,7 +428,7 @@ impl AttackRun {
     }
 
     /// Waits until all Events are recorded, then reads metrics and health.
-    fn judge(&mut self) -> anyhow::Result<()> {
+    fn read_results(&mut self) -> anyhow::Result<()> {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
             self.outcome.recorded = self.recorded();

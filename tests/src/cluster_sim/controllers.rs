@@ -177,7 +177,7 @@ impl ClusterSim {
     /// Plants the manifest flaws that exist from the start.
     pub(super) fn plant_flaws(&mut self, of: usize) {
         let workload = &self.cluster.workloads[of];
-        let place = workload.place();
+        let place = workload.namespaced_name();
         for flaw in workload.flaws.clone() {
             let object = match flaw {
                 ManifestFlaw::DefaultToken => {

@@ -208,11 +208,15 @@ impl ClusterSim {
     /// `Kind/namespace/name` of a controller.
     fn workload_name(&self, of: usize) -> String {
         let workload = &self.cluster.workloads[of];
-        format!("{}/{}", workload.runs.controller(), workload.place())
+        format!(
+            "{}/{}",
+            workload.runs.controller(),
+            workload.namespaced_name()
+        )
     }
 
     fn service_name(&self, of: usize) -> String {
-        format!("Service/{}", self.cluster.workloads[of].place())
+        format!("Service/{}", self.cluster.workloads[of].namespaced_name())
     }
 
     fn after(&mut self, wait: Ms, step: Step) {

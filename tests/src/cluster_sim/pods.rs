@@ -72,7 +72,7 @@ impl ClusterSim {
         }
         let node = match (self.cluster.workloads[of].runs, self.cluster.pods[&id].node) {
             (WorkloadKind::DaemonSet, Some(node)) => node,
-            _ => self.cluster.place(of, &mut self.rng),
+            _ => self.cluster.choose_node(of, &mut self.rng),
         };
         self.cluster.nodes[node].pods += 1;
         let name = self.cluster.nodes[node].name.clone();

@@ -114,7 +114,7 @@ impl ClusterState {
         let runs = self.workloads[of].runs;
         let node = match runs {
             WorkloadKind::DaemonSet => number,
-            _ => self.place(of, rng),
+            _ => self.choose_node(of, rng),
         };
         let created = now - 3_600_000 - i64::try_from(rng.below(20 * 86_400)).unwrap_or(0) * 1000;
         let id = self.new_pod(of, created, rng);
@@ -183,7 +183,7 @@ impl ClusterState {
     }
 
     /// The scheduler's choice: a healthy node without a pod of this workload and with few others.
-    pub(super) fn place(&self, of: usize, rng: &mut Rng) -> usize {
+    pub(super) fn choose_node(&self, of: usize, rng: &mut Rng) -> usize {
         let workload = &self.workloads[of];
         if let Some(node) = workload.pinned {
             return node;

@@ -176,7 +176,7 @@ impl Workload {
     }
 
     /// `namespace/name`
-    pub(super) fn place(&self) -> String {
+    pub(super) fn namespaced_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
 }

@@ -6,7 +6,7 @@ use super::state::State;
 
 /// A violation, with the shortest path to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct Violation {
     /// The violated invariant.
     pub what: &'static str,
     /// The steps of the path.
@@ -22,7 +22,7 @@ pub struct Search {
     /// Whether every reachable state was seen.
     pub complete: bool,
     /// The first violation.
-    pub found: Option<Found>,
+    pub found: Option<Violation>,
 }
 
 /// Visits every state reachable from `start`, until one violates an invariant or `states_max` were visited.
@@ -42,7 +42,7 @@ pub fn search(start: State, states_max: usize) -> Search {
             }
         });
         if let Some(what) = wrong {
-            let found = Found {
+            let found = Violation {
                 what,
                 steps: way(&ways, index),
             };

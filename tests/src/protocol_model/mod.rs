@@ -20,5 +20,5 @@
 mod check;
 mod state;
 
-pub use check::{Found, Search, search};
+pub use check::{Search, Violation, search};
 pub use state::{Bounds, Bug, State};

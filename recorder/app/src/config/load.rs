@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Config, Environment, Flags, Layers, LogFormat, MOUNTED, Place, Problem, Setting};
+use super::{Config, Environment, Flags, Layers, Location, LogFormat, MOUNTED, Problem, Setting};
 
 /// All problems of the configuration.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,9 +57,9 @@ impl Config {
         let named = file
             .map(|file| ("--config", file))
             .or_else(|| Some(("KUBE9_CONFIG", variable.as_deref()?)));
-        let file = match (environment.place(), named) {
-            (Place::Elsewhere, named) => named.map(|(_, file)| file.to_owned()),
-            (Place::Pod, named) => {
+        let file = match (environment.location(), named) {
+            (Location::Elsewhere, named) => named.map(|(_, file)| file.to_owned()),
+            (Location::Pod, named) => {
                 let mounted = Path::new(MOUNTED);
                 // The file is not read: an error could show its content.
                 if let Some((source, file)) = named.filter(|(_, file)| *file != mounted) {
@@ -115,7 +115,7 @@ impl Config {
     /// The defaults for a pod or for elsewhere.
     fn defaults(environment: &dyn Environment) -> Self {
         let mut config = Self::default();
-        if environment.place() == Place::Elsewhere {
+        if environment.location() == Location::Elsewhere {
             config.data_dir = PathBuf::from("./kube9-data");
             config.log.format = LogFormat::Text;
         }

@@ -29,7 +29,7 @@ use kube9_store::config::{QueueConfig, RetentionConfig, StorageConfig, WriterCon
 use kube9_ingest::filter::{FilterRule, OverrideRule};
 
 pub use kube9_base::settings::{
-    ByteSize, Entries, Environment, Flags, Layers, MOUNTED, Origin, Place, Problem,
+    ByteSize, Entries, Environment, Flags, Layers, Location, MOUNTED, Origin, Problem,
     ProcessEnvironment, Setting, SettingDoc, SettingValue,
 };
 pub use log::{LogFormat, LogLevel};

@@ -26,7 +26,7 @@ fn load(
 }
 
 #[test]
-fn load_without_settings_has_the_defaults_of_the_place() {
+fn load_without_settings_has_the_defaults_of_its_location() {
     let pod = load("", &[], &[("KUBERNETES_SERVICE_HOST", "10.0.0.1")]).unwrap();
     assert_eq!(pod, Config::default());
     assert_eq!(pod.data_dir, Path::new("/data"));

@@ -2,12 +2,12 @@
 
 use kube9_ingest::filter::{Filter, SeverityOverrides};
 
-use super::{Config, Layers, Place};
+use super::{Config, Layers, Location};
 
 impl Config {
     /// Rejects inconsistent settings.
     pub(super) fn validate(&self, layers: &mut Layers<'_>) {
-        let place = layers.place;
+        let location = layers.location;
         let mut reject =
             |path: &str, message: String| layers.problem(path, "all sources together", message);
         let rules = Filter::new(&self.filters.0).err().into_iter().flatten();
@@ -49,7 +49,10 @@ impl Config {
                 "needs kube.pod_namespace: the ConfigMap's namespace".to_owned(),
             );
         }
-        if place == Place::Pod && self.kube.context.is_some() && self.kube.kubeconfig.is_none() {
+        if location == Location::Pod
+            && self.kube.context.is_some()
+            && self.kube.kubeconfig.is_none()
+        {
             reject(
                 "kube.context",
                 "needs kube.kubeconfig: no other kubeconfig is read inside a pod".to_owned(),

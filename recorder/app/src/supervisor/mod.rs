@@ -293,17 +293,17 @@ impl Tasks {
 /// The defect of a task that exited. The log has the redacted text of a panic.
 fn defect_of(task: &str, ended: Result<(), JoinError>) -> Defect {
     Defect(match ended {
-        Err(error) if error.is_panic() => format!("task {task} panicked{}", place()),
+        Err(error) if error.is_panic() => format!("task {task} panicked{}", panic_location()),
         _ => format!("task {task} exited unexpectedly"),
     })
 }
 
 fn writer_panicked() -> Defect {
-    Defect(format!("the writer panicked{}", place()))
+    Defect(format!("the writer panicked{}", panic_location()))
 }
 
-fn place() -> String {
-    panics::place().map_or_else(String::new, |place| format!(" at {place}"))
+fn panic_location() -> String {
+    panics::location().map_or_else(String::new, |place| format!(" at {place}"))
 }
 
 async fn drain(

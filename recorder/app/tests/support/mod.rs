@@ -35,12 +35,12 @@ pub fn binary() -> PathBuf {
 }
 
 /// A working directory, and a kubeconfig for an API server that does not exist.
-pub struct Place {
+pub struct Workspace {
     dir: TempDir,
     kubeconfig: PathBuf,
 }
 
-impl Place {
+impl Workspace {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let kubeconfig = dir.path().join("kubeconfig");

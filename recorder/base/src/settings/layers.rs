@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::place::{MOUNTED, Place};
+use super::location::{Location, MOUNTED};
 use super::setting::{Origin, SettingValue};
 
 /// A source of environment variables; tests use a map.
@@ -23,8 +23,8 @@ pub trait Environment {
     fn names(&self) -> Vec<String>;
 
     /// Whether this is the environment of a process in a pod. The service's host may be empty.
-    fn place(&self) -> Place {
-        Place::pod_if(self.get("KUBERNETES_SERVICE_HOST").is_some())
+    fn location(&self) -> Location {
+        Location::pod_if(self.get("KUBERNETES_SERVICE_HOST").is_some())
     }
 }
 
@@ -44,8 +44,8 @@ impl Environment for ProcessEnvironment {
             .collect()
     }
 
-    fn place(&self) -> Place {
-        Place::here()
+    fn location(&self) -> Location {
+        Location::here()
     }
 }
 
@@ -117,7 +117,7 @@ pub struct Layers<'a> {
     flags: &'a Flags,
     environment: &'a dyn Environment,
     /// Where the process runs.
-    pub place: Place,
+    pub location: Location,
     /// Settings are removed as they are read; the rest is unknown.
     file: Value,
     known: Vec<String>,
@@ -132,7 +132,7 @@ impl<'a> Layers<'a> {
         let mut layers = Self {
             flags,
             environment,
-            place: environment.place(),
+            location: environment.location(),
             file,
             known: Vec::new(),
             sections: Vec::new(),
@@ -286,7 +286,7 @@ impl<'a> Layers<'a> {
     ) -> T {
         self.known.push(path.to_owned());
         let mut found = None;
-        let mounted_alone = self.place == Place::Pod && origin == Origin::Mounted;
+        let mounted_alone = self.location == Location::Pod && origin == Origin::Mounted;
         let flags: Vec<String> = self
             .flags
             .iter()
@@ -485,7 +485,7 @@ impl<T: DeserializeOwned + Serialize> Setting for Entries<T> {
 }
 
 /// Enters a section, which must be a mapping in the file, or absent.
-pub fn enter(layers: &mut Layers<'_>, path: &str) {
+pub fn enter_section(layers: &mut Layers<'_>, path: &str) {
     if path.is_empty() {
         return;
     }

@@ -3,7 +3,7 @@
 //! Each crate declares its own sections with [`sections!`](crate::sections); the program reads them all.
 
 mod layers;
-mod place;
+mod location;
 mod setting;
 
 use std::time::Duration;
@@ -13,9 +13,9 @@ pub use serde_json::{Map, Value};
 
 pub use layers::{
     ALIASES, Entries, Environment, Flags, Layers, Problem, ProcessEnvironment, Setting, SettingDoc,
-    enter, join, variable,
+    enter_section, join, variable,
 };
-pub use place::{MOUNTED, Place};
+pub use location::{Location, MOUNTED};
 pub use setting::{ByteSize, Origin, SettingValue};
 
 /// Declares sections: structs with defaults that can be read, printed and documented.
@@ -51,7 +51,7 @@ macro_rules! sections {
                 _: Option<::std::ops::RangeInclusive<Self>>,
                 _: Option<$crate::settings::Origin>,
             ) -> Self {
-                $crate::settings::enter(layers, path);
+                $crate::settings::enter_section(layers, path);
                 Self {$(
                     $field: {
                         let path = $crate::settings::join(path, stringify!($field));

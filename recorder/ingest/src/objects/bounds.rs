@@ -203,8 +203,8 @@ impl<T, const N: usize> Default for Few<T, N> {
 
 impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for Few<T, N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Look<T, const N: usize>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for Look<T, N> {
+        struct BoundedVisitor<T, const N: usize>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for BoundedVisitor<T, N> {
             type Value = Few<T, N>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list")
@@ -223,7 +223,7 @@ impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for Few<T, N> {
                 Ok(few)
             }
         }
-        deserializer.deserialize_seq(Look(PhantomData))
+        deserializer.deserialize_seq(BoundedVisitor(PhantomData))
     }
 }
 
@@ -246,8 +246,8 @@ impl<V> Default for FewPairs<V> {
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for FewPairs<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Look<V>(PhantomData<V>);
-        impl<'de, V: Deserialize<'de>> Visitor<'de> for Look<V> {
+        struct BoundedVisitor<V>(PhantomData<V>);
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for BoundedVisitor<V> {
             type Value = FewPairs<V>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a map")
@@ -269,7 +269,7 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for FewPairs<V> {
                 Ok(FewPairs::default())
             }
         }
-        deserializer.deserialize_map(Look(PhantomData))
+        deserializer.deserialize_map(BoundedVisitor(PhantomData))
     }
 }
 

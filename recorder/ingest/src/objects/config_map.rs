@@ -51,8 +51,8 @@ struct ValueFacts(KeyFacts);
 
 impl<'de> Deserialize<'de> for ValueFacts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Look;
-        impl Visitor<'_> for Look {
+        struct DataVisitor;
+        impl Visitor<'_> for DataVisitor {
             type Value = ValueFacts;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a text")
@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for ValueFacts {
             }
         }
         // `str`, not `String`: serde_json lends the text and drops it with the page.
-        deserializer.deserialize_any(Look)
+        deserializer.deserialize_any(DataVisitor)
     }
 }
 

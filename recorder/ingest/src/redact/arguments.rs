@@ -4,7 +4,7 @@ use super::char_class::{is_blank, is_space};
 use super::clients::{self, Takes};
 use super::stopwords::is_stopword;
 use super::value_shape::{bare, is_path, is_plain_word, is_quantity, is_random, is_stand_in};
-use super::{NEAR_BYTES, Pair, Scan, Span};
+use super::{ByteRange, NEAR_BYTES, Pair, Scan};
 
 /// An argument of a command, or its beginning.
 #[derive(Clone, Copy)]
@@ -17,7 +17,7 @@ pub(super) struct Argument {
 
 impl<'t> Scan<'t> {
     /// The argument that a flag or a subcommand of a known client takes.
-    pub(super) fn of_client(&mut self, start: usize, end: usize) -> Option<Span> {
+    pub(super) fn of_client(&mut self, start: usize, end: usize) -> Option<ByteRange> {
         let word = &self.text[start..end];
         if word == "echo" || word == "printf" {
             return self.piped(end);
@@ -50,7 +50,7 @@ impl<'t> Scan<'t> {
     }
 
     /// A one-letter flag that takes a credential in many clients, if its argument looks like one.
-    fn of_unknown_client(&self, start: usize, end: usize) -> Option<Span> {
+    fn of_unknown_client(&self, start: usize, end: usize) -> Option<ByteRange> {
         let [
             b'-',
             b'p' | b'P' | b'w' | b'a' | b'k' | b't' | b's',
@@ -69,7 +69,7 @@ impl<'t> Scan<'t> {
     }
 
     /// The secret in the argument of a flag or subcommand.
-    fn argument(&self, end: usize, flag: bool, takes: Takes) -> Option<Span> {
+    fn argument(&self, end: usize, flag: bool, takes: Takes) -> Option<ByteRange> {
         let mut at = end;
         if let Takes::After(others) = takes {
             for _ in 0..others {
@@ -111,7 +111,7 @@ impl<'t> Scan<'t> {
     }
 
     /// The secret attached to a flag.
-    fn attached(&self, from: usize, takes: Takes) -> Option<Span> {
+    fn attached(&self, from: usize, takes: Takes) -> Option<ByteRange> {
         let argument = self.attached_argument(from)?;
         let value = self.shown(argument);
         let secret = match takes {
@@ -125,7 +125,7 @@ impl<'t> Scan<'t> {
     }
 
     /// The secret of `user:secret`.
-    fn behind(&self, argument: Argument, mark: u8) -> Option<Span> {
+    fn behind(&self, argument: Argument, mark: u8) -> Option<ByteRange> {
         let shown = self.shown(argument);
         let step = shown.bytes().position(|b| b == mark)? + 1;
         let value = &shown[step..];
@@ -195,7 +195,7 @@ impl<'t> Scan<'t> {
     }
 
     /// All of an argument that was judged by its beginning.
-    pub(super) fn whole(&self, argument: Argument) -> Span {
+    pub(super) fn whole(&self, argument: Argument) -> ByteRange {
         let (from, end) = (argument.from, self.bytes.len());
         let to = match argument.quote {
             Some(quote) => self.end_of_quoted(from, quote, end),
@@ -211,7 +211,7 @@ impl<'t> Scan<'t> {
     }
 
     /// `echo X | docker login --password-stdin`: a secret piped into a command that reads a password.
-    fn piped(&self, end: usize) -> Option<Span> {
+    fn piped(&self, end: usize) -> Option<ByteRange> {
         const BYTES_MAX: usize = 256;
         const READERS: &[&str] = &[
             "password-stdin",

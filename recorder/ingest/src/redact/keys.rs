@@ -8,12 +8,12 @@ use super::value_shape::{
     bare, is_commit, is_image_tag, is_object_name, is_plain_word, is_random, is_stand_in,
     is_tagged_image, is_uuid,
 };
-use super::{Pair, Scan, Span};
+use super::{ByteRange, Pair, Scan};
 use crate::sensitive_key::{Sensitivity, sensitivity};
 
 impl<'t> Scan<'t> {
     /// What to redact after the key `start..end`.
-    pub(super) fn after_key(&mut self, start: usize, end: usize) -> Option<Span> {
+    pub(super) fn after_key(&mut self, start: usize, end: usize) -> Option<ByteRange> {
         if self.is_tagged_image(start, end) {
             return None;
         }
@@ -56,7 +56,7 @@ impl<'t> Scan<'t> {
             .any(|part| part.eq_ignore_ascii_case(b"image"))
     }
 
-    fn after_separator(&mut self, start: usize, end: usize) -> Option<Span> {
+    fn after_separator(&mut self, start: usize, end: usize) -> Option<ByteRange> {
         let next = *self.bytes.get(end)?;
         let quote = self.quote_at(end);
         let after_quote = quote.map_or(end, |(_, slashes)| end + slashes + 1);
@@ -141,7 +141,7 @@ impl<'t> Scan<'t> {
     }
 
     /// `PASSWORD('x')`, `db.auth("u","x")`.
-    fn called(&self, start: usize, end: usize) -> Option<Span> {
+    fn called(&self, start: usize, end: usize) -> Option<ByteRange> {
         const BYTES_MAX: usize = 512;
         let word = &self.text[start..end];
         let is_call = sensitivity(word) == Sensitivity::Certain || word.ends_with(".auth");
@@ -156,7 +156,7 @@ impl<'t> Scan<'t> {
     }
 
     /// `stringData[x]: Invalid value: "…"`.
-    fn validated_field(&self, start: usize, end: usize) -> Option<Span> {
+    fn validated_field(&self, start: usize, end: usize) -> Option<ByteRange> {
         const BYTES_MAX: usize = 256;
         const LEAD: &str = "]: Invalid value: ";
         if sensitivity(&self.text[start..end]) < Sensitivity::Certain {
@@ -175,7 +175,7 @@ impl<'t> Scan<'t> {
     }
 
     /// `password;x`, `password(x)`, `password/x`, `password⏎x`: only what looks random.
-    fn beside(&self, start: usize, end: usize) -> Option<Span> {
+    fn beside(&self, start: usize, end: usize) -> Option<ByteRange> {
         /// Punctuation between key and value.
         const MARKS_MAX: usize = 3;
         /// Shorter values do not look random.
@@ -211,7 +211,7 @@ impl<'t> Scan<'t> {
     }
 
     /// `<password>x</password>`, `<property name="password">x</property>`.
-    fn element(&self, start: usize, end: usize, after_quote: usize) -> Option<Span> {
+    fn element(&self, start: usize, end: usize, after_quote: usize) -> Option<ByteRange> {
         let in_tag = after_quote > end || start > 0 && matches!(self.bytes[start - 1], b'<' | b':');
         if !in_tag || sensitivity(&self.text[start..end]) < Sensitivity::Likely {
             return None;
@@ -220,7 +220,7 @@ impl<'t> Scan<'t> {
     }
 
     /// The text of an element whose tag ends before `from`.
-    fn content(&self, from: usize) -> Option<Span> {
+    fn content(&self, from: usize) -> Option<ByteRange> {
         const BYTES_MAX: usize = 4096;
         const CDATA: &str = "<![CDATA[";
         let limit = self.bytes.len().min(from + BYTES_MAX);
@@ -252,7 +252,7 @@ impl<'t> Scan<'t> {
         end: usize,
         after_quote: usize,
         next: u8,
-    ) -> Option<Span> {
+    ) -> Option<ByteRange> {
         let word = &self.text[start..end];
         if is_space(next)
             && let Some(span) = self.after_scheme(word, end)
@@ -293,7 +293,7 @@ impl<'t> Scan<'t> {
     }
 
     /// The word after a key and a blank, if it can only be the value.
-    fn next_word(&self, start: usize, end: usize) -> Option<Span> {
+    fn next_word(&self, start: usize, end: usize) -> Option<ByteRange> {
         let mut at = self.skip(end, is_blank);
         let mut linked = false;
         if let Some(b'i' | b'w') = self.bytes.get(at) {
@@ -353,7 +353,7 @@ impl<'t> Scan<'t> {
     }
 
     /// SQL: `IDENTIFIED BY 'x'`, `IDENTIFIED WITH plugin BY 'x'`, `WITH PASSWORD x`.
-    fn identified_by(&self, start: usize, end: usize) -> Option<Span> {
+    fn identified_by(&self, start: usize, end: usize) -> Option<ByteRange> {
         const NEAR_BYTES: usize = 64;
         let word = &self.text[start..end];
         if !word.eq_ignore_ascii_case("by") {
@@ -375,7 +375,7 @@ impl<'t> Scan<'t> {
     }
 
     /// `"name":"DB_PASSWORD","value":"x"`, `{Name:DB_PASSWORD Value:x}`.
-    fn named(&mut self, word: &str, end: usize, after_quote: usize) -> Option<Span> {
+    fn named(&mut self, word: &str, end: usize, after_quote: usize) -> Option<ByteRange> {
         let between = self.skip(after_quote, |b| is_space(b) || b == b',');
         let value_key = self.behind_quote(between);
         if between == end || !self.starts_ignoring_case(value_key, "value") {
@@ -408,7 +408,7 @@ impl<'t> Scan<'t> {
     }
 
     /// `setenv("PASSWORD", "x")`: the text after a quoted key, if it is neither a word nor a name.
-    fn next_of_list(&self, word: &str, after_quote: usize) -> Option<Span> {
+    fn next_of_list(&self, word: &str, after_quote: usize) -> Option<ByteRange> {
         let at = self.skip(after_quote + 1, is_blank);
         let quote = self.quote_at(at)?;
         let sensitivity = sensitivity(word);
@@ -425,7 +425,7 @@ impl<'t> Scan<'t> {
     }
 
     /// The value of a flag that is the next argument.
-    fn after_flag(&mut self, word: &str, end: usize, after_quote: usize) -> Option<Span> {
+    fn after_flag(&mut self, word: &str, end: usize, after_quote: usize) -> Option<ByteRange> {
         let sensitivity = sensitivity(word);
         if sensitivity < Sensitivity::Likely && !(sensitivity == Sensitivity::Key && word.len() > 2)
         {
@@ -463,7 +463,7 @@ impl<'t> Scan<'t> {
     }
 
     /// What follows `Bearer`, `Basic` and the like.
-    fn after_scheme(&self, scheme: &str, end: usize) -> Option<Span> {
+    fn after_scheme(&self, scheme: &str, end: usize) -> Option<ByteRange> {
         if !matches!(
             scheme.as_bytes()[0],
             b'b' | b'B' | b'g' | b'G' | b's' | b'S' | b'a' | b'A'

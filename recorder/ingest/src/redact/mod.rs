@@ -105,13 +105,13 @@ fn pass(text: &str) -> Option<String> {
     (out != text).then_some(out)
 }
 
-type Span = (usize, usize);
+type ByteRange = (usize, usize);
 
 /// A pass over a text.
 struct Scan<'t> {
     text: &'t str,
     bytes: &'t [u8],
-    spans: Vec<Span>,
+    spans: Vec<ByteRange>,
     /// Where the last span ends.
     copied: usize,
     /// Quotes met so far, a bit each: only such a quote can end an unquoted value.
@@ -125,7 +125,7 @@ struct Scan<'t> {
     /// The program whose arguments follow, and whether its flags count yet.
     client: Option<(&'static Client, bool)>,
     /// The word before.
-    before: Span,
+    before: ByteRange,
     /// An AWS key id was found; its secret, 40 characters without a prefix, is likely near.
     aws: bool,
     /// The text quotes a Secret object: its `data` is redacted.
@@ -171,10 +171,10 @@ impl<'t> Scan<'t> {
         }
     }
 
-    fn spans(mut self) -> Vec<Span> {
+    fn spans(mut self) -> Vec<ByteRange> {
         self.run();
         // The id may already be redacted as a value.
-        let has_id = |(from, to): &Span| {
+        let has_id = |(from, to): &ByteRange| {
             ["AKIA", "ASIA"]
                 .iter()
                 .any(|id| self.text[*from..*to].contains(id))
@@ -217,7 +217,7 @@ impl<'t> Scan<'t> {
         }
     }
 
-    fn token_at(&mut self, at: usize) -> Option<Span> {
+    fn token_at(&mut self, at: usize) -> Option<ByteRange> {
         if !token_patterns::may_begin(self.bytes[at], self.bytes.get(at + 1)) {
             return None;
         }
@@ -227,7 +227,7 @@ impl<'t> Scan<'t> {
     }
 
     /// What to redact at a byte that is not part of a word.
-    fn at_mark(&mut self, at: usize, byte: u8) -> Option<Span> {
+    fn at_mark(&mut self, at: usize, byte: u8) -> Option<ByteRange> {
         self.quotes_seen |= quote_bit(byte);
         match byte {
             b':' if self.starts(at, "://") => self.user_of_url(at + 3),
@@ -254,7 +254,7 @@ impl<'t> Scan<'t> {
     }
 
     /// What to redact in or after the word `start..end`.
-    fn after_word(&mut self, start: usize, end: usize) -> Option<Span> {
+    fn after_word(&mut self, start: usize, end: usize) -> Option<ByteRange> {
         let word = &self.text[start..end];
         let next = self.bytes.get(end).copied();
         if matches!(next, Some(b'/' | b':'))
@@ -335,7 +335,7 @@ impl<'t> Scan<'t> {
     }
 
     /// `jdbc:oracle:thin:user/password@host`.
-    fn oracle_user(&self, end: usize) -> Option<Span> {
+    fn oracle_user(&self, end: usize) -> Option<ByteRange> {
         const BYTES_MAX: usize = 128;
         let limit = self.bytes.len().min(end + BYTES_MAX);
         let at = self.bytes[end..limit]
@@ -346,7 +346,7 @@ impl<'t> Scan<'t> {
     }
 
     /// The path behind the host `start..end`, if it is a credential.
-    fn credential_path(&mut self, start: usize, end: usize) -> Option<Span> {
+    fn credential_path(&mut self, start: usize, end: usize) -> Option<ByteRange> {
         const PORT_BYTES_MAX: usize = 6;
         let mut path = end;
         if self.bytes[end] == b':' {

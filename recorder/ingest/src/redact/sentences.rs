@@ -6,7 +6,7 @@ use super::value_shape::{
     is_commit, is_object_name, is_path, is_plain_word, is_quantity, is_random, is_stand_in,
     is_tagged_image,
 };
-use super::{Scan, Span};
+use super::{ByteRange, Scan};
 use crate::sensitive_key::{Sensitivity, sensitivity};
 
 /// Bytes examined after a word, so that no byte is examined for many words.
@@ -14,7 +14,7 @@ const SENTENCE_BYTES: usize = 256;
 
 impl Scan<'_> {
     /// The secret in the sentence around the word `start..end`.
-    pub(super) fn of_sentence(&self, start: usize, end: usize) -> Option<Span> {
+    pub(super) fn of_sentence(&self, start: usize, end: usize) -> Option<ByteRange> {
         let word = &self.text[start..end];
         let next = *self.bytes.get(end)?;
         match word {
@@ -32,7 +32,7 @@ impl Scan<'_> {
     }
 
     /// `expected password 'x' got 'y'`, `API key provided (x)`: something random, on its own, in a line that names a secret.
-    pub(super) fn random_beside_name(&mut self, start: usize, end: usize) -> Option<Span> {
+    pub(super) fn random_beside_name(&mut self, start: usize, end: usize) -> Option<ByteRange> {
         const BYTES_MIN: usize = 12;
         const BYTES_MAX: usize = 128;
         let word = &self.bytes[start..end];
@@ -81,7 +81,7 @@ impl Scan<'_> {
     }
 
     /// The quoted text that begins here, and the position after it; `None` if the quote does not close within reach.
-    fn quoted_near(&self, at: usize) -> Option<(Span, usize)> {
+    fn quoted_near(&self, at: usize) -> Option<(ByteRange, usize)> {
         let (quote, slashes) = self.quote_at(at)?;
         let from = at + slashes + 1;
         let limit = self.sentence_end(from);
@@ -93,7 +93,7 @@ impl Scan<'_> {
     }
 
     /// `invalid port ":x" after host`, `invalid character "x" in host name`: a password that ends an authority.
-    fn part_of_address(&self, at: usize) -> Option<Span> {
+    fn part_of_address(&self, at: usize) -> Option<ByteRange> {
         /// One character, also as an escape.
         const CHARACTER_BYTES_MAX: usize = 6;
         let (before, _) = self.before;
@@ -113,7 +113,7 @@ impl Scan<'_> {
     }
 
     /// `invalid argument "x" for "--api-token" flag`, `invalid value "x" for flag -password`.
-    fn argument_of_flag(&self, at: usize) -> Option<Span> {
+    fn argument_of_flag(&self, at: usize) -> Option<ByteRange> {
         let ((from, to), behind) = self.quoted_near(at)?;
         if !self.starts(behind, " for ") {
             return None;
@@ -131,7 +131,7 @@ impl Scan<'_> {
     }
 
     /// `Unseal Key 1: x`, `Recovery Key 2: x`, `Key Share 3: x`.
-    fn numbered_key(&self, at: usize) -> Option<Span> {
+    fn numbered_key(&self, at: usize) -> Option<ByteRange> {
         let (from, to) = self.before;
         let of_vault = ["unseal", "recovery", "key"]
             .iter()
@@ -154,7 +154,7 @@ impl Scan<'_> {
     }
 
     /// `env[3].value: Invalid value: "x"`, `spec.password.value: Invalid value: "x"`.
-    fn value_of_field(&self, word: &str, end: usize) -> Option<Span> {
+    fn value_of_field(&self, word: &str, end: usize) -> Option<ByteRange> {
         const LEAD: &str = ": Invalid value: ";
         if !self.starts(end, LEAD) {
             return None;
@@ -173,7 +173,7 @@ impl Scan<'_> {
     }
 
     /// `{"value":"x","name":"DB_PASSWORD"}`, `{Value:x Name:DB_PASSWORD}`: the value before the name.
-    fn before_name(&self, end: usize) -> Option<Span> {
+    fn before_name(&self, end: usize) -> Option<ByteRange> {
         let separated = |at: usize| {
             let mark = self.skip(self.behind_quote(at), is_blank);
             matches!(self.bytes.get(mark), Some(b':' | b'=')).then(|| self.skip(mark + 1, is_blank))
@@ -201,7 +201,7 @@ impl Scan<'_> {
     }
 
     /// `clone app:x@git.example/x.git`, `lookup app:x@db`: a user and a password without the scheme before them.
-    fn user_without_scheme(&self, start: usize, end: usize) -> Option<Span> {
+    fn user_without_scheme(&self, start: usize, end: usize) -> Option<ByteRange> {
         let begins =
             start == 0 || is_space(self.bytes[start - 1]) || quote_bit(self.bytes[start - 1]) != 0;
         if !begins || self.starts(end, "://") {
@@ -236,7 +236,7 @@ impl Scan<'_> {
     }
 
     /// `host:5432:database:user:x`, a line of `.pgpass`.
-    pub(super) fn line_of_pgpass(&self, start: usize) -> Option<Span> {
+    pub(super) fn line_of_pgpass(&self, start: usize) -> Option<ByteRange> {
         let begins =
             start == 0 || is_space(self.bytes[start - 1]) || quote_bit(self.bytes[start - 1]) != 0;
         if !begins {
@@ -263,7 +263,7 @@ impl Scan<'_> {
     }
 
     /// `password for user app: x`, `password is: x`, `password changed from 'x' to 'y'`, `DB_PASSWORD set to x`.
-    fn stated_value(&self, start: usize, end: usize) -> Option<Span> {
+    fn stated_value(&self, start: usize, end: usize) -> Option<ByteRange> {
         const VERBS: &[&str] = &[
             "is",
             "was",
@@ -330,7 +330,7 @@ impl Scan<'_> {
     }
 
     /// The value in a sentence at this position, if it looks like one.
-    fn stated_value_at(&self, at: usize, sensitivity: Sensitivity) -> Option<Span> {
+    fn stated_value_at(&self, at: usize, sensitivity: Sensitivity) -> Option<ByteRange> {
         let at = self.skip(at, is_blank);
         let quote = self.quote_at(at);
         let argument = self.argument_at(self.behind_quote(at), quote)?;

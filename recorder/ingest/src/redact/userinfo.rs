@@ -2,7 +2,7 @@
 
 use super::char_class::is_space;
 use super::value_shape::is_plain_word;
-use super::{Scan, Span};
+use super::{ByteRange, Scan};
 
 /// 65535 has five. More digits are a password.
 const PORT_DIGITS_MAX: usize = 5;
@@ -12,7 +12,7 @@ const PUNCTUATION_MAX: usize = 3;
 
 impl Scan<'_> {
     /// The user part of the URL whose authority begins at `at`.
-    pub(super) fn user_of_url(&mut self, at: usize) -> Option<Span> {
+    pub(super) fn user_of_url(&mut self, at: usize) -> Option<ByteRange> {
         if at >= self.url.0 {
             let end = self.skip(at, |b| {
                 !is_space(b) && !matches!(b, b'"' | b'`' | b'<' | b'>')
@@ -65,7 +65,7 @@ impl Scan<'_> {
     }
 
     /// `user:password` before `@tcp(host:port)/database`.
-    pub(super) fn user_of_source_name(&self, at: usize) -> Option<Span> {
+    pub(super) fn user_of_source_name(&self, at: usize) -> Option<ByteRange> {
         let ends = |b: &u8| is_space(*b) || matches!(b, b'"' | b'`' | b'=');
         let from = self.bytes[self.copied..at]
             .iter()

@@ -11,19 +11,19 @@ use super::value_shape::{
     bare, is_object_name, is_path, is_plain_word, is_quantity, is_random, is_stand_in,
     is_tagged_image, is_uuid,
 };
-use super::{NEAR_BYTES, Pair, REDACTED, Scan, Span};
+use super::{ByteRange, NEAR_BYTES, Pair, REDACTED, Scan};
 use crate::sensitive_key::{Sensitivity, sensitivity};
 
 /// Where a value is that is not on the line of its key.
 enum NextLine {
     Nothing,
     Value(usize),
-    Block(Span),
+    Block(ByteRange),
 }
 
 impl Scan<'_> {
     /// The value of a pair; `None` if it is not a secret.
-    pub(super) fn value(&mut self, mut pair: Pair, key: &str) -> Option<Span> {
+    pub(super) fn value(&mut self, mut pair: Pair, key: &str) -> Option<ByteRange> {
         let mut at = self.skip(pair.at, is_blank);
         let spaced = at > pair.at;
         at = self.behind_prefix(at);
@@ -197,7 +197,7 @@ impl Scan<'_> {
         key: &str,
         at: usize,
         (quote, slashes): (u8, usize),
-    ) -> Option<Span> {
+    ) -> Option<ByteRange> {
         let from = at + slashes + 1;
         let end = self.bytes.len();
         let to = self.end_of_quoted(from, (quote, slashes), end);
@@ -236,7 +236,13 @@ impl Scan<'_> {
     }
 
     /// An object or list under a secret key: all of it, unless nothing in it looks like a secret.
-    fn structure(&mut self, pair: Pair, key: &str, (at, open): Span, to: usize) -> Option<Span> {
+    fn structure(
+        &mut self,
+        pair: Pair,
+        key: &str,
+        (at, open): ByteRange,
+        to: usize,
+    ) -> Option<ByteRange> {
         if at < self.harmless_until || is_stand_in(&self.text[at..to]) && !self.starts(at, "[") {
             return None;
         }
@@ -334,7 +340,7 @@ impl Scan<'_> {
     }
 
     /// Whether this is an error about a key: in a sentence, or behind a path that ends in the key (`/etc/passwd: broken pipe`).
-    fn is_error_text(&self, key: usize, (at, to): Span) -> bool {
+    fn is_error_text(&self, key: usize, (at, to): ByteRange) -> bool {
         /// A sentence is known by its beginning.
         const BYTES_MAX: usize = 128;
         let limit = self
@@ -347,7 +353,13 @@ impl Scan<'_> {
     }
 
     /// Whether an unquoted value is not a secret: a word of a sentence, a number, a name, a state.
-    pub(super) fn is_harmless(&self, pair: Pair, key: &str, (at, to): Span, spaced: bool) -> bool {
+    pub(super) fn is_harmless(
+        &self,
+        pair: Pair,
+        key: &str,
+        (at, to): ByteRange,
+        spaced: bool,
+    ) -> bool {
         let value = &self.text[at..to];
         let word = bare(value);
         if value.len() >= NEAR_BYTES {

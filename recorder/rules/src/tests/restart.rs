@@ -163,7 +163,7 @@ fn snapshots_and_findings_contain_no_secrets() {
 }
 
 /// Shows that everything was seen by now; returns the position that is noted.
-fn proven(harness: &mut TestHarness, version: &str) -> Option<Timestamp> {
+fn confirm(harness: &mut TestHarness, version: &str) -> Option<Timestamp> {
     let (at, version, is_last) = (harness.now, version.to_owned(), false);
     harness.send(
         Kind::Deployment,
@@ -192,7 +192,7 @@ fn scaled(harness: &mut TestHarness, replicas: u32) -> Record {
 fn change_in_backlog_is_observed_late() {
     let mut harness = TestHarness::new();
     harness.apply(Kind::Deployment, &deployment(json!({})));
-    proven(&mut harness, "9");
+    confirm(&mut harness, "9");
     let since = harness.now;
     // The network was away, and the position is still good: no list.
     let (why, forbidden) = ("cut".to_owned(), false);
@@ -223,9 +223,9 @@ fn clock_set_back_keeps_intervals_valid_and_the_position_moving() {
     harness.apply(Kind::Deployment, &deployment(json!({})));
     let right = harness.now;
     harness.now = right.plus(Duration::from_secs(7_200));
-    assert!(proven(&mut harness, "9").is_some());
+    assert!(confirm(&mut harness, "9").is_some());
     harness.now = right.plus(Duration::from_secs(10));
-    assert_eq!(proven(&mut harness, "9"), Some(harness.now));
+    assert_eq!(confirm(&mut harness, "9"), Some(harness.now));
     harness.send(Kind::Deployment, InformerEvent::Behind(true));
     let row = scaled(&mut harness, 5);
     let now = harness.now.to_string();

@@ -22,13 +22,13 @@ pub struct ResourceRequests {
     pub memory: i128,
 }
 
-type Keys = BTreeSet<ObjectKey>;
+type ObjectKeys = BTreeSet<ObjectKey>;
 
 /// The pods of a node, and the totals that the rules about nodes need.
 #[derive(Debug, Default)]
 pub struct OnNode {
-    pub pods: Keys,
-    pub failing_to_pull: Keys,
+    pub pods: ObjectKeys,
+    pub failing_to_pull: ObjectKeys,
     /// Requests of the pods that have not ended.
     pub requests: ResourceRequests,
 }
@@ -41,7 +41,7 @@ const SPEC_COST: usize = 200;
 
 /// Objects by name. Each change returns the bytes that it adds or frees.
 #[derive(Debug, Default)]
-struct ByName(Map<Box<str>, Keys>);
+struct ByName(Map<Box<str>, ObjectKeys>);
 
 impl ByName {
     fn insert(&mut self, name: &str, key: &ObjectKey) -> usize {
@@ -49,7 +49,7 @@ impl ByName {
             keys.insert(key.clone());
             return 0;
         }
-        self.0.insert(name.into(), Keys::from([key.clone()]));
+        self.0.insert(name.into(), ObjectKeys::from([key.clone()]));
         ENTRY_COST + name.len()
     }
 
@@ -93,14 +93,15 @@ impl ByLabel {
         bytes + ENTRY_COST + label.len()
     }
 
-    fn get(&self, label: &str, value: &str) -> Option<&Keys> {
+    fn get(&self, label: &str, value: &str) -> Option<&ObjectKeys> {
         self.0.get(label)?.0.get(value)
     }
 
     /// The objects that have the rarest pair of a selector, so that the fewest candidates are checked.
-    fn most_selective(&self, selector: &BTreeMap<Box<str>, Box<str>>) -> Option<&Keys> {
+    fn most_selective(&self, selector: &BTreeMap<Box<str>, Box<str>>) -> Option<&ObjectKeys> {
         let sets = selector.iter().map(|(label, value)| self.get(label, value));
-        sets.min_by_key(|set| set.map_or(0, Keys::len)).flatten()
+        sets.min_by_key(|set| set.map_or(0, ObjectKeys::len))
+            .flatten()
     }
 }
 
@@ -133,8 +134,8 @@ impl Namespace {
 pub(super) struct Index {
     namespaces: Map<Box<str>, Namespace>,
     /// Pods by the images that they cannot pull. Their bytes are counted with these pods.
-    failing_to_pull: Map<Arc<str>, Keys>,
-    by_owner: Map<ObjectKey, Keys>,
+    failing_to_pull: Map<Arc<str>, ObjectKeys>,
+    by_owner: Map<ObjectKey, ObjectKeys>,
     by_node: Map<Box<str>, OnNode>,
     /// Specs, shared by the pods of a template.
     specs: Set<Arc<PodSpec>>,
@@ -336,7 +337,7 @@ impl Index {
         }
     }
 
-    pub(super) fn of_owner(&self, owner: &ObjectKey) -> Option<&Keys> {
+    pub(super) fn of_owner(&self, owner: &ObjectKey) -> Option<&ObjectKeys> {
         self.by_owner.get(owner)
     }
 
@@ -352,11 +353,11 @@ impl Index {
         self.failing_to_pull.keys().map(|image| &**image)
     }
 
-    pub(super) fn failing_to_pull(&self, image: &str) -> Option<&Keys> {
+    pub(super) fn failing_to_pull(&self, image: &str) -> Option<&ObjectKeys> {
         self.failing_to_pull.get(image)
     }
 
-    pub(super) fn readers(&self, map: &Meta) -> Option<&Keys> {
+    pub(super) fn readers(&self, map: &Meta) -> Option<&ObjectKeys> {
         self.namespaces
             .get(&map.namespace)?
             .readers
@@ -365,13 +366,13 @@ impl Index {
     }
 
     /// Candidates for the pods that a Service selects.
-    pub(super) fn pods_like(&self, service: &Service) -> Option<&Keys> {
+    pub(super) fn pods_like(&self, service: &Service) -> Option<&ObjectKeys> {
         let here = self.namespaces.get(&service.meta.namespace)?;
         here.pods.most_selective(&service.selector)
     }
 
     /// Candidates for the Deployments with 0 replicas whose pods a Service would select.
-    pub(super) fn scaled_to_zero_like(&self, service: &Service) -> Option<&Keys> {
+    pub(super) fn scaled_to_zero_like(&self, service: &Service) -> Option<&ObjectKeys> {
         let here = self.namespaces.get(&service.meta.namespace)?;
         here.scaled_to_zero.most_selective(&service.selector)
     }

@@ -21,7 +21,7 @@ const READ_MAX: u64 = 6 << 20;
 
 /// Counts of one client.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct ClientCounts {
     /// Connections opened.
     pub connections: u64,
     /// Requests sent, whole or not.
@@ -38,7 +38,7 @@ pub struct Seen {
     pub silent: u64,
 }
 
-impl Seen {
+impl ClientCounts {
     /// Adds what another client saw.
     pub(super) fn add(&mut self, other: Self) {
         self.connections += other.connections;
@@ -60,7 +60,7 @@ pub(super) struct Client {
     address: SocketAddr,
     random: Rng,
     held: Vec<TcpStream>,
-    seen: Seen,
+    seen: ClientCounts,
 }
 
 impl Client {
@@ -69,12 +69,12 @@ impl Client {
             address,
             random,
             held: Vec::new(),
-            seen: Seen::default(),
+            seen: ClientCounts::default(),
         }
     }
 
     /// Sends until `stop`.
-    pub(super) fn run(mut self, stop: &AtomicBool) -> Seen {
+    pub(super) fn run(mut self, stop: &AtomicBool) -> ClientCounts {
         while !stop.load(Ordering::Acquire) {
             // The recorder may close a connection at any time.
             let _ = self.step();

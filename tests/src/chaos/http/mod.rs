@@ -32,7 +32,7 @@ use crate::apiserver::{ApiServer, Config};
 use crate::generator::Rng;
 use crate::recorder::Setup;
 
-use client::{Client, Seen};
+use client::{Client, ClientCounts};
 
 /// Concurrent clients: enough for concurrent requests, few enough not to take the recorder's whole core.
 const CLIENTS: usize = 6;
@@ -66,7 +66,7 @@ pub struct Report {
     /// How it was run.
     pub options: Options,
     /// Counts of the clients.
-    pub seen: Seen,
+    pub seen: ClientCounts,
     /// Probes answered with 200, and all others.
     pub probes: (u64, u64),
     /// `kube9_http_panics_total` at the end.
@@ -147,7 +147,7 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
 
     let stop = Arc::new(AtomicBool::new(false));
     let load = Load::start(server.clone(), seeds.fork(), EVENTS_A_SECOND, stop.clone());
-    let clients: Vec<JoinHandle<Seen>> = (0..CLIENTS)
+    let clients: Vec<JoinHandle<ClientCounts>> = (0..CLIENTS)
         .map(|_| {
             let client = Client::new(setup.listen, seeds.fork());
             let stop = stop.clone();
@@ -164,7 +164,7 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         most = most.max(memory(&recorder));
     }
     stop.store(true, Ordering::Release);
-    let mut seen = Seen::default();
+    let mut seen = ClientCounts::default();
     for client in clients {
         seen.add(client.join().map_err(|_| anyhow!("a client panicked"))?);
     }

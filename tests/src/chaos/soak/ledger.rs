@@ -198,7 +198,7 @@ impl Ledger {
                 if let Some(old) = old {
                     // It was deleted and its key reused between two polls; it may have changed before.
                     self.cut.insert(old.uid.clone());
-                    self.gone(key, old, true, retention);
+                    self.row_left(key, old, true, retention);
                 }
             }
         }
@@ -223,12 +223,12 @@ impl Ledger {
                 let tenant = (entry.namespace.clone(), entry.severity);
                 let oldest = oldest_kept.get(&tenant);
                 let is_oldest = oldest.is_none_or(|kept| key < *kept);
-                self.gone(key, entry, is_oldest, retention);
+                self.row_left(key, entry, is_oldest, retention);
             }
         }
     }
 
-    fn gone(&mut self, key: i64, entry: Entry, is_oldest: bool, retention: ShortRetention) {
+    fn row_left(&mut self, key: i64, entry: Entry, is_oldest: bool, retention: ShortRetention) {
         let now = Timestamp::now();
         let age = if entry.severity >= ERROR {
             retention.error_critical

@@ -127,8 +127,8 @@ struct Literal(bool);
 
 impl<'de> Deserialize<'de> for Literal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Look;
-        impl Visitor<'_> for Look {
+        struct KeyVisitor;
+        impl Visitor<'_> for KeyVisitor {
             type Value = Literal;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a text")
@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for Literal {
                 Ok(Literal(!value.is_empty()))
             }
         }
-        deserializer.deserialize_str(Look)
+        deserializer.deserialize_str(KeyVisitor)
     }
 }
 

@@ -20,14 +20,14 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Where a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// In a pod of a cluster.
     Pod,
     /// On the machine of the user.
     Elsewhere,
 }
 
-impl Place {
+impl Location {
     /// Where this process runs. Each of the two signs of a pod is sufficient. A `kubectl exec` can change neither the
     /// environment nor the mounts of a container.
     pub fn here() -> Self {
