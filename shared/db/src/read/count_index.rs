@@ -112,10 +112,14 @@ fn push(sums: &mut Vec<(i64, u64)>, start: i64, rows: i64) -> Result<(), ReadErr
 
 /// SQL of all rows and of the matches by day: one pass in the order of the table.
 pub(super) fn days_sql(resolved: &ResolvedFilter) -> String {
+    // SQLite computes the same sum only once, but a filtered one on its own: a fifth of the pass.
+    let filter = match condition(resolved).as_str() {
+        "1" => String::new(),
+        condition => format!("FILTER (WHERE {condition})"),
+    };
     format!(
-        "SELECT bucket_start, sum(rows), sum(rows) FILTER (WHERE {}) FROM row_counts \
-         WHERE bucket_seconds = {DAY} GROUP BY bucket_start ORDER BY bucket_start DESC",
-        condition(resolved)
+        "SELECT bucket_start, sum(rows), sum(rows) {filter} FROM row_counts \
+         WHERE bucket_seconds = {DAY} GROUP BY bucket_start ORDER BY bucket_start DESC"
     )
 }
 
