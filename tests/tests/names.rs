@@ -1,4 +1,8 @@
 //! Names that were given up stay given up: `tests/names.txt` against the definitions, files and the public interface.
+#![expect(
+    clippy::unwrap_used,
+    reason = "functions that read the repository's own files"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
