@@ -624,6 +624,10 @@ proptest! {
         let ends: Vec<usize> = planted.text.char_indices().map(|(at, _)| at).collect();
         // Forms that are only recognized by their end cannot be recognized without it.
         prop_assume!(!planted.text.contains("@tcp(") && !planted.text.contains("@example.com"));
+        // Unquoted, the beginning of such a value can read as a path, a number with a unit, or a word before a colon.
+        let quoted = planted.text.contains(['"', '\'']);
+        let is_ambiguous = planted.secret.starts_with(|c: char| c == '/' || c.is_ascii_digit()) || planted.secret.contains([':', ';']);
+        prop_assume!(quoted || !is_ambiguous);
         let message = format!("{before}{}", &planted.text[..ends[keep.index(ends.len())]]);
         let (clean, _) = pass(with_message(&message).to_string().as_bytes()).unwrap();
         check_gone(&planted, &clean);

@@ -173,6 +173,13 @@ fn secrets_that_show_by_themselves() {
         r#"{"auths":{"r.io":{"auth":"yvy9jd"#,
         r#"{"auths":{"r.io":{"auth":"[REDACTED]"#,
     );
+    // As far as it goes, the first reads as weeks, the second as a path.
+    for start in ["18745w", "/etc/s", "12.5Gi"] {
+        check(
+            &format!(r#"{{"auths":{{"r.io":{{"auth":"{start}"#),
+            r#"{"auths":{"r.io":{"auth":"[REDACTED]"#,
+        );
+    }
     check(r#"{"auth":"yvy9jd","n":1}"#, r#"{"auth":"yvy9jd","n":1}"#);
     check(
         ".dockerconfigjson: eyJhdXRocyI6e30",

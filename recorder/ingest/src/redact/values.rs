@@ -209,10 +209,14 @@ impl Scan<'_> {
         if slashes == 0 && joined {
             return Some((at, self.end_of_unquoted(pair, to, end)));
         }
-        // What looks like an object name may be the beginning of a truncated value.
-        let key = if to == end { "" } else { key };
+        let value = &self.text[from..to];
+        // A truncated value may begin as a name, a number with a unit, a path or a sentence does.
+        let is_likely_start = to == end
+            && pair.sensitivity >= Sensitivity::Likely
+            && !(is_stand_in(value) || is_state(value) || is_stopword(value));
         let secret = to - from >= NEAR_BYTES
-            || !is_harmless_text(pair.sensitivity, key, &self.text[from..to]);
+            || is_likely_start
+            || !is_harmless_text(pair.sensitivity, key, value);
         (from < to && secret).then_some((from, to))
     }
 
