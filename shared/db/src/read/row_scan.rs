@@ -267,7 +267,7 @@ impl<'a> RowScan<'a> {
         sql: &Sql,
         each: &mut dyn FnMut(&Row<'_>) -> Flow,
     ) -> Result<(), ReadError> {
-        let mut statement = self.connection.prepare(&sql.text)?;
+        let mut statement = self.connection.prepare_cached(&sql.text)?;
         let first = statement.column_count().saturating_sub(4);
         let mut rows = statement.query(params_from_iter(&sql.values))?;
         while let Some(row) = rows.next()? {

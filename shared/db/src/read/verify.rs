@@ -151,10 +151,9 @@ pub(super) fn check_day_counts(connection: &Connection, stored: u64) -> Result<(
         return Err(ReadError::INCONSISTENT);
     }
     for end in ["min", "max"] {
-        let key: Option<i64> =
-            connection.query_row(&format!("SELECT {end}(key) FROM event"), [], |row| {
-                row.get(0)
-            })?;
+        let key: Option<i64> = connection
+            .prepare_cached(&format!("SELECT {end}(key) FROM event"))?
+            .query_row([], |row| row.get(0))?;
         let second = key.map(|key| EventKey::from_i64(key).second());
         let mut counted = connection.prepare_cached(&format!(
             "SELECT {end}(bucket_start) FROM row_counts WHERE bucket_seconds = ?1"
