@@ -83,7 +83,7 @@ kube9_base::sections! {
         /// Factor above the usual number of warnings per hour at which a finding opens.
         warning_factor: u32 = 5 => 2..=1000,
         /// How long the check of kube9's database or of a watch must be degraded before a finding opens.
-        own: Duration = seconds(60) => seconds(0)..=days(1),
+        recorder_check: Duration = seconds(60) => seconds(0)..=days(1),
         /// Free share of the volume of kube9's database, in percent, below which a finding opens.
         disk_free_percent: u8 = 10 => 1..=90,
         /// How long an assessment waits after a change, so that a manifest that is applied in parts is evaluated as a

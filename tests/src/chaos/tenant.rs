@@ -437,14 +437,14 @@ impl AttackRun {
                 let found = metrics.iter().find(|(series, _)| series == name);
                 found.map_or(0.0, |(_, value)| *value)
             };
-            self.outcome.off = of("kube9_analysis_namespaces_off") as i64;
+            self.outcome.off = of("kube9_analysis_namespaces_suspended") as i64;
             self.outcome.others_are_analysed = self.setup.number(FOUND).unwrap_or(0) > 0;
             self.outcome.self_report = format!(
                 "estimated {:.1} of {:.1} MiB; {} objects trimmed, {} left out; {}",
                 of("kube9_analysis_bytes") / f64::from(1 << 20),
                 of("kube9_analysis_max_bytes") / f64::from(1 << 20),
-                of("kube9_analysis_objects_cut_total"),
-                of("kube9_analysis_objects_left_out_total"),
+                of("kube9_analysis_objects_truncated_total"),
+                of("kube9_analysis_objects_skipped_total"),
                 self.health(),
             );
             let complete = self.outcome.recorded >= self.outcome.sent;

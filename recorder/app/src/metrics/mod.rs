@@ -85,7 +85,7 @@ impl Metrics {
             ),
             objects_left_out: counter(
                 r,
-                "kube9_analysis_objects_left_out_total",
+                "kube9_analysis_objects_skipped_total",
                 "Objects that the analysis ignored, because the analysis of their namespace is off.",
             ),
             analysis_bytes: gauge(
@@ -100,7 +100,7 @@ impl Metrics {
             ),
             namespaces_off: gauge(
                 r,
-                "kube9_analysis_namespaces_off",
+                "kube9_analysis_namespaces_suspended",
                 "Namespaces whose analysis is off because they exceed the memory budget.",
             ),
             healthy: gauge(

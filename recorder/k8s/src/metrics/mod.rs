@@ -63,7 +63,7 @@ impl Metrics {
             )),
             objects_cut: counter(
                 r,
-                "kube9_analysis_objects_cut_total",
+                "kube9_analysis_objects_truncated_total",
                 "Objects of which the analysis keeps only a part, because they are too large.",
             ),
         })

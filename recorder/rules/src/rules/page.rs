@@ -71,7 +71,7 @@ fn thresholds() -> Vec<(&'static str, String)> {
         node_full_percent,
         warnings,
         warning_factor,
-        own,
+        recorder_check,
         disk_free_percent,
         assessment,
     } = ThresholdConfig::default();
@@ -96,7 +96,7 @@ fn thresholds() -> Vec<(&'static str, String)> {
         ("node_full_percent", node_full_percent.to_string()),
         ("warnings", warnings.to_string()),
         ("warning_factor", warning_factor.to_string()),
-        ("own", time(own)),
+        ("recorder_check", time(recorder_check)),
         ("disk_free_percent", disk_free_percent.to_string()),
         ("assessment", time(assessment)),
     ]

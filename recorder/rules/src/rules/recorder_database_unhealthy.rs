@@ -14,7 +14,7 @@ pub(super) const RULE: Rule = Rule {
         summary: "kube9 cannot write its database",
         severity: "critical",
         opens: "the check `database` of `/healthz` is degraded: commits fail or hang, or the file is damaged",
-        opens_after: "`own`",
+        opens_after: "`recorder_check`",
         closes: "the check is healthy",
         action: "Read the message: the disk is full, read-only or slow. When the database works again, kube9 records what the API server still holds.",
         notes: "kube9 can write this row only when the database works again. Until then, `/healthz`, the metrics and the log report it.",
@@ -40,7 +40,7 @@ fn check(context: &RuleContext<'_>, status: &SelfStatus, output: &mut RuleOutput
             "kube9 cannot write its database",
             description,
         )
-        .for_at_least(context.thresholds.own);
+        .for_at_least(context.thresholds.recorder_check);
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub(super) const RULE: Rule = Rule {
         summary: "A watch of kube9 fails",
         severity: "error for Events; warning for other kinds",
         opens: "a check `watch/…` of `/healthz` is degraded",
-        opens_after: "`own`",
+        opens_after: "`recorder_check`",
         closes: "the watch is open again; a row `RecordingGap` then lists what may be missing",
         action: "Read the API server's answer in the message. Check that the API server is reachable, and that it accepts kube9's token and kube9 its certificate.",
         notes: "`RecorderPermissionMissing` reports kinds that the recorder may not read. Events are the exception: without them there is no record.",
@@ -55,7 +55,7 @@ fn check(context: &RuleContext<'_>, status: &SelfStatus, output: &mut RuleOutput
         let symptom = output.add(severity, since, title, description);
         symptom
             .part(watch)
-            .for_at_least(context.thresholds.own)
+            .for_at_least(context.thresholds.recorder_check)
             .with("kind", kind);
     }
 }
