@@ -136,8 +136,10 @@ pub(super) fn pod_ended(change: &Diff<'_>) -> Vec<Row> {
     if !list.is_empty() {
         text = format!("{text}: {}", list.join(", "));
     }
-    if !pod.message.is_empty() {
-        text = format!("{text}. {}", pod.message);
+    // The kubelet ends some messages with a full stop and a space.
+    let message = pod.message.trim_end().trim_end_matches('.');
+    if !message.is_empty() {
+        text = format!("{text}. {message}");
     }
     let age = change.at.since(pod.meta.created).as_secs();
     let made = row("PodEnded", title, format!("{text}."))

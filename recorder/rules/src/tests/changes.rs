@@ -225,6 +225,24 @@ fn ended_pod_row_has_reason_and_exit_codes() {
 }
 
 #[test]
+fn ended_pod_message_with_full_stop_ends_with_one() {
+    for message in [
+        "The node was low on memory.",
+        "The node was low on memory. ",
+        "The node was low on memory",
+    ] {
+        let mut harness = TestHarness::new();
+        harness.apply(Kind::Pod, &pod("web-1", json!({})));
+        harness.take();
+        let failed =
+            json!({"status": {"phase": "Failed", "reason": "Evicted", "message": message}});
+        harness.apply(Kind::Pod, &pod("web-1", failed));
+        let text = &harness.changes()[0].description;
+        assert!(text.ends_with("low on memory."), "{text}");
+    }
+}
+
+#[test]
 fn pod_with_reused_name_is_another_pod() {
     let mut harness = TestHarness::new();
     harness.apply(Kind::Pod, &pod("db-0", json!({})));
