@@ -111,26 +111,28 @@ impl fmt::Display for Uid {
 }
 
 fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
-    let text = text.as_bytes();
-    if text.len() != 36 {
-        return None;
-    }
+    let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
     let mut bytes = [0; 16];
-    let mut digits = 0;
-    for (index, c) in text.iter().enumerate() {
-        let value = match (index, c) {
-            (8 | 13 | 18 | 23, b'-') => continue,
-            (_, b'0'..=b'9') => c - b'0',
-            (_, b'a'..=b'f') => c - b'a' + 10,
-            _ => return None,
-        };
-        if digits == 32 {
-            return None;
+    let mut at = 0;
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            if text[at] != b'-' {
+                return None;
+            }
+            at += 1;
         }
-        bytes[digits / 2] = bytes[digits / 2] << 4 | value;
-        digits += 1;
+        *byte = digit(text[at])? << 4 | digit(text[at + 1])?;
+        at += 2;
     }
-    (digits == 32).then_some(bytes)
+    Some(bytes)
+}
+
+fn digit(c: u8) -> Option<u8> {
+    match c {
+        b'0'..=b'9' => Some(c - b'0'),
+        b'a'..=b'f' => Some(c - b'a' + 10),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
