@@ -1,6 +1,6 @@
 //! Effects of a panic in a connection, in a task, in the writer thread, and in the main future.
 //!
-//! The recorder has no known panic. The tests pass it a clock that panics at a chosen workspace, in a child process that
+//! The recorder has no known panic. The tests pass it a clock that panics at a chosen place, in a child process that
 //! runs this test binary.
 
 #![allow(
@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use crate::support::{Log, Workspace, request, signal};
 
-/// Set in the child: the workspace where the clock panics.
+/// Set in the child: the place where the clock panics.
 const WHERE: &str = "KUBE9_TEST_PANIC";
 
 /// The text of each panic: a secret as in a request, and a word that only the child's redaction knows.
@@ -33,10 +33,10 @@ const TEXT: &str = "cannot read \"GET /\u{1b}[2J password=hunter2\"\nsecond line
 /// Readings of the time without a panic.
 const WELL: u8 = 3;
 
-/// A clock that panics in one workspace. Every part of the recorder reads it.
+/// A clock that panics in one place. Every part of the recorder reads it.
 struct Broken {
     system: Clock,
-    workspace: String,
+    place: String,
     /// In the runtime's threads and tasks.
     main: ThreadId,
     /// Readings so far: the first ones do not panic.
@@ -47,13 +47,13 @@ impl Broken {
     fn read(&self) {
         let thread = std::thread::current();
         let is_task = thread.id() == self.main && tokio::task::try_id().is_some();
-        let is_here = match self.workspace.as_str() {
+        let is_here = match self.place.as_str() {
             "connection" | "poison" => panics::is_contained(),
             "task" => is_task && !panics::is_contained(),
             thread_name => thread.name() == Some(thread_name),
         };
         if is_here && self.readings.fetch_add(1, Ordering::Relaxed) >= WELL {
-            match self.workspace.as_str() {
+            match self.place.as_str() {
                 "poison" => panic!("poison"),
                 _ => panic!("{TEXT}"),
             }
@@ -76,7 +76,7 @@ impl TimeSource for Broken {
 /// As `main`, with that clock.
 #[test]
 fn child() {
-    let Some(workspace) = std::env::var_os(WHERE) else {
+    let Some(place) = std::env::var_os(WHERE) else {
         return;
     };
     let code = std::panic::catch_unwind(|| {
@@ -91,7 +91,7 @@ fn child() {
         panics::install();
         let clock = Clock::new(Arc::new(Broken {
             system: Clock::system(),
-            workspace: workspace.into_string().unwrap(),
+            place: place.into_string().unwrap(),
             main: std::thread::current().id(),
             readings: AtomicU8::new(0),
         }));
@@ -177,7 +177,7 @@ fn panic_in_connection_ends_it_and_is_logged_once_a_minute() {
         "{text}"
     );
     assert!(
-        about[0]["workspace"]
+        about[0]["place"]
             .as_str()
             .unwrap()
             .starts_with("recorder/app/tests/panics.rs:")
@@ -199,7 +199,7 @@ fn panic_text_that_breaks_redaction_is_not_logged() {
     assert_eq!(about.len(), 1, "{about:?}");
     assert_eq!(about[0].get("text"), None);
     assert!(
-        about[0]["workspace"]
+        about[0]["place"]
             .as_str()
             .unwrap()
             .starts_with("recorder/app/tests/panics.rs:")
