@@ -422,8 +422,11 @@ reader_states() {
   wait_for 30 "a row that is only in the WAL" has_row --object-namespace="$victims" --object-name=late || true
   local pid n
   pid=$(host_pid recorder)
+  is_frozen() { [[ -z $(grep -L '^State:.T' /proc/"$pid"/task/*/status) ]]; }
   for n in 1 2 3 4 5; do
     kill -STOP "$pid"
+    # A thread stops only when its system call is done, which may be the one that truncates the log.
+    until_true 10 is_frozen || fail "the recorder is frozen"
     [[ -s $volume/kube9.db-wal ]] && break
     # A checkpoint has just emptied it: continue the process until there is another row.
     kill -CONT "$pid"
@@ -431,7 +434,8 @@ reader_states() {
     until_true 30 test -s "$volume/kube9.db-wal" || true
   done
   k scale deploy/kube9 --replicas=0 >/dev/null
-  is_ending() { [[ -n $(k get pods -l app.kubernetes.io/component=recorder -o jsonpath='{.items[*].metadata.deletionTimestamp}') ]]; }
+  # Until its SIGTERM is pending, the kubelet would restart a container that ends; the recorder would then stop in order.
+  is_ending() { (($((16#$(awk '$1 == "ShdPnd:" {print $2}' /proc/"$pid"/status))) & 1 << 14)); }
   until_true 20 is_ending || fail "the pod is terminating"
   kill -KILL "$pid"
   wait_for 60 "the recorder is killed" stopped || return 0
