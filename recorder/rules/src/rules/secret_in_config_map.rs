@@ -57,25 +57,12 @@ mod tests {
 
     #[test]
     fn captured_password_opens_then_closes_with_careful_manifest() {
-        run(
-            &RULE,
-            vec![
-                Captured("careless", "bad"),
-                Wait(31),
-                Opens(Warning),
-                Captured("careless", "repaired"),
-                Wait(60),
-                Closes,
-            ],
-        );
+        run(&RULE, careless_then_careful_manifest(Warning));
     }
 
     #[test]
     fn captured_careful_manifest_does_not_open() {
-        run(
-            &RULE,
-            vec![Captured("careless", "repaired"), Wait(60), NoChange],
-        );
+        run(&RULE, careful_manifest());
     }
 
     #[test]

@@ -40,6 +40,27 @@ pub(crate) enum Step {
     NoChange,
 }
 
+/// A workload that was captured with a careless manifest and then with a careful one: the rule opens, then closes.
+pub(crate) fn careless_then_careful_manifest(severity: Severity) -> Vec<Step> {
+    vec![
+        Step::Captured("careless", "bad"),
+        Step::Wait(31),
+        Step::Opens(severity),
+        Step::Captured("careless", "repaired"),
+        Step::Wait(60),
+        Step::Closes,
+    ]
+}
+
+/// The careful manifest alone: the rule does nothing.
+pub(crate) fn careful_manifest() -> Vec<Step> {
+    vec![
+        Step::Captured("careless", "repaired"),
+        Step::Wait(60),
+        Step::NoChange,
+    ]
+}
+
 /// Runs the steps on a cluster that was never recorded before, and compares the rule's findings with the expectations.
 pub(crate) fn run(rule: &Rule, steps: Vec<Step>) {
     run_after(rule, WarningHistory::default(), steps);

@@ -14,7 +14,9 @@ pub(crate) mod prelude {
     pub(crate) use serde_json::{Value, json};
 
     pub(crate) use super::case::Step::*;
-    pub(crate) use super::case::{apply, run, run_after};
+    pub(crate) use super::case::{
+        apply, careful_manifest, careless_then_careful_manifest, run, run_after,
+    };
     pub(crate) use super::harness::{start, t};
     pub(crate) use super::objects::*;
     pub(crate) use kube9_model::label::Kind;
