@@ -1,7 +1,7 @@
 //! The public interface: every name that users, programs and alerts rely on, derived from the code and compared with
 //! `tests/surface.txt`. `KUBE9_UPDATE=1` writes the file.
 //!
-//! A name that leaves the list breaks somebody's alert, script or query: rename it before a release or never.
+//! A name that leaves the list breaks an alert, a script or a query of a user: rename it before a release or never.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

@@ -1,7 +1,7 @@
 //! The id of a row and its integer form.
 //!
 //! `evt_20251202_103045_a7f3b9` is the UTC second of `created_at` and 24 bits as six hex digits.
-//! As an integer (`second << 24 | low`) it is the table's primary key: id, order and time index at once.
+//! As an integer (`second << 24 | low`) it is the table's primary key: id, order and time index in one.
 
 use std::fmt;
 use std::str::FromStr;

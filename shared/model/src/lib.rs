@@ -3,7 +3,7 @@
 //! ```text
 //!   row     event types, severities, object references
 //!   time    Timestamp: milliseconds since 1970, RFC 3339 in and out
-//!   id      EventKey: one integer that is id, order and time index at once
+//!   id      EventKey: one integer that is id, order and time index in one
 //!   invisible  which characters must be escaped
 //!   record  a row as its producer wrote it; identity: uid and resourceVersion
 //!   watch   watch ids, origins and markers; resume: where a source resumes
