@@ -16,6 +16,10 @@ fn values_of_secret_keys() {
     check("password=a,b;c&d/e failed", "password=[REDACTED] failed");
     check("token: abc123def", "token: [REDACTED]");
     check("token:abc123def", "token:[REDACTED]");
+    check("token:=0.A#A!a!(a", "token:=[REDACTED]");
+    check("token:1.k3vN8qPz1LmW0aRt9", "token:[REDACTED]");
+    check("token:v2", "token:v2");
+    check("host/auth:1.25.3-alpine", "host/auth:1.25.3-alpine");
     check("password: pods", "password: [REDACTED]");
     check("password='it is long' x", "password='[REDACTED]' x");
     check("password=it's-long x", "password=[REDACTED] x");

@@ -8,8 +8,8 @@ use super::harmless::{
 };
 use super::stopwords::{is_state, is_stopword};
 use super::value_shape::{
-    bare, is_object_name, is_path, is_plain_word, is_quantity, is_random, is_stand_in,
-    is_tagged_image, is_uuid,
+    bare, is_image_tag, is_object_name, is_path, is_plain_word, is_quantity, is_random,
+    is_stand_in, is_tagged_image, is_uuid,
 };
 use super::{ByteRange, NEAR_BYTES, Pair, REDACTED, Scan};
 use crate::sensitive_key::{Sensitivity, sensitivity};
@@ -67,7 +67,11 @@ impl Scan<'_> {
         if pair.colon
             && !spaced
             && pair.sensitivity < Sensitivity::Certain
-            && (self.is_image(pair.start) || self.is_version(at))
+            && (self.is_image(pair.start)
+                || self.is_version(at)
+                    && is_image_tag(bare(
+                        &self.text[at..self.end_of_unquoted(pair, at, self.near(at))],
+                    )))
         {
             return None;
         }
