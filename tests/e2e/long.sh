@@ -6,6 +6,9 @@ cd "$(dirname "$0")/../.."
 cargo build --release --locked --quiet -p kube9-recorder
 cargo build --locked --quiet -p kube9-tests --bin kube9-chaos
 
+# Property tests with other seeds than those of every change.
+PROPTEST_CASES=5000 cargo test --locked --quiet --workspace
+
 # Hostile objects at the chart's memory limit: every attack three times (listed, watched, listed after a restart); the
 # Events of others must be complete. Needs a memory cgroup, which usually requires root.
 target/debug/kube9-chaos --tenant all --recorder target/release/kube9-recorder
