@@ -17,11 +17,17 @@ use super::evictions;
 use super::identity::Sql;
 use super::intern::Interned;
 use super::key_allocator::KeyAllocator;
-use super::statements::{Counting as _, HotStatement};
+use super::statements::{Counting as _, HotStatement, InsertRows};
 
 /// Entries kept in `change_log` for `events watch`: a follower that polls twice a second may fall ten seconds behind a
 /// burst of 2,000 rows a second.
 const CHANGES_KEPT: i64 = 20_000;
+
+static ADD_CHANGES: InsertRows<2> = InsertRows::new("INSERT INTO change_log (seq, event)", "");
+static ADD_COUNTS: InsertRows<6> = InsertRows::new(
+    "INSERT INTO row_counts (bucket_seconds, bucket_start, scope, type, severity, rows)",
+    " ON CONFLICT DO UPDATE SET rows = rows + excluded.rows",
+);
 
 /// Writes rows within the caller's transaction.
 #[derive(Debug, Default)]
@@ -463,28 +469,29 @@ impl Rows {
         if self.tally.is_empty() {
             return Ok(());
         }
-        let mut add = conn.counted(
-            "INSERT INTO row_counts (bucket_seconds, bucket_start, scope, type, severity, rows) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-             ON CONFLICT DO UPDATE SET rows = rows + excluded.rows",
-        )?;
-        for span in [bucket::ALL, bucket::DAY, bucket::HOUR] {
-            // In the order of the table, so that neighbours share a page.
-            for (place, rows) in self.sums(span) {
-                let key = (
-                    span,
-                    place.start,
-                    place.scope,
-                    place.event_type,
-                    place.severity,
-                );
-                add.execute((key.0, key.1, key.2, key.3, key.4, rows))?;
-                if rows <= 0 {
-                    conn.counted("DELETE FROM row_counts WHERE bucket_seconds = ?1 AND bucket_start = ?2 AND scope = ?3 AND type = ?4 \
-                             AND severity = ?5 AND rows <= 0",
-                        )?
-                        .execute(key)?;
-                }
-            }
+        // In the order of the table, so that neighbours share a page.
+        let sums: Vec<[i64; 6]> = [bucket::ALL, bucket::DAY, bucket::HOUR]
+            .into_iter()
+            .flat_map(|span| {
+                let row = move |(place, rows): (CountKey, i64)| {
+                    let CountKey {
+                        start,
+                        scope,
+                        event_type,
+                        severity,
+                    } = place;
+                    [span, start, scope, event_type, severity, rows]
+                };
+                self.sums(span).into_iter().map(row)
+            })
+            .collect();
+        ADD_COUNTS.execute(conn, &sums)?;
+        for [span, start, scope, event_type, severity, _] in sums.iter().filter(|sum| sum[5] < 0) {
+            conn.counted(
+                "DELETE FROM row_counts WHERE bucket_seconds = ?1 AND bucket_start = ?2 AND scope = ?3 AND type = ?4 \
+                 AND severity = ?5 AND rows <= 0",
+            )?
+            .execute((span, start, scope, event_type, severity))?;
         }
         self.tally.clear();
         Ok(())
@@ -513,11 +520,15 @@ impl Rows {
         let mut seq: i64 = conn
             .counted("SELECT ifnull(max(seq), 0) FROM change_log")?
             .query_row([], |row| row.get(0))?;
-        let mut add = conn.counted("INSERT INTO change_log (seq, event) VALUES (?1, ?2)")?;
-        for key in self.changed.drain(..) {
-            seq += 1;
-            add.execute((seq, key.as_i64()))?;
-        }
+        let numbered: Vec<[i64; 2]> = self
+            .changed
+            .drain(..)
+            .map(|key| {
+                seq += 1;
+                [seq, key.as_i64()]
+            })
+            .collect();
+        ADD_CHANGES.execute(conn, &numbered)?;
         if seq >= self.trimmed_to + CHANGES_KEPT + CHANGES_KEPT / 8 {
             self.trimmed_to = seq - CHANGES_KEPT;
             conn.counted("DELETE FROM change_log WHERE seq <= ?1")?

@@ -4,8 +4,9 @@
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
+use std::sync::OnceLock;
 
-use rusqlite::{CachedStatement, Connection, StatementStatus};
+use rusqlite::{CachedStatement, Connection, StatementStatus, params_from_iter};
 
 use crate::metrics::{Metrics, Operation};
 
@@ -66,6 +67,54 @@ impl<'c> HotStatement<'c> {
             None => self.conn.counted(self.sql)?,
         };
         Ok(self.statement.insert(counted))
+    }
+}
+
+/// An `INSERT` of rows of N numbers, several with each run: most of the cost of a small row is that of a run.
+pub(super) struct InsertRows<const N: usize> {
+    insert: &'static str,
+    conflict: &'static str,
+    several: OnceLock<String>,
+}
+
+impl<const N: usize> InsertRows<N> {
+    const ROWS_PER_RUN: usize = 32;
+
+    pub(super) const fn new(insert: &'static str, conflict: &'static str) -> Self {
+        Self {
+            insert,
+            conflict,
+            several: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn execute(&self, conn: &Connection, rows: &[[i64; N]]) -> rusqlite::Result<()> {
+        let whole = rows.len() - rows.len() % Self::ROWS_PER_RUN;
+        let (several, rest) = rows.split_at(whole);
+        if !several.is_empty() {
+            let mut insert =
+                conn.counted(self.several.get_or_init(|| self.sql(Self::ROWS_PER_RUN)))?;
+            for rows in several.chunks(Self::ROWS_PER_RUN) {
+                insert.execute(params_from_iter(rows.as_flattened()))?;
+            }
+        }
+        if !rest.is_empty() {
+            let mut insert = conn.counted(&self.sql(1))?;
+            for row in rest {
+                insert.execute(params_from_iter(row))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sql(&self, rows: usize) -> String {
+        let row = format!("({})", ["?"; N].join(", "));
+        format!(
+            "{} VALUES {}{}",
+            self.insert,
+            vec![row; rows].join(", "),
+            self.conflict
+        )
     }
 }
 

@@ -19,7 +19,7 @@ pub const SPAN: Duration = Duration::from_secs(30 * 86_400);
 const EVENT_TTL: Duration = Duration::from_secs(3600);
 
 /// One thing that a watch delivers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Delivery {
     /// A new or changed Event.
     Event(Box<KubeEvent>),

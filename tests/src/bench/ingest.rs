@@ -7,9 +7,10 @@
 //!                           └ narrow: new rows of `event` alone, no other table                                timed
 //! ```
 //!
-//! Two threads, as in a recorder: the source prepares the next batch while the writer commits this one. The generator
-//! runs before. The variants take turns, a few batches each, so that other load of the machine affects all of them.
+//! Two threads, as in a recorder: the source prepares the next batch while the writer commits this one. A source runs
+//! beside the plain inserts too. The generator runs before. The variants take turns, a few batches each, so that other load of the machine affects all of them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -51,15 +52,24 @@ pub fn run(seed: u64, events: usize, report: &mut Report) -> anyhow::Result<f64>
         if batches.is_empty() {
             break;
         }
+        let again = batches.clone();
         let begun = Instant::now();
         let done = pipeline(&mut ours, batches, &mut filled)?;
         both += begun.elapsed();
-        for (items, now) in done {
-            shadow.apply(&items, now)?;
-            let written = journal.take(&shadow.conn)?;
-            journal.replay_events(&mut narrow.conn, &written, &mut narrow_spent)?;
-            journal.replay(&mut bare.conn, &written, &mut bare_spent)?;
-        }
+        let written = done
+            .iter()
+            .map(|(items, now)| {
+                shadow.apply(items, *now)?;
+                journal.take(&shadow.conn)
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        drop(done);
+        beside_a_source(&ours, &again, || {
+            written.iter().try_for_each(|written| {
+                journal.replay_events(&mut narrow.conn, written, &mut narrow_spent)?;
+                journal.replay(&mut bare.conn, written, &mut bare_spent)
+            })
+        })?;
     }
     filled.rows = ours.rows()?;
     for other in [&shadow, &bare] {
@@ -105,6 +115,30 @@ fn pipeline(
         filled.prepare.wall += prepared.prepare.wall;
         filled.prepare.cpu += prepared.prepare.cpu;
         Ok(done)
+    })
+}
+
+/// Runs the plain inserts while another thread prepares batches, as it does beside our writer: two threads share caches
+/// and memory, perhaps even a core.
+fn beside_a_source<T>(
+    ours: &Database,
+    batches: &[Vec<(Timestamp, Delivery)>],
+    work: impl FnOnce() -> T,
+) -> T {
+    let preparer = ours.preparer();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for batch in batches.iter().cycle() {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                let _ = preparer.prepare(batch.clone(), &mut Filled::default());
+            }
+        });
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        result
     })
 }
 

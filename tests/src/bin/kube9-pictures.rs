@@ -41,7 +41,7 @@ const PICTURES: [(&str, u16, &str); 8] = [
     ("get", 100, "events get {id}"),
     (
         "stats",
-        80,
+        90,
         "events stats --since=80m --severity=warning+ --by=reason,name --limit=12",
     ),
     ("timeline", 110, "events timeline --since=2h"),
@@ -80,6 +80,10 @@ fn main() -> anyhow::Result<()> {
     for (name, columns, line) in PICTURES {
         let line = line.replace("{id}", &crash(&query)?);
         let words: Vec<&str> = line.split(' ').collect();
+        ensure!(
+            "$ kube9-query ".len() + line.len() <= usize::from(columns),
+            "the command line of {name} is wider than {columns} columns"
+        );
         let shown = show(&query, &words, columns)?;
         for theme in THEMES {
             let picture = svg(
