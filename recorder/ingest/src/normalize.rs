@@ -21,8 +21,8 @@ pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
 /// A whole object inside an annotation: large, and may contain anything.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// How Go clients write a time that was never set.
-const GO_ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+/// The days of a time that was never set: Go's zero time, and the start of Unix time.
+const UNSET_DAYS: [&str; 2] = ["0001-01-01", "1970-01-01"];
 
 /// An Event, ready for `sanitize`.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,8 +150,9 @@ fn times(
     extra: &mut Map<String, Value>,
 ) -> (Timestamp, Timestamp) {
     let set = |time: &Option<String>| {
+        let is_unset = |text: &str| UNSET_DAYS.iter().any(|day| text.starts_with(day));
         time.clone()
-            .filter(|text| !text.is_empty() && text != GO_ZERO_TIME)
+            .filter(|text| !text.is_empty() && !is_unset(text))
     };
     let (single, created) = (
         set(&event.event_time),
@@ -168,21 +169,17 @@ fn times(
     let first = set(&event.first_timestamp).or(single).or(created);
 
     let mut suspect = Map::new();
-    let mut believe = |key: &str, given: Option<String>| match given
-        .as_deref()
-        .map(Timestamp::parse)
-    {
-        Some(Ok(time)) if time >= Timestamp::EPOCH && time <= received.plus(CLOCK_AHEAD_MAX) => {
-            time
-        }
-        _ => {
-            suspect.insert(
-                key.to_owned(),
-                Value::String(given.unwrap_or_else(|| "missing".to_owned())),
-            );
-            received
-        }
-    };
+    let mut believe =
+        |key: &str, given: Option<String>| match given.as_deref().and_then(Timestamp::from_api) {
+            Some(time) if time <= received.plus(CLOCK_AHEAD_MAX) => time,
+            _ => {
+                suspect.insert(
+                    key.to_owned(),
+                    Value::String(given.unwrap_or_else(|| "missing".to_owned())),
+                );
+                received
+            }
+        };
     let last = believe("last_timestamp", last);
     let first = believe("first_timestamp", first).min(last);
     if !suspect.is_empty() {
@@ -309,6 +306,13 @@ mod tests {
                 json!({"firstTimestamp": "", "lastTimestamp": "0001-01-01T00:00:00Z", "eventTime": a}),
                 a,
                 a,
+                1,
+            ),
+            (
+                json!({"firstTimestamp": "1970-01-01T00:00:00Z", "lastTimestamp": "1970-01-01T00:00:09Z",
+                       "eventTime": "0001-01-01T00:00:00.000000Z", "metadata": {"creationTimestamp": b}}),
+                b,
+                b,
                 1,
             ),
             (

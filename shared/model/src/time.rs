@@ -21,6 +21,9 @@ impl Timestamp {
     /// 9999-12-31T23:59:59.999Z, the last one that RFC 3339 can write.
     pub const MAX: Self = Self(253_402_300_799_999);
 
+    /// 2014-01-01T00:00:00Z: no object of Kubernetes is older than Kubernetes.
+    const KUBERNETES: Self = Self::from_secs(1_388_534_400);
+
     /// From milliseconds since the epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
@@ -56,6 +59,13 @@ impl Timestamp {
         let parsed = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| bad())?;
         let millis = parsed.unix_timestamp_nanos().div_euclid(1_000_000);
         i64::try_from(millis).map(Self).map_err(|_| bad())
+    }
+
+    /// A time that the Kubernetes API gives. `None` if it gives none: Go writes a zero time as `0001-01-01T00:00:00Z`, a
+    /// container runtime as 1970, and a node without a clock counts from 1970.
+    pub fn from_api(text: &str) -> Option<Self> {
+        let time = Self::parse(text).ok()?;
+        (time >= Self::KUBERNETES).then_some(time)
     }
 
     /// This much later.
@@ -115,6 +125,23 @@ impl fmt::Display for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn from_api_unset_time_is_none() {
+        for text in [
+            "0001-01-01T00:00:00Z",
+            "0001-01-01T00:00:00.000000Z",
+            "1970-01-01T00:00:00Z",
+            "1970-01-01T01:00:00+01:00",
+            "1970-01-03T07:00:00Z",
+            "",
+            "null",
+        ] {
+            assert_eq!(Timestamp::from_api(text), None, "{text}");
+        }
+        let given = "2014-06-06T00:00:00.000Z";
+        assert_eq!(Timestamp::from_api(given).unwrap().to_string(), given);
+    }
 
     #[test]
     fn now_before_1970_is_negative() {

@@ -22,7 +22,7 @@ pub struct Meta {
     pub generation: i64,
     /// Labels.
     pub labels: BTreeMap<Box<str>, Box<str>>,
-    /// When it was created.
+    /// When it was created; [`Timestamp::EPOCH`] if the API does not give it.
     pub created: Timestamp,
     /// `metadata.deletionTimestamp`: when the grace period ends.
     pub deleting: Option<Timestamp>,
@@ -175,7 +175,7 @@ impl<'de> Deserialize<'de> for Meta {
             let words = text.split([',', ' ']).filter(|word| !word.is_empty());
             ignore.extend(words.take(IGNORED_MAX).map(Box::from));
         }
-        let time = |text: Option<String>| text.and_then(|text| Timestamp::parse(&text).ok());
+        let time = |text: Option<String>| Timestamp::from_api(&text?);
         let owner = wire
             .owner_references
             .kept
@@ -266,7 +266,7 @@ impl<'de> Deserialize<'de> for Condition {
             message: shortened(wire.message),
             since: wire
                 .last_transition_time
-                .and_then(|text| Timestamp::parse(&text).ok()),
+                .and_then(|text| Timestamp::from_api(&text)),
         })
     }
 }
