@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube9_ingest::objects::{ContainerState, Pod, Terminated};
+use kube9_ingest::objects::{Condition, ContainerState, Phase, Pod, Role, Terminated};
 use kube9_ingest::sanitize::clean_text;
 use kube9_model::time::Timestamp;
 
@@ -74,6 +74,20 @@ pub fn is_oom(end: &Terminated) -> bool {
     &*end.reason == "OOMKilled"
 }
 
+/// Whether the kubelet or the container runtime lost the container, because its node rebooted for example. The exit code
+/// is a filler: the kubelet reports 137 with `ContainerStatusUnknown`, containerd 255 with `Unknown`.
+pub fn is_lost(end: &Terminated) -> bool {
+    matches!(
+        (&*end.reason, end.exit_code),
+        ("ContainerStatusUnknown", _) | ("Unknown", 255)
+    )
+}
+
+/// Whether the container failed.
+pub fn is_failure(end: &Terminated) -> bool {
+    is_oom(end) || (end.exit_code != 0 && !is_lost(end))
+}
+
 /// The latest termination if it was a failure and the container has not run for `stable_after` since, and the time at
 /// which a running container will have.
 pub fn recent_failure(
@@ -81,9 +95,7 @@ pub fn recent_failure(
     now: Timestamp,
     stable_after: Duration,
 ) -> Option<(&Terminated, Option<Timestamp>)> {
-    let end = state
-        .latest_end()
-        .filter(|end| end.exit_code != 0 || is_oom(end))?;
+    let end = state.latest_end().filter(|end| is_failure(end))?;
     match state.running {
         Some(since) if now.since(since) >= stable_after => None,
         Some(since) => Some((end, Some(since.plus(stable_after)))),
@@ -111,9 +123,24 @@ pub fn failure_mode(
     })
 }
 
-/// Whether the node ended the pod: that is not a failure of its containers.
-pub fn is_evicted(pod: &Pod) -> bool {
-    &*pod.reason == "Evicted"
+/// Whether Kubernetes ends or has ended the pod: how its containers end then is not their failure. Only the kubelet gives
+/// a failed pod a reason: `Evicted`, `Terminated` (shutdown of the node), `Preempting`, `DeadlineExceeded`, or why it
+/// did not accept the pod.
+pub fn is_disrupted(pod: &Pod) -> bool {
+    pod.meta.deleting.is_some()
+        || (pod.phase == Phase::Failed && !pod.reason.is_empty())
+        || Condition::of(&pod.conditions, "DisruptionTarget").is_some_and(Condition::is_true)
+}
+
+/// The containers whose failures count: none of a disrupted pod, and no sidecar that was stopped because the main
+/// containers have ended.
+pub fn accountable_containers(pod: &Pod) -> impl Iterator<Item = &ContainerState> {
+    let (disrupted, finished) = (is_disrupted(pod), pod.has_finished());
+    let is_excused =
+        move |state: &ContainerState| disrupted || (finished && state.role == Role::Sidecar);
+    pod.containers
+        .iter()
+        .filter(move |state| !is_excused(state))
 }
 
 /// Longest image name in the identity of a finding.
@@ -121,10 +148,8 @@ const IMAGE_BYTES_MAX: usize = 1024;
 
 /// The images that a pod cannot pull. Credentials are removed, because findings are stored under these names.
 pub fn images_failing_pull(pod: &Pod) -> impl Iterator<Item = Arc<str>> {
-    let failing = pod
-        .containers
-        .iter()
-        .filter(|state| is_image_pull_error(state));
+    let states = pod.containers.iter();
+    let failing = states.filter(|state| !pod.phase.is_final() && is_image_pull_error(state));
     failing.filter_map(|state| {
         pod.spec
             .named(&state.name)
@@ -140,18 +165,15 @@ pub(crate) struct PodFailures {
     pub(crate) recheck_at: Option<Timestamp>,
 }
 
-/// How the containers of a pod fail. Pods that are deleted or evicted do not count. A failing image pull counts after
-/// `image_pull`, as in `ImagePullFailing`: a short failure of a registry is not a failure of the pod.
+/// How the accountable containers of a pod fail. A failing image pull counts after `image_pull`, as in
+/// `ImagePullFailing`: a short failure of a registry is not a failure of the pod.
 pub(crate) fn pod_failures(
     entry: &PodEntry,
     now: Timestamp,
     thresholds: &ThresholdConfig,
 ) -> PodFailures {
     let mut found = PodFailures::default();
-    if entry.pod.meta.deleting.is_some() || is_evicted(&entry.pod) {
-        return found;
-    }
-    for state in &entry.pod.containers {
+    for state in accountable_containers(&entry.pod) {
         let Some(mode) = failure_mode(state, now, thresholds.stable_after) else {
             continue;
         };

@@ -25,7 +25,10 @@ pub use config_map::{ConfigMap, KeyFacts};
 pub use deployment::Deployment;
 pub use meta::{Condition, Meta, OwnerRef};
 pub use node::Node;
-pub use pod::{Container, ContainerState, Phase, Pod, PodSpec, Port, Terminated};
+pub use pod::{
+    Container, ContainerState, Phase, Pod, PodSpec, Port, Resources, RestartPolicy, Role,
+    Terminated,
+};
 pub use service::{Service, ServicePort, TargetPort};
 
 use kube9_model::label::Kind;
@@ -69,6 +72,17 @@ impl Object {
             Self::Deployment(deployment) => &deployment.meta,
             Self::Service(service) => &service.meta,
             Self::ConfigMap(map) => &map.meta,
+        }
+    }
+
+    /// Its metadata, to complete it.
+    pub fn meta_mut(&mut self) -> &mut Meta {
+        match self {
+            Self::Node(node) => &mut node.meta,
+            Self::Pod(pod) => &mut pod.meta,
+            Self::Deployment(deployment) => &mut deployment.meta,
+            Self::Service(service) => &mut service.meta,
+            Self::ConfigMap(map) => &mut map.meta,
         }
     }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::diff::Diff;
 use super::row::{Row, joined_or_none, object_name, row};
 use super::snapshot::{KindSnapshot, ObjectSnapshot};
+use crate::failure_mode::is_lost;
 
 pub(super) fn added(change: &Diff<'_>, after: &ObjectSnapshot) -> Vec<Row> {
     let name = &change.subject.name;
@@ -110,7 +111,11 @@ pub(super) fn pod_ended(change: &Diff<'_>) -> Vec<Row> {
     for state in &pod.containers {
         if let Some(end) = &state.terminated {
             let (reason, code) = (&*end.reason, end.exit_code);
-            list.push(format!("{} exited with {code} ({reason})", state.name));
+            list.push(if is_lost(end) {
+                format!("how {} ended is unknown ({reason})", state.name)
+            } else {
+                format!("{} exited with {code} ({reason})", state.name)
+            });
             ends.push(json!({"container": state.name, "reason": reason, "exit_code": code, "restarts": state.restarts}));
         }
     }

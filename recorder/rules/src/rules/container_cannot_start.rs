@@ -6,7 +6,7 @@ use kube9_model::{EventType, Severity};
 use super::format::{pod_name, reason_and_message};
 use super::rule::{Check, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
-use crate::failure_mode::is_config_error;
+use crate::failure_mode::{accountable_containers, is_config_error};
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -27,10 +27,10 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
-    if pod.meta.deleting.is_some() {
+    if pod.phase.is_final() {
         return;
     }
-    for state in pod.containers.iter().filter(|state| is_config_error(state)) {
+    for state in accountable_containers(pod).filter(|state| is_config_error(state)) {
         let (name, pod_name, reason) = (&state.name, pod_name(entry), &state.waiting);
         let since = entry
             .histories

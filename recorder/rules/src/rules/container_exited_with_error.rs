@@ -3,10 +3,10 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{pod_name, restart_sentence};
+use super::format::{at_time, in_brackets, pod_name, restart_sentence};
 use super::rule::{Check, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
-use crate::failure_mode::{is_oom, recent_failure};
+use crate::failure_mode::{accountable_containers, is_oom, recent_failure};
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -27,11 +27,7 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
-    // A signal that ends a deleted or evicted pod is not a failure of its containers.
-    if pod.meta.deleting.is_some() || !pod.reason.is_empty() {
-        return;
-    }
-    for state in &pod.containers {
+    for state in accountable_containers(pod) {
         let Some((end, stable_at)) =
             recent_failure(state, context.now, context.thresholds.stable_after)
         else {
@@ -69,12 +65,15 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
             _ => String::new(),
         };
         let description = format!(
-            "Container {name} of pod {pod_name} ended at {} with exit code {code} ({}).{meaning} {fate} \
+            "Container {name} of pod {pod_name} ended{} with exit code {code}{}.{meaning} {fate} \
              Read `kubectl logs {previous}-n {} {} -c {name}`.",
-            end.at, end.reason, pod.meta.namespace, pod.meta.name,
+            at_time(end.at),
+            in_brackets(&end.reason),
+            pod.meta.namespace,
+            pod.meta.name,
         );
         let title = format!("Container {name} of pod {pod_name} exited with code {code}");
-        let symptom = output.add(severity, end.at, title, description);
+        let symptom = output.add(severity, end.at.unwrap_or(context.now), title, description);
         symptom.container(name).of_pod(entry);
         if !is_final {
             symptom.for_at_least(context.thresholds.exit);

@@ -3,10 +3,10 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{pod_name, restart_sentence};
+use super::format::{at_time, pod_name, restart_sentence};
 use super::rule::{Check, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
-use crate::failure_mode::{is_evicted, is_oom, recent_failure};
+use crate::failure_mode::{accountable_containers, is_oom, recent_failure};
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -27,10 +27,7 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
-    if pod.meta.deleting.is_some() || is_evicted(pod) {
-        return; // a pod that ends has its containers killed
-    }
-    for state in &pod.containers {
+    for state in accountable_containers(pod) {
         let Some((end, stable_at)) =
             recent_failure(state, context.now, context.thresholds.stable_after)
                 .filter(|(end, _)| end.exit_code == 137 && !is_oom(end))
@@ -42,15 +39,20 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
         }
         let (name, pod_name) = (&state.name, pod_name(entry));
         let description = format!(
-            "Container {name} of pod {pod_name} was killed by SIGKILL, last at {}: by the kubelet after a failed liveness probe, \
+            "Container {name} of pod {pod_name} was killed by SIGKILL{}: by the kubelet after a failed liveness probe, \
              or by the node for lack of memory. {} Read the pod's Events: `kubectl describe pod -n {} {}`.",
-            end.at,
+            at_time(end.at),
             restart_sentence(state.restarts),
             pod.meta.namespace,
             pod.meta.name,
         );
         let title = format!("Container {name} of pod {pod_name} killed (exit code 137)");
-        let symptom = output.add(Severity::Error, end.at, title, description);
+        let symptom = output.add(
+            Severity::Error,
+            end.at.unwrap_or(context.now),
+            title,
+            description,
+        );
         symptom
             .container(name)
             .of_pod(entry)

@@ -3,10 +3,10 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{pod_name, restart_sentence};
+use super::format::{at_time, pod_name, restart_sentence};
 use super::rule::{Check, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
-use crate::failure_mode::{is_evicted, is_oom, recent_failure};
+use crate::failure_mode::{accountable_containers, is_oom, recent_failure};
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -27,10 +27,7 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
-    if pod.meta.deleting.is_some() || is_evicted(pod) {
-        return; // `PodEvicted` names the node that did it
-    }
-    for state in &pod.containers {
+    for state in accountable_containers(pod) {
         let Some((end, stable_at)) =
             recent_failure(state, context.now, context.thresholds.stable_after)
                 .filter(|(end, _)| is_oom(end))
@@ -41,23 +38,32 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
             output.recheck_at(at);
         }
         let (name, pod_name) = (&state.name, pod_name(entry));
-        let limit = pod
+        let limit = pod.spec.memory_limit(name).map(|limit| limit / 1000);
+        let own = pod
             .spec
             .named(name)
-            .and_then(|c| c.memory_limit)
-            .map(|limit| limit / 1000);
+            .is_some_and(|c| c.resources.memory_limit.is_some());
         let why = match limit {
-            Some(bytes) => format!("used more than its memory limit of {} Mi", bytes >> 20),
+            Some(bytes) if own => format!("used more than its memory limit of {} Mi", bytes >> 20),
+            Some(bytes) => format!(
+                "was killed when the pod used more than its memory limit of {} Mi",
+                bytes >> 20
+            ),
             None => "has no memory limit, so the node ran out of memory".to_owned(),
         };
         let description = format!(
-            "Container {name} of pod {pod_name} {why}, last at {}. {} \
-             Compare its memory limit with its usage. Raise the limit, or find the leak.",
-            end.at,
+            "Container {name} of pod {pod_name} {why}; it was last killed{}. {} \
+             Compare the memory limit with the usage. Raise the limit, or find the leak.",
+            at_time(end.at),
             restart_sentence(state.restarts)
         );
         let title = format!("Container {name} of pod {pod_name} out of memory (OOMKilled)");
-        let symptom = output.add(Severity::Error, end.at, title, description);
+        let symptom = output.add(
+            Severity::Error,
+            end.at.unwrap_or(context.now),
+            title,
+            description,
+        );
         symptom.container(name).of_pod(entry);
         symptom
             .with("exit_code", end.exit_code)
@@ -173,5 +179,23 @@ mod tests {
                 Closes,
             ],
         );
+    }
+
+    #[test]
+    fn limit_of_the_pod_is_named() {
+        let resources = json!({"spec": {"resources": {"limits": {"memory": "256Mi"}},
+            "containers": [container(json!({"resources": null}))]}});
+        let mut harness = TestHarness::new();
+        harness.apply(Kind::Pod, &over(one(running(20), oom()), resources));
+        let findings = harness.findings();
+        let record = findings[0].row.record();
+        assert!(
+            record
+                .description
+                .contains("the pod used more than its memory limit of 256 Mi"),
+            "{}",
+            record.description
+        );
+        assert_eq!(record.extra["memory_limit_bytes"], 256 << 20);
     }
 }

@@ -3,10 +3,10 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{human_duration, pod_name, restart_sentence};
+use super::format::{at_time, human_duration, in_brackets, pod_name, restart_sentence};
 use super::rule::{Check, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
-use crate::failure_mode::recent_failure;
+use crate::failure_mode::{accountable_containers, is_lost, recent_failure};
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -27,11 +27,11 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
-    if pod.meta.deleting.is_some() || pod.phase.is_final() {
+    if pod.phase.is_final() {
         return;
     }
     let thresholds = context.thresholds;
-    for state in &pod.containers {
+    for state in accountable_containers(pod) {
         let name = &state.name;
         let history = entry.histories.get(name);
         let window = context.now.minus(thresholds.restart_window);
@@ -53,15 +53,18 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
         }
         let end = state.latest_end();
         let pod_name = pod_name(entry);
-        let how = end.map_or("how it ended is unknown".to_owned(), |end| {
-            format!(
-                "it last ended at {} with exit code {} ({})",
-                end.at, end.exit_code, end.reason
-            )
-        });
+        let how = match end.filter(|end| !is_lost(end)) {
+            Some(end) => format!(
+                "it last ended{} with exit code {}{}",
+                at_time(end.at),
+                end.exit_code,
+                in_brackets(&end.reason)
+            ),
+            None => "how it ended is unknown".to_owned(),
+        };
         let since = history
             .and_then(|history| history.failing)
-            .or(end.map(|end| end.at))
+            .or(end.and_then(|end| end.at))
             .unwrap_or(context.now);
         // The kubelet reports the back-off before it counts the delayed restart.
         let restarts = match state.restarts {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube9_model::ObjectRef;
+use kube9_model::time::Timestamp;
 
 use crate::world::PodEntry;
 
@@ -28,6 +29,19 @@ pub(crate) fn reason_and_message(reason: &str, message: &str) -> String {
         (reason, "") => reason.to_owned(),
         ("", message) => message.to_owned(),
         (reason, message) => format!("{reason}: {message}"),
+    }
+}
+
+/// ` at TIME`, or nothing if the time is not known.
+pub(crate) fn at_time(time: Option<Timestamp>) -> String {
+    time.map_or(String::new(), |time| format!(" at {time}"))
+}
+
+/// ` (text)`, or nothing without a text.
+pub(crate) fn in_brackets(text: &str) -> String {
+    match text {
+        "" => String::new(),
+        text => format!(" ({text})"),
     }
 }
 

@@ -11,7 +11,7 @@ use kube9_model::{EventType, Severity};
 use super::format::{owner_name, pod_names};
 use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
-use crate::failure_mode::is_oom;
+use crate::failure_mode::{is_failure, is_oom};
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -82,8 +82,8 @@ fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) 
 
 fn has_crashed(state: &ContainerState, since: Timestamp) -> bool {
     let ends = [&state.last, &state.terminated].into_iter().flatten();
-    ends.filter(|end| end.at > since)
-        .any(|end| is_oom(end) || !matches!(end.exit_code, 0 | 137 | 143))
+    ends.filter(|end| end.at.is_none_or(|at| at > since))
+        .any(|end| is_oom(end) || (is_failure(end) && !matches!(end.exit_code, 137 | 143)))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use kube9_model::{EventType, Severity};
 use super::format::owner_name;
 use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
-use crate::failure_mode::{is_oom, recent_failure};
+use crate::failure_mode::{accountable_containers, is_oom, recent_failure};
 
 pub(super) const RULE: Rule = Rule {
     name: "MemoryLimitTooLow",
@@ -41,8 +41,7 @@ fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) 
             kills.entry(name).or_default().extend(recent);
         }
         let stable_after = context.thresholds.stable_after;
-        let states = entry.pod.containers.iter();
-        failing_now.extend(states.filter_map(|state| {
+        failing_now.extend(accountable_containers(&entry.pod).filter_map(|state| {
             let (end, _) = recent_failure(state, context.now, stable_after)?;
             is_oom(end).then_some(&*state.name)
         }));
@@ -58,13 +57,8 @@ fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) 
         }
         let owner = &group.pods[0].owner;
         let words = owner_name(owner);
-        let limit = group
-            .newest()
-            .pod
-            .spec
-            .named(name)
-            .and_then(|c| c.memory_limit)
-            .map(|limit| limit / 1_048_576_000);
+        let limit = group.newest().pod.spec.memory_limit(name);
+        let limit = limit.map(|limit| limit / 1_048_576_000);
         let limit = limit.map_or("none".to_owned(), |mebi| format!("{mebi} Mi"));
         let since = times.iter().min().copied().unwrap_or(context.now);
         let description = format!(
@@ -139,6 +133,25 @@ mod tests {
                 apply(Kind::Pod, oom(1, 10)),
                 apply(Kind::Pod, oom(1, 10)),
                 apply(Kind::Pod, oom(1, 10)),
+                NoChange,
+            ],
+        );
+    }
+
+    #[test]
+    fn kills_in_a_shutdown_of_the_node_do_not_open() {
+        let killed = |name: &str| {
+            over(
+                pod_with(name, 0, terminated("OOMKilled", 137, 0, 5), json!({})),
+                json!({"status": {"phase": "Failed", "reason": "Terminated"}}),
+            )
+        };
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, killed("web-1")),
+                apply(Kind::Pod, killed("web-2")),
+                apply(Kind::Pod, killed("web-3")),
                 NoChange,
             ],
         );

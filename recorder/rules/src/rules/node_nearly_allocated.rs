@@ -119,4 +119,52 @@ mod tests {
             ],
         );
     }
+
+    fn requesting(spec: Value) -> Value {
+        pod("web-1", json!({"spec": spec}))
+    }
+
+    fn one(cpu: &str) -> Value {
+        container(json!({"resources": {"requests": {"cpu": cpu}}}))
+    }
+
+    #[test]
+    fn sidecar_pod_resources_and_overhead_open() {
+        let sidecar = over(
+            one("2"),
+            json!({"name": "proxy", "restartPolicy": "Always"}),
+        );
+        for spec in [
+            json!({"containers": [one("1900m")], "initContainers": [sidecar]}),
+            json!({"containers": [one("100m")], "initContainers": [one("3900m")]}),
+            json!({"containers": [one("100m")], "resources": {"requests": {"cpu": "3900m"}}}),
+            json!({"containers": [one("3500m")], "overhead": {"cpu": "400m"}}),
+        ] {
+            run(
+                &RULE,
+                vec![
+                    apply(Kind::Node, node("w1", json!({}))),
+                    apply(Kind::Pod, requesting(spec)),
+                    Opens(Warning),
+                ],
+            );
+        }
+    }
+
+    #[test]
+    fn pod_resources_below_the_sum_and_small_init_container_do_not_open() {
+        for spec in [
+            json!({"containers": [one("3900m")], "resources": {"requests": {"cpu": "1"}}}),
+            json!({"containers": [one("2")], "initContainers": [one("3")]}),
+        ] {
+            run(
+                &RULE,
+                vec![
+                    apply(Kind::Node, node("w1", json!({}))),
+                    apply(Kind::Pod, requesting(spec)),
+                    NoChange,
+                ],
+            );
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Pods behind a Service have no readiness probe.
 
+use kube9_ingest::objects::Role;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
@@ -31,7 +32,7 @@ fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) 
         .spec
         .containers
         .iter()
-        .any(|c| !c.init && c.readiness_probe);
+        .any(|c| c.role != Role::Init && c.readiness_probe);
     if probed || newest.pod.phase.is_final() {
         return;
     }
@@ -94,5 +95,38 @@ mod tests {
     #[test]
     fn pod_without_service_does_not_open() {
         run(&RULE, vec![apply(Kind::Pod, bare()), Wait(60), NoChange]);
+    }
+
+    /// Without a probe on the main container, and with one on this init container.
+    fn beside(init: Value) -> Value {
+        let init = over(json!({"name": "proxy", "readinessProbe": {}}), init);
+        over(bare(), json!({"spec": {"initContainers": [init]}}))
+    }
+
+    #[test]
+    fn probe_of_a_sidecar_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Service, service(json!({}))),
+                apply(Kind::Pod, beside(json!({"restartPolicy": "Always"}))),
+                Wait(60),
+                NoChange,
+            ],
+        );
+    }
+
+    #[test]
+    fn sidecar_without_probe_opens() {
+        let sidecar = json!({"restartPolicy": "Always", "readinessProbe": null});
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Service, service(json!({}))),
+                apply(Kind::Pod, beside(sidecar)),
+                Wait(60),
+                Opens(Warning),
+            ],
+        );
     }
 }

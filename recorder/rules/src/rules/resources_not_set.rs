@@ -1,5 +1,6 @@
 //! A container has no memory limit or no requests.
 
+use kube9_ingest::objects::Role;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
@@ -13,11 +14,11 @@ pub(super) const RULE: Rule = Rule {
     doc: RuleDoc {
         summary: "A container has no memory limit or no requests",
         severity: "warning without a memory limit; info without requests",
-        opens: "a container has no memory limit, or neither a CPU nor a memory request",
+        opens: "neither a container nor its pod (`spec.resources`) has a memory limit, or neither has a CPU or memory request",
         opens_after: "`assessment`",
         closes: "the newest pod has them",
         action: "Set the requests to what the container uses, and the memory limit somewhat higher.",
-        notes: "Init containers do not count. Without a limit, a leak can use up the memory of the node. Without requests, the scheduler may overload a node, and the pod is evicted first.",
+        notes: "Init containers do not count, except for sidecars (`restartPolicy: Always`). Without a limit, a leak can use up the memory of the node. Without requests, the scheduler may overload a node, and the pod is evicted first.",
     },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
@@ -31,11 +32,15 @@ fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) 
         .spec
         .containers
         .iter()
-        .filter(|container| !container.init)
+        .filter(|container| container.role != Role::Init)
     {
         let name = &container.name;
-        let no_limit = container.memory_limit.is_none();
-        let no_requests = container.cpu_request.is_none() && container.memory_request.is_none();
+        // Requests and a limit of the pod as a whole hold for each of its containers.
+        let all = [&container.resources, &newest.pod.spec.resources];
+        let no_limit = all.iter().all(|one| one.memory_limit.is_none());
+        let no_requests = all
+            .iter()
+            .all(|one| one.cpu_request.is_none() && one.memory_request.is_none());
         let (severity, what, why) = match (no_limit, no_requests) {
             (true, true) => (
                 Severity::Warning,
@@ -144,6 +149,45 @@ mod tests {
                 ),
                 Wait(60),
                 NoChange,
+            ],
+        );
+    }
+
+    fn bare() -> Value {
+        with_container(json!({"resources": null}))
+    }
+
+    #[test]
+    fn resources_of_the_pod_do_not_open() {
+        for requests in [json!({"cpu": "1"}), json!({"memory": "1Gi"})] {
+            let resources = json!({"requests": requests, "limits": {"memory": "1Gi"}});
+            let pod = over(bare(), json!({"spec": {"resources": resources}}));
+            run(&RULE, vec![apply(Kind::Pod, pod), Wait(60), NoChange]);
+        }
+    }
+
+    #[test]
+    fn requests_of_the_pod_without_a_limit_open() {
+        let resources = json!({"requests": {"cpu": "1"}, "limits": {"cpu": "2"}});
+        let pod = over(bare(), json!({"spec": {"resources": resources}}));
+        run(&RULE, vec![apply(Kind::Pod, pod), Wait(60), Opens(Warning)]);
+    }
+
+    #[test]
+    fn sidecar_counts_and_init_container_does_not() {
+        let pod_with = |policy: Value| {
+            let init = json!([{"name": "proxy", "restartPolicy": policy}]);
+            pod("web-1", json!({"spec": {"initContainers": init}}))
+        };
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, pod_with(json!(null))),
+                Wait(60),
+                NoChange,
+                apply(Kind::Pod, pod_with(json!("Always"))),
+                Wait(60),
+                Opens(Warning),
             ],
         );
     }

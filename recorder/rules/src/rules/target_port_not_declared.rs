@@ -1,6 +1,6 @@
 //! No pod of a Service declares its target port.
 
-use kube9_ingest::objects::{Fit, Service, TargetPort};
+use kube9_ingest::objects::{Fit, Role, Service, TargetPort};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
@@ -48,6 +48,7 @@ fn check(context: &RuleContext<'_>, service: &Service, output: &mut RuleOutput) 
                 .spec
                 .containers
                 .iter()
+                .filter(|container| container.role != Role::Init)
                 .flat_map(|container| &container.ports),
         );
     }
@@ -143,6 +144,42 @@ mod tests {
         run(
             &RULE,
             vec![Captured("not-ready", "bad"), Wait(60), NoChange],
+        );
+    }
+
+    fn pod_with_init_port(policy: Value) -> Value {
+        let init = over(
+            json!({"name": "proxy", "ports": [{"name": "envoy", "containerPort": 9080}]}),
+            json!({"restartPolicy": policy}),
+        );
+        pod("web-1", json!({"spec": {"initContainers": [init]}}))
+    }
+
+    #[test]
+    fn port_of_a_sidecar_does_not_open() {
+        for target in [json!("envoy"), json!(9080)] {
+            let pod = pod_with_init_port(json!("Always"));
+            run(
+                &RULE,
+                vec![
+                    Apply(vec![(Kind::Pod, pod), to(target)]),
+                    Wait(60),
+                    NoChange,
+                ],
+            );
+        }
+    }
+
+    #[test]
+    fn port_of_an_init_container_opens() {
+        let pod = pod_with_init_port(json!(null));
+        run(
+            &RULE,
+            vec![
+                Apply(vec![(Kind::Pod, pod), to(json!("envoy"))]),
+                Wait(31),
+                Opens(Error),
+            ],
         );
     }
 }

@@ -60,8 +60,9 @@ impl Analysis {
         match message.event {
             InformerEvent::Init { cause } => self.list_begun(watch, cause, now, &mut out),
             InformerEvent::Apply(object) => self.applied(watch, object, now, &mut out),
-            InformerEvent::Delete(object) => {
+            InformerEvent::Delete(mut object) => {
                 let key = key_of(&object);
+                self.world.fill_times(&key, &mut object, now);
                 self.vanished(watch, &key, Some(&object), None, now, &mut out);
             }
             InformerEvent::Undecodable { namespace, name } => {
@@ -168,7 +169,7 @@ impl Analysis {
         });
     }
 
-    fn applied(&mut self, watch: WatchId, object: Object, now: Timestamp, out: &mut Vec<Item>) {
+    fn applied(&mut self, watch: WatchId, mut object: Object, now: Timestamp, out: &mut Vec<Item>) {
         let mut key = key_of(&object);
         let kind = object.kind();
         if self.quota.leaves_out(&key.namespace) {
@@ -190,6 +191,7 @@ impl Analysis {
         key = known.map_or(key, |(known, _)| known);
         let (late, first) = (source.unobserved_interval(now), source.first);
         let version = source.resource_version_of(&object);
+        self.world.fill_times(&key, &mut object, now);
         if is_another {
             self.vanished(watch, &key, None, late, now, out);
         }

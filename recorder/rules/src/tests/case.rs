@@ -159,6 +159,7 @@ fn reads_well(finding: &Finding) {
             "..",
             " ,",
             "1970-01-01",
+            "0001-01-01",
             ".000Z",
             " 1 pods",
             " 1 nodes",

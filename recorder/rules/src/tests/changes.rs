@@ -254,3 +254,21 @@ fn pod_with_reused_name_is_another_pod() {
     let titles: Vec<String> = harness.changes().into_iter().map(|row| row.title).collect();
     assert_eq!(titles, ["Pod ended"]);
 }
+
+#[test]
+fn ended_pod_row_claims_no_exit_code_of_a_lost_container() {
+    let mut harness = TestHarness::new();
+    let lost = json!({"terminated": {"reason": "ContainerStatusUnknown", "exitCode": 137, "finishedAt": null}});
+    let end = json!({"metadata": {"creationTimestamp": null}, "status": {"phase": "Failed",
+        "containerStatuses": [{"name": "app", "restartCount": 2, "state": lost}]}});
+    harness.apply(Kind::Pod, &pod("web-1", json!({})));
+    harness.take();
+    harness.apply(Kind::Pod, &pod("web-1", end));
+    let rows = harness.changes();
+    let text = &rows[0].description;
+    assert!(
+        text.contains("how app ended is unknown (ContainerStatusUnknown)"),
+        "{text}"
+    );
+    assert_eq!(rows[0].extra["age_seconds"], 3);
+}

@@ -6,6 +6,7 @@ mod changes;
 mod harness;
 mod memory;
 mod objects;
+mod pod_ends;
 mod restart;
 
 /// Imports of the rules' cases.
@@ -17,7 +18,7 @@ pub(crate) mod prelude {
     pub(crate) use super::case::{
         apply, careful_manifest, careless_then_careful_manifest, run, run_after,
     };
-    pub(crate) use super::harness::{start, t};
+    pub(crate) use super::harness::{TestHarness, start, t};
     pub(crate) use super::objects::*;
     pub(crate) use kube9_model::label::Kind;
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kube9_ingest::objects::{ContainerState, Pod};
+use kube9_ingest::objects::{ContainerState, Pod, Terminated};
 use kube9_model::time::Timestamp;
 
-use crate::failure_mode::{is_config_error, is_image_pull_error, is_oom};
+use crate::failure_mode::{
+    accountable_containers, is_config_error, is_failure, is_image_pull_error, is_lost, is_oom,
+};
 
 /// How many of the latest times are kept.
 pub(super) const TIMES_MAX: usize = 16;
@@ -37,6 +39,9 @@ pub(super) fn histories(
         let old = old.and_then(|pod| pod.containers.iter().find(|c| c.name == state.name));
         let mut history = histories.remove(&state.name).unwrap_or_default();
         update_history(&mut history, old, state, now, stable_after);
+        if accountable_containers(pod).any(|one| one.name == state.name) {
+            history.add_ooms(old, state, now);
+        }
         if history.is_worth_keeping() {
             histories.insert(state.name.clone(), history);
         }
@@ -45,6 +50,18 @@ pub(super) fn histories(
 }
 
 impl ContainerHistory {
+    fn add_ooms(&mut self, old: Option<&ContainerState>, state: &ContainerState, now: Timestamp) {
+        for end in [&state.last, &state.terminated].into_iter().flatten() {
+            let known = old.is_some_and(|old| {
+                old.last.as_ref() == Some(end) || old.terminated.as_ref() == Some(end)
+            });
+            let at = end.at.unwrap_or(now);
+            if is_oom(end) && !known && !self.ooms.contains(&at) {
+                keep_latest(&mut self.ooms, at);
+            }
+        }
+    }
+
     fn is_worth_keeping(&self) -> bool {
         self.failing.is_some()
             || self.pull_failing.is_some()
@@ -63,29 +80,24 @@ fn update_history(
 ) {
     // For a new pod, only the time of the latest restart is known.
     let known = old.map_or(state.restarts - 1, |old| old.restarts);
-    if state.restarts > known.max(0) {
-        let at = state.last.as_ref().map_or(now, |end| end.at);
+    if state.restarts > known.max(0) && !state.last.as_ref().is_some_and(is_lost) {
+        let at = state.last.as_ref().and_then(|end| end.at).unwrap_or(now);
         for _ in 0..(state.restarts - known.max(0)).min(if old.is_some() { 8 } else { 1 }) {
             keep_latest(&mut history.restarts, at);
         }
     }
-    for end in [&state.last, &state.terminated].into_iter().flatten() {
-        if is_oom(end) && !history.ooms.contains(&end.at) {
-            keep_latest(&mut history.ooms, end.at);
-        }
-    }
     history.pull_failing = is_image_pull_error(state).then(|| history.pull_failing.unwrap_or(now));
-    let end = state
-        .latest_end()
-        .filter(|end| end.exit_code != 0 || is_oom(end));
-    let recovered = end.is_some_and(|end| end.at.since(end.started) >= stable_after);
+    let end = state.latest_end().filter(|end| is_failure(end));
+    let ran_for = |end: &Terminated| Some(end.at?.since(end.started?));
+    let recovered = end
+        .and_then(ran_for)
+        .is_some_and(|time| time >= stable_after);
+    let ended = end.and_then(|end| end.at).unwrap_or(now);
     history.failing = match (is_image_pull_error(state) || is_config_error(state), end) {
         (true, _) => Some(history.failing.unwrap_or(now)),
         // A long run ends the previous failure.
-        (false, Some(end)) if recovered => {
-            Some(history.failing.map_or(end.at, |at| at.max(end.at)))
-        }
-        (false, Some(end)) => Some(history.failing.unwrap_or(end.at)),
+        (false, Some(_)) if recovered => Some(history.failing.map_or(ended, |at| at.max(ended))),
+        (false, Some(_)) => Some(history.failing.unwrap_or(ended)),
         (false, None) => None,
     };
 }

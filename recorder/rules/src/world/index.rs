@@ -416,11 +416,8 @@ impl PodEntry {
             return requests;
         }
         requests.pods = 1;
-        let containers = self.pod.spec.containers.iter();
-        for container in containers.filter(|container| !container.init) {
-            requests.cpu += i128::from(container.cpu_request.unwrap_or(0));
-            requests.memory += i128::from(container.memory_request.unwrap_or(0));
-        }
+        requests.cpu = i128::from(self.pod.spec.cpu_request());
+        requests.memory = i128::from(self.pod.spec.memory_request());
         requests
     }
 }

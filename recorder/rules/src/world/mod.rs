@@ -30,7 +30,9 @@ use container_history::{TIMES_MAX, keep_latest};
 use default_tokens::DefaultTokens;
 use index::Index;
 use kube9_ingest::maps::{Map, trim};
-use kube9_ingest::objects::{Condition, ConfigMap, Deployment, Meta, Node, Object, Pod, Service};
+use kube9_ingest::objects::{
+    Condition, ConfigMap, ContainerState, Deployment, Meta, Node, Object, Pod, Service,
+};
 use kube9_ingest::sanitize::clean_name;
 use kube9_model::commit_stats::LivenessKill;
 use kube9_model::label::Kind;
@@ -125,6 +127,28 @@ impl World {
                 self.index.add_service(&mut self.ledger, &key, &service);
                 self.services.insert(key.clone(), service);
                 self.mark_dependents(Kind::Service, &key, dirty);
+            }
+        }
+    }
+
+    /// Sets the times that the API does not give: they count from when kube9 first saw what they belong to.
+    pub fn fill_times(&self, key: &ObjectKey, object: &mut Object, now: Timestamp) {
+        let known = self.meta(object.kind(), key);
+        let known = known.filter(|known| known.uid == object.meta().uid);
+        let meta = object.meta_mut();
+        if meta.created == Timestamp::EPOCH {
+            meta.created = known.map_or(now, |known| known.created);
+        }
+        let Object::Pod(pod) = object else { return };
+        let known = self.pods.get(key).map(|entry| &entry.pod);
+        let known = known.filter(|known| known.meta.uid == pod.meta.uid);
+        for state in &mut pod.containers {
+            if state.running == Some(Timestamp::EPOCH) {
+                let same_run = |old: &&ContainerState| {
+                    old.name == state.name && old.restarts == state.restarts
+                };
+                let old = known.and_then(|known| known.containers.iter().find(same_run));
+                state.running = old.and_then(|old| old.running).or(Some(now));
             }
         }
     }

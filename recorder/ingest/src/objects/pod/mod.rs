@@ -1,5 +1,6 @@
 //! Pods. The spec is a separate struct, because the pods of one template share it.
 
+mod requests;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -28,11 +29,27 @@ pub struct Pod {
     pub message: Box<str>,
     /// PodScheduled, Ready, …
     pub conditions: Vec<Condition>,
-    /// State of each container, init containers first.
+    /// State of each container, in the order in which they start: init containers first.
     pub containers: Vec<ContainerState>,
 }
 
 impl Pod {
+    /// Whether its main containers have ended and do not start again. Sidecars are stopped then.
+    pub fn has_finished(&self) -> bool {
+        let is_final = |end: &Terminated| match self.spec.restart_policy {
+            RestartPolicy::Always => false,
+            RestartPolicy::OnFailure => end.exit_code == 0,
+            RestartPolicy::Never => true,
+        };
+        let main = self
+            .containers
+            .iter()
+            .filter(|state| state.role == Role::Main);
+        let mut ends = main.map(|state| state.terminated.as_ref()).peekable();
+        self.phase.is_final()
+            || (ends.peek().is_some() && ends.all(|end| end.is_some_and(is_final)))
+    }
+
     /// By its Ready condition.
     pub fn is_ready(&self) -> bool {
         Condition::of(&self.conditions, "Ready").is_some_and(Condition::is_true)
@@ -75,6 +92,13 @@ impl Phase {
 pub struct PodSpec {
     /// Containers, init containers last.
     pub containers: Vec<Container>,
+    pub restart_policy: RestartPolicy,
+    /// Resources of the pod as a whole, which take the place of the sums over its containers (KEP-2837).
+    pub resources: Resources,
+    /// What its RuntimeClass needs beside the containers.
+    pub overhead: Resources,
+    /// Types of the conditions that must be `True` for it to be ready, beside its containers.
+    pub readiness_gates: Vec<Box<str>>,
     /// Those of `hostNetwork`, `hostPID` and `hostIPC` that are set.
     pub host_namespaces: Vec<&'static str>,
     /// `hostPath` volumes.
@@ -101,12 +125,49 @@ impl PodSpec {
         self.mounts_token && matches!(&*self.service_account, "" | "default")
     }
 
+    /// The memory limit of the container with that name, or else of the pod, in thousandths of a byte.
+    pub fn memory_limit(&self, container: &str) -> Option<i64> {
+        let own = self
+            .named(container)
+            .and_then(|one| one.resources.memory_limit);
+        own.or(self.resources.memory_limit)
+    }
+
     /// The container of that name.
     pub fn named(&self, name: &str) -> Option<&Container> {
         self.containers
             .iter()
             .find(|container| &*container.name == name)
     }
+}
+
+/// Which of its main containers the kubelet starts again after they have ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum RestartPolicy {
+    #[default]
+    Always,
+    OnFailure,
+    Never,
+}
+
+/// What a container does in its pod.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// It runs once and ends, before the next one starts.
+    Init,
+    /// An init container with `restartPolicy: Always`: it runs beside the main containers, and the kubelet stops it after
+    /// they have ended (KEP-753).
+    Sidecar,
+    #[default]
+    Main,
+}
+
+/// Requests and limits of a container or of a pod, in thousandths of a core or a byte.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Resources {
+    pub cpu_request: Option<i64>,
+    pub memory_request: Option<i64>,
+    pub memory_limit: Option<i64>,
 }
 
 /// The static part of a container.
@@ -116,20 +177,16 @@ pub struct Container {
     pub name: Box<str>,
     /// Image as in the spec.
     pub image: Box<str>,
-    /// Init container.
-    pub init: bool,
+    pub role: Role,
     /// Ports it declares.
     pub ports: Vec<Port>,
-    /// CPU request, in thousandths.
-    pub cpu_request: Option<i64>,
-    /// Memory request, in thousandths of a byte.
-    pub memory_request: Option<i64>,
-    /// Memory limit, in thousandths of a byte.
-    pub memory_limit: Option<i64>,
+    pub resources: Resources,
     /// It has a readiness probe.
     pub readiness_probe: bool,
     /// It has a liveness probe.
     pub liveness_probe: bool,
+    /// It has a startup probe.
+    pub startup_probe: bool,
     /// `privileged`.
     pub privileged: bool,
     /// `runAsUser: 0`.
@@ -161,9 +218,12 @@ pub struct ContainerState {
     pub name: Box<str>,
     /// `ready`.
     pub ready: bool,
+    /// `started`: it runs, and its startup probe has passed.
+    pub started: bool,
+    pub role: Role,
     /// `restartCount`.
     pub restarts: i64,
-    /// `running.startedAt`.
+    /// `running.startedAt`; [`Timestamp::EPOCH`] if the API does not give it.
     pub running: Option<Timestamp>,
     /// Reason of its waiting state, e.g. `CrashLoopBackOff`; empty if it is not waiting.
     pub waiting: Box<str>,
@@ -180,6 +240,18 @@ impl ContainerState {
     pub fn latest_end(&self) -> Option<&Terminated> {
         self.terminated.as_ref().or(self.last.as_ref())
     }
+
+    /// Whether it has done what the containers after it wait for.
+    pub fn is_initialized(&self) -> bool {
+        match self.role {
+            Role::Init => self
+                .terminated
+                .as_ref()
+                .is_some_and(|end| end.exit_code == 0),
+            Role::Sidecar => self.started,
+            Role::Main => true,
+        }
+    }
 }
 
 /// A termination of a container.
@@ -190,7 +262,7 @@ pub struct Terminated {
     /// Exit code; 128 + signal after a signal.
     pub exit_code: i64,
     /// `startedAt`.
-    pub started: Timestamp,
+    pub started: Option<Timestamp>,
     /// `finishedAt`.
-    pub at: Timestamp,
+    pub at: Option<Timestamp>,
 }

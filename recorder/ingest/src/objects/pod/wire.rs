@@ -8,7 +8,10 @@ use kube9_model::time::Timestamp;
 use serde::de::{self, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{Container, ContainerState, Phase, Pod, PodSpec, Port, Terminated};
+use super::{
+    Container, ContainerState, Phase, Pod, PodSpec, Port, Resources, RestartPolicy, Role,
+    Terminated,
+};
 use crate::decode::null_as_default;
 use crate::objects::bounds::{Budget, CONDITIONS_MAX, CONTAINERS_MAX, ELEMENTS_MAX, Few};
 use crate::objects::meta::{Condition, Meta, shortened};
@@ -33,6 +36,13 @@ struct WireSpec {
     containers: Few<WireContainer, CONTAINERS_MAX>,
     #[serde(deserialize_with = "null_as_default")]
     init_containers: Few<WireContainer, CONTAINERS_MAX>,
+    restart_policy: Option<Box<str>>,
+    #[serde(deserialize_with = "null_as_default")]
+    resources: WireResources,
+    #[serde(deserialize_with = "null_as_default")]
+    overhead: BTreeMap<String, Quantity>,
+    #[serde(deserialize_with = "null_as_default")]
+    readiness_gates: Few<WireReadinessGate, ELEMENTS_MAX>,
     #[serde(deserialize_with = "null_as_default")]
     volumes: Few<WireVolume, ELEMENTS_MAX>,
     #[serde(deserialize_with = "null_as_default")]
@@ -50,6 +60,13 @@ struct WireSpec {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
+struct WireReadinessGate {
+    #[serde(deserialize_with = "null_as_default")]
+    condition_type: Box<str>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
 struct WireContainer {
     name: Box<str>,
     #[serde(deserialize_with = "null_as_default")]
@@ -58,8 +75,10 @@ struct WireContainer {
     ports: Few<Port, ELEMENTS_MAX>,
     #[serde(deserialize_with = "null_as_default")]
     resources: WireResources,
+    restart_policy: Option<Box<str>>,
     readiness_probe: Option<IgnoredAny>,
     liveness_probe: Option<IgnoredAny>,
+    startup_probe: Option<IgnoredAny>,
     #[serde(deserialize_with = "null_as_default")]
     security_context: WireSecurity,
     #[serde(deserialize_with = "null_as_default")]
@@ -75,6 +94,17 @@ struct WireResources {
     requests: BTreeMap<String, Quantity>,
     #[serde(deserialize_with = "null_as_default")]
     limits: BTreeMap<String, Quantity>,
+}
+
+impl WireResources {
+    fn read(&self) -> Resources {
+        let request = |name| self.requests.get(name).and_then(Quantity::thousandths);
+        Resources {
+            cpu_request: request("cpu"),
+            memory_request: request("memory"),
+            memory_limit: self.limits.get("memory").and_then(Quantity::thousandths),
+        }
+    }
 }
 
 /// A quantity: usually a text, but some servers send `cpu: 1` as a number.
@@ -212,6 +242,8 @@ struct WireContainerStatus {
     #[serde(deserialize_with = "null_as_default")]
     ready: bool,
     #[serde(deserialize_with = "null_as_default")]
+    started: bool,
+    #[serde(deserialize_with = "null_as_default")]
     restart_count: i64,
     #[serde(deserialize_with = "null_as_default")]
     state: WireState,
@@ -259,8 +291,22 @@ impl<'de> Deserialize<'de> for Pod {
         let node = wire.spec.node_name.take().filter(|name| !name.is_empty());
         let status = wire.status;
         let (init, normal) = (status.init_container_statuses, status.container_statuses);
-        let states = init.kept.into_iter().chain(normal.kept);
         let (mut spec, cut) = spec(wire.spec);
+        let init_role = |status: &WireContainerStatus| match spec.named(&status.name) {
+            Some(container) => container.role,
+            None => Role::Init,
+        };
+        let mut states = Vec::with_capacity(init.kept.len() + normal.kept.len());
+        for status in init.kept {
+            let role = init_role(&status);
+            states.push(state(status, role));
+        }
+        states.extend(
+            normal
+                .kept
+                .into_iter()
+                .map(|status| state(status, Role::Main)),
+        );
         let mut pod = Self {
             meta: wire.metadata,
             spec: Arc::default(),
@@ -274,7 +320,7 @@ impl<'de> Deserialize<'de> for Pod {
             reason: status.reason,
             message: shortened(status.message),
             conditions: status.conditions.kept,
-            containers: states.map(state).collect(),
+            containers: states,
         };
         let mut budget = Budget::new();
         pod.meta.bound(&mut budget);
@@ -338,6 +384,7 @@ impl PodSpec {
     fn bound_containers(&mut self, budget: &mut Budget) {
         budget.text(&mut self.namespace);
         budget.text(&mut self.service_account);
+        budget.list(&mut self.readiness_gates, Budget::text);
         budget.list(&mut self.containers, |budget, container| {
             budget.text(&mut container.name);
             budget.text(&mut container.image);
@@ -359,14 +406,16 @@ impl PodSpec {
     }
 }
 
-fn state(wire: WireContainerStatus) -> ContainerState {
+fn state(wire: WireContainerStatus, role: Role) -> ContainerState {
     let waiting = wire.state.waiting.unwrap_or_default();
     let running = wire.state.running;
     ContainerState {
         name: wire.name,
         ready: wire.ready,
+        started: wire.started,
+        role,
         restarts: wire.restart_count,
-        running: running.map(|r| r.started_at.as_deref().map_or(Timestamp::EPOCH, time)),
+        running: running.map(|r| time(r.started_at).unwrap_or(Timestamp::EPOCH)),
         waiting: waiting.reason,
         waiting_message: shortened(waiting.message),
         terminated: wire.state.terminated.map(terminated),
@@ -378,18 +427,18 @@ fn terminated(wire: WireTerminated) -> Terminated {
     Terminated {
         reason: wire.reason,
         exit_code: wire.exit_code,
-        started: wire.started_at.as_deref().map_or(Timestamp::EPOCH, time),
-        at: wire.finished_at.as_deref().map_or(Timestamp::EPOCH, time),
+        started: time(wire.started_at),
+        at: time(wire.finished_at),
     }
 }
 
-fn time(text: &str) -> Timestamp {
-    Timestamp::parse(text).unwrap_or(Timestamp::EPOCH)
+fn time(text: Option<String>) -> Option<Timestamp> {
+    Timestamp::from_api(&text?)
 }
 
 fn spec(wire: WireSpec) -> (PodSpec, Cut) {
     let mut cut = Cut {
-        containers: wire.containers.cut || wire.init_containers.cut,
+        containers: wire.containers.cut || wire.init_containers.cut || wire.readiness_gates.cut,
         details: wire.volumes.cut,
     };
     let mut spec = PodSpec {
@@ -401,6 +450,20 @@ fn spec(wire: WireSpec) -> (PodSpec, Cut) {
         .into_iter()
         .filter_map(|(set, name)| set.then_some(name))
         .collect(),
+        restart_policy: match wire.restart_policy.as_deref() {
+            Some("Never") => RestartPolicy::Never,
+            Some("OnFailure") => RestartPolicy::OnFailure,
+            _ => RestartPolicy::Always,
+        },
+        resources: wire.resources.read(),
+        overhead: Resources {
+            cpu_request: wire.overhead.get("cpu").and_then(Quantity::thousandths),
+            memory_request: wire.overhead.get("memory").and_then(Quantity::thousandths),
+            memory_limit: None,
+        },
+        readiness_gates: (wire.readiness_gates.kept.into_iter())
+            .map(|gate| gate.condition_type)
+            .collect(),
         service_account: wire.service_account_name,
         mounts_token: wire.automount_service_account_token != Some(false),
         non_root: wire.security_context.run_as_non_root == Some(true)
@@ -426,13 +489,16 @@ fn spec(wire: WireSpec) -> (PodSpec, Cut) {
     let pod_root = wire.security_context.run_as_user == Some(0);
     let init = wire.init_containers.kept.into_iter();
     let normal = wire.containers.kept.into_iter();
-    let all = normal.map(|one| (one, false));
-    for (container, init) in all.chain(init.map(|one| (one, true))) {
+    let init = init.map(|one| match one.restart_policy.as_deref() {
+        Some("Always") => (one, Role::Sidecar),
+        _ => (one, Role::Init),
+    });
+    for (container, role) in normal.map(|one| (one, Role::Main)).chain(init) {
         cut.details |= container.ports.cut
             || container.env.cut
             || container.env_from.cut
             || container.security_context.capabilities.add.cut;
-        let one = spec.container(container, init, pod_root);
+        let one = spec.container(container, role, pod_root);
         spec.containers.push(one);
     }
     (spec, cut)
@@ -451,7 +517,7 @@ impl PodSpec {
         }
     }
 
-    fn container(&mut self, wire: WireContainer, init: bool, pod_root: bool) -> Container {
+    fn container(&mut self, wire: WireContainer, role: Role, pod_root: bool) -> Container {
         let mut secret_env = Vec::new();
         for variable in wire.env.kept {
             if variable.value.0 && sensitivity(&variable.name) >= Sensitivity::Likely {
@@ -466,18 +532,16 @@ impl PodSpec {
                 self.refer(reference);
             }
         }
-        let (requests, limits) = (&wire.resources.requests, &wire.resources.limits);
         let security = wire.security_context;
         Container {
             name: wire.name,
             image: wire.image,
-            init,
+            role,
             ports: wire.ports.kept,
-            cpu_request: requests.get("cpu").and_then(Quantity::thousandths),
-            memory_request: requests.get("memory").and_then(Quantity::thousandths),
-            memory_limit: limits.get("memory").and_then(Quantity::thousandths),
+            resources: wire.resources.read(),
             readiness_probe: wire.readiness_probe.is_some(),
             liveness_probe: wire.liveness_probe.is_some(),
+            startup_probe: wire.startup_probe.is_some(),
             privileged: security.privileged == Some(true),
             root: security.run_as_user.map_or(pod_root, |user| user == 0),
             non_root: security.run_as_non_root == Some(true)
@@ -513,7 +577,7 @@ mod tests {
         let app = &pod.spec.containers[0];
         assert_eq!(app.secret_env, ["DB_PASSWORD".into()]);
         assert_eq!(
-            (app.memory_limit, app.cpu_request),
+            (app.resources.memory_limit, app.resources.cpu_request),
             (Some((64 << 20) * 1000), Some(100))
         );
         assert_eq!(pod.spec.config_maps, BTreeSet::from(["conf".into()]));
