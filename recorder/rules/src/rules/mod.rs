@@ -37,6 +37,7 @@ mod pod_creation_refused;
 mod pod_evicted;
 mod pod_not_ready;
 mod pod_stuck_creating;
+mod pod_stuck_initializing;
 mod pod_stuck_terminating;
 mod pod_unschedulable;
 mod pods_failing_alike;
@@ -74,6 +75,7 @@ pub static ALL: &[Rule] = &[
     container_cannot_start::RULE,
     pod_unschedulable::RULE,
     pod_stuck_creating::RULE,
+    pod_stuck_initializing::RULE,
     pod_not_ready::RULE,
     pod_stuck_terminating::RULE,
     pod_evicted::RULE,
