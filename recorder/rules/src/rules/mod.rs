@@ -36,6 +36,7 @@ mod page;
 mod pod_creation_refused;
 mod pod_evicted;
 mod pod_not_ready;
+mod pod_rejected_by_node;
 mod pod_stuck_creating;
 mod pod_stuck_initializing;
 mod pod_stuck_terminating;
@@ -79,6 +80,7 @@ pub static ALL: &[Rule] = &[
     pod_not_ready::RULE,
     pod_stuck_terminating::RULE,
     pod_evicted::RULE,
+    pod_rejected_by_node::RULE,
     node_unready::RULE,
     node_under_pressure::RULE,
     node_problem::RULE,
