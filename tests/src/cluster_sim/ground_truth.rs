@@ -37,6 +37,10 @@ pub enum Cause {
     Unschedulable,
     /// A volume that does not mount.
     VolumeNotMounted,
+    /// An init container that does not end.
+    InitWaits,
+    /// A node rejected a pod that was scheduled to it.
+    Rejected,
     /// Pods whose readiness probe never succeeds.
     NeverReady,
     /// A pod whose readiness probe began to fail.
@@ -82,6 +86,8 @@ impl Planted {
         match self.cause {
             // It takes three kills to know, a quarter of an hour apart.
             Cause::MemoryLimitTooLow => 31 * MINUTE,
+            // Half an hour in an init container is normal.
+            Cause::InitWaits => 31 * MINUTE,
             // Found only when an image is pulled.
             Cause::RegistryDown if self.object.starts_with("Registry/") => HOUR,
             // The slowest rule waits for 15 minutes.

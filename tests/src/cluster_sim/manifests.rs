@@ -162,16 +162,20 @@ fn pod_status(of: &Workload, pod: &Pod) -> Value {
             statuses.push(sidecar_status(pod));
         }
         status["containerStatuses"] = json!(statuses);
-        let init = if matches!(pod.state, ContainerState::Waiting("ContainerCreating", _)) {
-            waiting("PodInitializing", "")
-        } else {
-            let at = micros(pod.created);
-            terminated(0, "Completed", at, at)
+        let at = micros(pod.created);
+        let init = match pod.state {
+            ContainerState::Waiting("ContainerCreating", _) => waiting("PodInitializing", ""),
+            ContainerState::Waiting("PodInitializing", _) => running(at),
+            _ => terminated(0, "Completed", at, at),
         };
         status["initContainerStatuses"] = json!([{
             "name": "migrate", "ready": true, "restartCount": 0, "image": "registry.example.com/shop/migrate:3",
             "state": init, "lastState": {},
         }]);
+    }
+    if pod.rejected {
+        status["reason"] = json!("NodeAffinity");
+        status["message"] = json!("Pod was rejected: Predicate NodeAffinity failed");
     }
     if let Some(at) = pod.evicted {
         status["reason"] = json!("Evicted");

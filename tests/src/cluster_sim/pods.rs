@@ -108,6 +108,12 @@ impl ClusterSim {
             );
             return;
         }
+        if outcome == PodOutcome::InitWaits {
+            if let Some(pod) = self.pod(id) {
+                pod.state = ContainerState::Waiting("PodInitializing", String::new());
+            }
+            return self.show_pod(id);
+        }
         let wait = self.between(500, 2500);
         self.after(wait, Step::Pull(id));
     }
@@ -401,6 +407,24 @@ impl ClusterSim {
             true,
             "kubelet",
             "The node was low on resource: memory.".to_owned(),
+        );
+    }
+
+    /// A kubelet that was restarted rejects a pod, because the labels of its node have changed; its controller creates a
+    /// replacement.
+    pub(super) fn reject(&mut self, id: PodId) {
+        let now = self.now;
+        let Some(pod) = self.living(id) else { return };
+        (pod.phase, pod.rejected) = (Phase::Failed, true);
+        pod.state = ContainerState::Unseen;
+        pod.ready = (false, now);
+        self.show_pod(id);
+        self.pod_event(
+            id,
+            "NodeAffinity",
+            true,
+            "kubelet",
+            "Predicate NodeAffinity failed".to_owned(),
         );
     }
 

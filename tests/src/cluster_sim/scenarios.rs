@@ -13,7 +13,7 @@ use super::{ClusterSim, HOUR, MINUTE, Ms, SECOND, Step};
 type Scenario = fn(&mut ClusterSim, usize);
 
 /// The scenarios of workloads: replicas and function.
-pub(super) const SCENARIOS: [(usize, Scenario); 26] = [
+pub(super) const SCENARIOS: [(usize, Scenario); 28] = [
     (4, bad_image),
     (12, bad_image),
     (4, crashing_rollout),
@@ -28,6 +28,8 @@ pub(super) const SCENARIOS: [(usize, Scenario); 26] = [
     (4, no_node),
     (4, no_node_for_a_moment),
     (4, no_volume),
+    (4, init_waits),
+    (3, rejected),
     (4, never_ready),
     (3, unready),
     (3, unready_for_a_moment),
@@ -333,6 +335,23 @@ fn no_volume(sim: &mut ClusterSim, of: usize) {
     let what = (Cause::VolumeNotMounted, PodOutcome::NoVolume);
     sim.bad_rollout(of, what, 20 * MINUTE);
     sim.later(20 * MINUTE, move |sim| sim.repair(of, Step::Pull));
+}
+
+/// The init container waits for something that does not answer.
+fn init_waits(sim: &mut ClusterSim, of: usize) {
+    let lasts = 45 * MINUTE;
+    sim.bad_rollout(of, (Cause::InitWaits, PodOutcome::InitWaits), lasts);
+    sim.later(lasts, move |sim| sim.repair(of, Step::Run));
+}
+
+/// A kubelet rejects a pod after its restart; somebody deletes the failed pod later.
+fn rejected(sim: &mut ClusterSim, of: usize) {
+    let Some(id) = sim.any_ready_pod(of) else {
+        return;
+    };
+    sim.plant_on_pod(Cause::Rejected, id, 30 * MINUTE);
+    sim.reject(id);
+    sim.later(30 * MINUTE, move |sim| sim.kill(id));
 }
 
 fn never_ready(sim: &mut ClusterSim, of: usize) {

@@ -172,6 +172,7 @@ impl ClusterState {
             restarts: 0,
             deleting: None,
             evicted: None,
+            rejected: false,
             has_finalizer: false,
             backoff: 10_000,
             first_start: None,

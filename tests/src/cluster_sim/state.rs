@@ -87,6 +87,8 @@ pub(super) enum PodOutcome {
     NoNode,
     /// The volume does not mount.
     NoVolume,
+    /// The init container does not end.
+    InitWaits,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,6 +242,8 @@ pub(super) struct Pod {
     pub(super) restarts: u64,
     pub(super) deleting: Option<Ms>,
     pub(super) evicted: Option<Ms>,
+    /// Its node rejected it.
+    pub(super) rejected: bool,
     /// A finalizer holds it.
     pub(super) has_finalizer: bool,
     pub(super) backoff: Ms,
