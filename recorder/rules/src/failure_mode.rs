@@ -11,12 +11,13 @@ use crate::config::ThresholdConfig;
 use crate::world::PodEntry;
 
 /// Waiting reasons of an image that cannot be pulled.
-const IMAGE_PULL_ERRORS: [&str; 5] = [
+const IMAGE_PULL_ERRORS: [&str; 6] = [
     "ImagePullBackOff",
     "ErrImagePull",
     "ErrImageNeverPull",
     "RegistryUnavailable",
     "ImageInspectError",
+    "SignatureValidationFailed",
 ];
 
 /// Waiting reasons of a container that cannot be created as specified.
@@ -123,13 +124,46 @@ pub fn failure_mode(
     })
 }
 
-/// Whether Kubernetes ends or has ended the pod: how its containers end then is not their failure. Only the kubelet gives
-/// a failed pod a reason: `Evicted`, `Terminated` (shutdown of the node), `Preempting`, `DeadlineExceeded`, or why it
-/// did not accept the pod.
+/// Reasons of a failed pod that Kubernetes ended: the kubelet for lack of a resource, for a shutdown of its node (in two
+/// spellings, and when it no longer accepts pods), for a critical pod, and after `activeDeadlineSeconds`.
+const POD_ENDS: [&str; 6] = [
+    "Evicted",
+    "Terminated",
+    "Shutdown",
+    "NodeShutdown",
+    "Preempting",
+    "DeadlineExceeded",
+];
+
+/// Reasons of a rejected pod, besides `OutOfcpu` and the like. The message of newer kubelets tells as well.
+const REJECTIONS: [&str; 6] = [
+    "UnexpectedAdmissionError",
+    "NodeAffinity",
+    "TopologyAffinityError",
+    "SMTAlignmentError",
+    "NodePorts",
+    "TaintToleration",
+];
+
+/// Whether Kubernetes ends or has ended the pod: how its containers end then is not their failure.
 pub fn is_disrupted(pod: &Pod) -> bool {
     pod.meta.deleting.is_some()
-        || (pod.phase == Phase::Failed && !pod.reason.is_empty())
+        || (pod.phase == Phase::Failed && POD_ENDS.contains(&&*pod.reason))
         || Condition::of(&pod.conditions, "DisruptionTarget").is_some_and(Condition::is_true)
+        || is_rejected(pod)
+}
+
+/// Whether its node did not accept the pod. After a restart, a kubelet rejects pods whose containers run, and stops them.
+pub fn is_rejected(pod: &Pod) -> bool {
+    let reason = &*pod.reason;
+    if pod.phase != Phase::Failed || reason.is_empty() || POD_ENDS.contains(&reason) {
+        return false;
+    }
+    let ran = |state: &ContainerState| state.latest_end().is_some_and(|end| !is_lost(end));
+    reason.starts_with("OutOf")
+        || REJECTIONS.contains(&reason)
+        || pod.message.starts_with("Pod was rejected")
+        || !pod.containers.iter().any(ran)
 }
 
 /// The containers whose failures count: none of a disrupted pod, and no sidecar that was stopped because the main

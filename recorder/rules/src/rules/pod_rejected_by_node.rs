@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use kube9_ingest::objects::{Condition, Phase, Pod};
+use kube9_ingest::objects::Condition;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::format::{count, owner_name, pod_names, reason_and_message};
 use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
-use crate::failure_mode::is_lost;
+use crate::failure_mode::is_rejected;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -18,7 +18,7 @@ pub(super) const RULE: Rule = Rule {
     doc: RuleDoc {
         summary: "A node rejected pods that were scheduled to it",
         severity: "warning",
-        opens: "a pod failed before any of its containers ran, and the kubelet gives a reason such as `UnexpectedAdmissionError`, `OutOfcpu`, `OutOfmemory`, `OutOfpods`, `NodeAffinity` or `TopologyAffinityError`",
+        opens: "a pod failed because the kubelet did not accept it, with a reason such as `UnexpectedAdmissionError`, `OutOfcpu`, `OutOfmemory`, `OutOfpods`, `NodeAffinity` or `TopologyAffinityError`",
         opens_after: "",
         closes: "the failed pods are deleted",
         action: "Read the message: the node lacks a device, CPU, memory or a label that the scheduler counted on. A controller starts other pods in their place and leaves the failed ones: delete them when the cause is known.",
@@ -28,19 +28,14 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Owner(check),
 };
 
-/// Reasons of a failed pod that a node gives for other ends than a rejection.
-const OTHER_ENDS: [&str; 6] = [
-    "Evicted",
-    "Terminated",
-    "NodeShutdown",
-    "Shutdown",
-    "Preempting",
-    "DeadlineExceeded",
-];
-
 fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
     let pods = group.pods.iter().copied();
-    let rejected: Vec<&PodEntry> = pods.filter(|entry| is_rejected(&entry.pod)).collect();
+    let rejected = pods.filter(|entry| {
+        let pod = &entry.pod;
+        let target = Condition::of(&pod.conditions, "DisruptionTarget");
+        is_rejected(pod) && pod.meta.deleting.is_none() && !target.is_some_and(Condition::is_true)
+    });
+    let rejected: Vec<&PodEntry> = rejected.collect();
     let Some(newest) = rejected
         .iter()
         .max_by_key(|entry| (entry.pod.meta.created, &*entry.pod.meta.name))
@@ -69,7 +64,7 @@ fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) 
         )
     };
     let description = format!(
-        "{what} ({}). Its containers were never started. Correct what the node lacks, and delete the failed pods.",
+        "{what} ({}). Correct what the node lacks, and delete the failed pods.",
         reason_and_message(&newest.pod.reason, &newest.pod.message)
     );
     let symptom = output.add(Severity::Warning, context.now, title, description);
@@ -82,17 +77,6 @@ fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) 
 
 /// Reasons that the texts name.
 const REASONS_MAX: usize = 3;
-
-/// The kubelet gives a failed pod a reason, and none of its containers is known to have run.
-fn is_rejected(pod: &Pod) -> bool {
-    let ran = |end: Option<&_>| end.is_some_and(|end| !is_lost(end));
-    pod.phase == Phase::Failed
-        && pod.meta.deleting.is_none()
-        && !pod.reason.is_empty()
-        && !OTHER_ENDS.contains(&&*pod.reason)
-        && !Condition::of(&pod.conditions, "DisruptionTarget").is_some_and(Condition::is_true)
-        && !pod.containers.iter().any(|state| ran(state.latest_end()))
-}
 
 #[cfg(test)]
 mod tests {
@@ -174,11 +158,34 @@ mod tests {
 
     #[test]
     fn other_ends_by_the_node_do_not_open() {
-        for reason in super::OTHER_ENDS.into_iter().chain([""]) {
+        for reason in [
+            "Evicted",
+            "Terminated",
+            "Shutdown",
+            "NodeShutdown",
+            "Preempting",
+            "DeadlineExceeded",
+            "",
+        ] {
             run(
                 &RULE,
                 vec![apply(Kind::Pod, rejected("web-1", reason)), NoChange],
             );
+        }
+    }
+
+    #[test]
+    fn pod_that_a_restarted_kubelet_rejected_and_stopped_opens() {
+        for (reason, message) in [
+            ("UnexpectedAdmissionError", "Pod Allocate failed"),
+            ("OutOfcpu", "Pod Node didn't have enough resource: cpu"),
+            ("Novel", "Pod was rejected: of a reason that is new"),
+        ] {
+            let pod = over(
+                pod_with("web-1", 0, terminated("Error", 137, 0, 5), json!({})),
+                json!({"status": {"phase": "Failed", "reason": reason, "message": message}}),
+            );
+            run(&RULE, vec![apply(Kind::Pod, pod), Opens(Warning)]);
         }
     }
 

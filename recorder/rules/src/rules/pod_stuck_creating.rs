@@ -8,6 +8,7 @@ use kube9_model::{EventType, Severity};
 use super::format::pod_name;
 use super::rule::{Check, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
+use crate::failure_mode::{is_config_error, is_image_pull_error};
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -16,7 +17,7 @@ pub(super) const RULE: Rule = Rule {
     doc: RuleDoc {
         summary: "A pod's container is not created",
         severity: "warning",
-        opens: "a pending pod has a node, and its next init container or a main container waits with `ContainerCreating` or `PodInitializing`",
+        opens: "a pending pod has a node, and its next init container or a main container waits with `ContainerCreating`, `PodInitializing` or another reason that no other rule reports",
         opens_after: "`creating`",
         closes: "the container runs or fails in another way, or the pod is deleted",
         action: "Run `kubectl describe pod`: its Events name what the pod waits for, such as a volume, an image, the network plugin or a Secret.",
@@ -43,7 +44,10 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
         }
     };
     let waits = next.iter().filter(|state| is_being_created(state));
-    let waiting: Vec<&str> = waits.map(|state| &*state.name).collect();
+    let waiting: Vec<&str> = waits.clone().map(|state| &*state.name).collect();
+    let reason = waits
+        .map(|state| &*state.waiting)
+        .find(|reason| !reason.is_empty());
     if waiting.is_empty() && !pod.containers.is_empty() {
         return;
     }
@@ -70,7 +74,10 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     );
     let title = match init {
         Some(init) => format!("Pod {pod_name} stuck creating init container {}", init.name),
-        None => format!("Pod {pod_name} stuck in ContainerCreating"),
+        None => format!(
+            "Pod {pod_name} stuck in {}",
+            reason.unwrap_or("ContainerCreating")
+        ),
     };
     let symptom = output.add(Severity::Warning, since, title, description);
     symptom
@@ -83,14 +90,13 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     };
 }
 
-/// The kubelet has not created it, and reports no error.
+/// The kubelet has not created it, for a reason that no other rule reports.
 fn is_being_created(state: &ContainerState) -> bool {
     state.running.is_none()
         && state.terminated.is_none()
-        && matches!(
-            &*state.waiting,
-            "" | "ContainerCreating" | "PodInitializing"
-        )
+        && &*state.waiting != "CrashLoopBackOff"
+        && !is_image_pull_error(state)
+        && !is_config_error(state)
 }
 
 #[cfg(test)]
@@ -221,6 +227,15 @@ mod tests {
             "web-1",
             json!({"status": {"phase": "Pending", "containerStatuses": null}}),
         );
+        run(
+            &RULE,
+            vec![apply(Kind::Pod, pod), Wait(610), Opens(Warning)],
+        );
+    }
+
+    #[test]
+    fn unknown_reason_opens() {
+        let pod = creating("FailedToCreatePodSandBox");
         run(
             &RULE,
             vec![apply(Kind::Pod, pod), Wait(610), Opens(Warning)],

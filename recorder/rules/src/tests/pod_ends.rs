@@ -1,5 +1,6 @@
 //! How pods and containers end, and which of the ends are failures: all rules of types health and insight at once.
 
+use kube9_ingest::item::FindingTransition;
 use serde_json::{Value, json};
 
 use super::harness::TestHarness;
@@ -16,6 +17,7 @@ fn opened(pods: &[Value], seconds: u64) -> Vec<String> {
     }
     harness.wait(seconds);
     let mut found: Vec<String> = (harness.findings().iter())
+        .filter(|finding| matches!(finding.transition, FindingTransition::Opened { .. }))
         .map(|finding| finding.row.record())
         .filter(|record| record.event_type.as_str() != "assessment")
         .map(|record| {
@@ -421,4 +423,33 @@ fn ended_pod_that_still_waits_for_its_image_is_quiet() {
             assert_eq!(found, evicted, "{reason}");
         }
     }
+}
+
+#[test]
+fn stopped_container_of_a_rejected_pod_is_not_a_failure() {
+    let message = "Pod was rejected: Predicate NodeAffinity failed";
+    for code in [137, 143, 1] {
+        let pods = three(|name| {
+            failed(
+                name,
+                "NodeAffinity",
+                message,
+                terminated("Error", code, 0, 985),
+                json!([]),
+            )
+        });
+        assert_eq!(opened(&pods, 60), ["warning PodRejectedByNode"]);
+    }
+}
+
+#[test]
+fn failure_of_a_container_in_a_pod_with_an_unknown_reason_is_found() {
+    let pod = failed(
+        "web-1",
+        "ProviderFailed",
+        "",
+        terminated("Error", 1, 0, 985),
+        json!([]),
+    );
+    assert_eq!(opened(&[pod], 60), ["error ContainerExitedWithError"]);
 }
