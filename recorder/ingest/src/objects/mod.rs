@@ -19,6 +19,7 @@ mod quantity;
 mod service;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 pub use bounds::{Fit, OBJECT_BYTES_MAX};
 pub use config_map::{ConfigMap, KeyFacts};
@@ -99,9 +100,103 @@ impl Object {
 }
 
 fn read<T: DeserializeOwned>(json: &str) -> Result<T, String> {
-    serde_json::from_str(json).map_err(|error| {
-        // serde quotes the unexpected value; its position is enough.
-        let (line, column) = (error.line(), error.column());
-        format!("a field that ends at line {line}, column {column} has an unexpected type")
+    serde_json::from_str(json).or_else(|error| {
+        read_without_nulls(json).ok_or_else(|| {
+            // serde quotes the unexpected value; its position is enough.
+            let (line, column) = (error.line(), error.column());
+            format!("a field that ends at line {line}, column {column} has an unexpected type")
+        })
     })
+}
+
+/// In Go's JSON, `null` in any place means that nothing is given. The structs above accept it where API servers often
+/// send it; this is for the rest.
+fn read_without_nulls<T: DeserializeOwned>(json: &str) -> Option<T> {
+    fn remove_nulls(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                fields.retain(|_, field| !field.is_null());
+                fields.values_mut().for_each(remove_nulls);
+            }
+            Value::Array(list) => {
+                list.retain(|element| !element.is_null());
+                list.iter_mut().for_each(remove_nulls);
+            }
+            _ => {}
+        }
+    }
+    if !json.contains("null") {
+        return None;
+    }
+    let mut value = serde_json::from_str(json).ok()?;
+    remove_nulls(&mut value);
+    serde_json::from_value(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn decode_accepts_null_in_any_place() {
+        let pod = json!({
+            "metadata": {"name": "p", "namespace": "n", "uid": "u", "labels": {"app": null, "tier": "web"},
+                "ownerReferences": [{"kind": "Job", "name": null, "controller": true}], "creationTimestamp": null},
+            "spec": {"containers": [{"name": "app", "ports": [{"containerPort": null}], "env": [{"name": null}],
+                "resources": {"requests": {"cpu": null, "memory": "1Gi"}}}, null],
+                "initContainers": null, "overhead": {"cpu": null}, "readinessGates": [{"conditionType": null}],
+                "volumes": [{"hostPath": {"path": null}}], "resources": {"requests": null, "limits": {"memory": null}}},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": null}],
+                "containerStatuses": [{"name": "app", "started": null, "restartCount": null,
+                    "state": {"running": {"startedAt": null}}, "lastState": {"terminated": {"exitCode": 2}}}]},
+        });
+        let Object::Pod(pod) = Object::decode(Kind::Pod, &pod.to_string()).unwrap() else {
+            panic!("a pod");
+        };
+        assert_eq!(pod.phase, Phase::Running);
+        assert_eq!(pod.containers[0].latest_end().unwrap().exit_code, 2);
+        assert_eq!(pod.spec.memory_request(), (1 << 30) * 1000);
+        for (kind, object) in [
+            (
+                Kind::Node,
+                json!({"metadata": null, "status": {"allocatable": {"cpu": null}}}),
+            ),
+            (
+                Kind::Node,
+                json!({"spec": {"taints": [{"key": null}, null]}}),
+            ),
+            (
+                Kind::Service,
+                json!({"spec": {"selector": {"app": null}, "ports": [{"port": null}]}}),
+            ),
+            (
+                Kind::Deployment,
+                json!({"spec": {"template": {"spec": {"containers": [{"name": null}]}}}}),
+            ),
+            (
+                Kind::ConfigMap,
+                json!({"metadata": {"name": "c", "labels": {"a": null}}, "data": {"a": null}}),
+            ),
+        ] {
+            let decoded = Object::decode(kind, &object.to_string());
+            assert!(decoded.is_ok(), "{object}");
+        }
+    }
+
+    #[test]
+    fn decode_rejects_a_wrong_type_also_beside_a_null() {
+        for spec in [
+            json!({"containers": "planted"}),
+            json!({"containers": 5, "volumes": null}),
+        ] {
+            let pod = json!({"metadata": {"name": "p"}, "spec": spec}).to_string();
+            let error = Object::decode(Kind::Pod, &pod).unwrap_err();
+            assert!(
+                error.contains("unexpected type") && !error.contains("planted"),
+                "{error}"
+            );
+        }
+    }
 }
