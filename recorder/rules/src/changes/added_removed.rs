@@ -129,6 +129,9 @@ pub(super) fn pod_ended(change: &Diff<'_>) -> Vec<Row> {
     };
     let (title, severity) = match (reason, pod.phase) {
         ("Evicted", _) => ("Pod evicted".to_owned(), Severity::Warning),
+        ("Terminated" | "NodeShutdown" | "Shutdown", Phase::Failed) => {
+            ("Pod ended: shutdown of its node".to_owned(), Severity::Info)
+        }
         (_, Phase::Succeeded) => ("Pod completed".to_owned(), Severity::Info),
         (reason, Phase::Failed) if !deleted => (format!("Pod failed: {reason}"), Severity::Warning),
         ("deleted", _) => ("Pod deleted".to_owned(), Severity::Info),

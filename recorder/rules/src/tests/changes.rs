@@ -169,6 +169,24 @@ fn object_changes_make_rows() {
         (
             Kind::Pod,
             pod("web-1", json!({})),
+            Some(pod(
+                "web-1",
+                json!({"status": {"phase": "Failed", "reason": "Terminated"}}),
+            )),
+            &["info Pod ended: shutdown of its node"],
+        ),
+        (
+            Kind::Pod,
+            pod("web-1", json!({})),
+            Some(pod(
+                "web-1",
+                json!({"status": {"phase": "Failed", "reason": "OutOfcpu"}}),
+            )),
+            &["warning Pod failed: OutOfcpu"],
+        ),
+        (
+            Kind::Pod,
+            pod("web-1", json!({})),
             None,
             &["info Pod deleted"],
         ),
