@@ -136,10 +136,12 @@ const POD_ENDS: [&str; 6] = [
 ];
 
 /// Reasons of a rejected pod, besides `OutOfcpu` and the like. The message of newer kubelets tells as well.
-const REJECTIONS: [&str; 6] = [
+const REJECTIONS: [&str; 8] = [
     "UnexpectedAdmissionError",
     "NodeAffinity",
+    "MatchNodeSelector",
     "TopologyAffinityError",
+    "Topology Affinity Error",
     "SMTAlignmentError",
     "NodePorts",
     "TaintToleration",

@@ -72,7 +72,7 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
             "shows its conditions and Events",
         ),
         ([], false) => (
-            format!("its containers are, but {}", gates.join(", ")),
+            format!("its containers are ready, but {}", gates.join(", ")),
             "shows its conditions. The controller that sets this one, such as that of a load balancer, logs why it is not `True`",
         ),
         ([one], _) => (

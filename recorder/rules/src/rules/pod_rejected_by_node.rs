@@ -179,6 +179,10 @@ mod tests {
         for (reason, message) in [
             ("UnexpectedAdmissionError", "Pod Allocate failed"),
             ("OutOfcpu", "Pod Node didn't have enough resource: cpu"),
+            (
+                "MatchNodeSelector",
+                "Pod Predicate MatchNodeSelector failed",
+            ),
             ("Novel", "Pod was rejected: of a reason that is new"),
         ] {
             let pod = over(
