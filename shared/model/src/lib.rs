@@ -6,6 +6,7 @@
 //!   id      EventKey: one integer that is id, order and time index in one
 //!   invisible  which characters must be escaped
 //!   record  a row as its producer wrote it; identity: uid and resourceVersion
+//!   change  how an object changes: tracked kinds, stored bodies, field changes, patches
 //!   watch   watch ids, origins and markers; resume: where a source resumes
 //!   commit_stats  counts of committed Events for the rules
 //!   label   closed sets of words for metrics
@@ -13,6 +14,7 @@
 
 #![warn(missing_docs)]
 
+pub mod change;
 pub mod commit_stats;
 pub mod hash;
 pub mod id;

@@ -1,0 +1,462 @@
+//! The stored form of an object's body.
+//!
+//! ```text
+//!   the API's JSON                       stored
+//!   [{"name":"a"},{"name":"b"}]          {"~":["a","b"],"a":{"name":"a"},"b":{"name":"b"}}
+//!   ["x","y"], or a repeated name        as it is
+//!   null                                 {"~":"null"}
+//!   a hidden value                       {"~":"#0123456789abcdef"}
+//!   a part that is too large             {"~":"#0123456789abcdef","size":70000}
+//!   {"~":1}                              {"~~":1}: a key that begins with ~ gets one more
+//! ```
+//!
+//! A list with identities is a map, so that a merge patch (RFC 7396) changes one element and not the list. A body holds no
+//! null, since a merge patch cannot set one.
+//!
+//! Invariant: an object has the key `~` only if it is one of the above.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use super::rules::Identity;
+
+/// The key that makes an object special.
+pub const SPECIAL: &str = "~";
+
+/// The key of the size of a part that is too large.
+pub const SIZE: &str = "size";
+
+const NULL: &str = "null";
+
+/// Digits of a mark that are shown; sixteen are stored.
+const SHOWN_DIGITS: usize = 8;
+
+/// How a redacted part of a text begins: `[REDACTED #0123456789abcdef]`.
+pub const REDACTED_START: &str = "[REDACTED #";
+
+/// Longest identity of an element; a longer one is content.
+const IDENTITY_BYTES_MAX: usize = 256;
+
+/// The stored form of an object's body.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Body(Value);
+
+/// The text is not a stored body.
+#[derive(Debug, thiserror::Error)]
+pub enum BadBody {
+    /// It is not JSON.
+    #[error("stored body is not JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It is JSON, but not an object.
+    #[error("stored body is not a JSON object")]
+    NotAnObject,
+}
+
+impl Body {
+    /// From a value in the stored form.
+    pub const fn from_stored(fields: Map<String, Value>) -> Self {
+        Self(Value::Object(fields))
+    }
+
+    /// Reads a stored text.
+    ///
+    /// # Errors
+    /// The text is not a JSON object.
+    pub fn parse(text: &str) -> Result<Self, BadBody> {
+        match serde_json::from_str(text)? {
+            value @ Value::Object(_) => Ok(Self(value)),
+            _ => Err(BadBody::NotAnObject),
+        }
+    }
+
+    /// The text that is stored.
+    pub fn to_text(&self) -> String {
+        self.0.to_string()
+    }
+
+    /// The value in the stored form.
+    pub const fn stored(&self) -> &Value {
+        &self.0
+    }
+
+    /// The value in the stored form, for patches.
+    pub(super) const fn stored_mut(&mut self) -> &mut Value {
+        &mut self.0
+    }
+
+    /// The object as the API has it, with marks where values are hidden.
+    pub fn plain(&self) -> Value {
+        plain(&self.0)
+    }
+
+    /// Whether all of it is there: no value is hidden and no part too large.
+    pub fn is_complete(&self) -> bool {
+        is_complete(&self.0)
+    }
+}
+
+/// What a stored value stands for.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape<'v> {
+    /// A text, a number or a boolean.
+    Scalar(&'v Value),
+    /// An object, or a map of texts.
+    Map(&'v Map<String, Value>),
+    /// A list.
+    List(List<'v>),
+    /// A null of a custom resource.
+    Null,
+    /// A hidden value, or a part that is too large.
+    Hidden {
+        /// `#` and sixteen hexadecimal digits.
+        digits: &'v str,
+        /// The size of a part that is too large, in bytes.
+        size: Option<u64>,
+    },
+}
+
+impl<'v> Shape<'v> {
+    /// What a stored value stands for.
+    pub fn of(value: &'v Value) -> Self {
+        match value {
+            Value::Array(elements) => Self::List(List::Array(elements)),
+            Value::Object(fields) => match fields.get(SPECIAL) {
+                None => Self::Map(fields),
+                Some(Value::Array(order)) => Self::List(List::Keyed { order, fields }),
+                Some(Value::String(text)) if text == NULL => Self::Null,
+                Some(Value::String(digits)) => Self::Hidden {
+                    digits,
+                    size: fields.get(SIZE).and_then(Value::as_u64),
+                },
+                // Not written by kube9.
+                Some(_) => Self::Map(fields),
+            },
+            _ => Self::Scalar(value),
+        }
+    }
+}
+
+/// A stored list.
+#[derive(Debug, Clone, Copy)]
+pub enum List<'v> {
+    /// Its elements have no identities.
+    Array(&'v [Value]),
+    /// Its elements by their identities.
+    Keyed {
+        /// The keys, in the list's order.
+        order: &'v [Value],
+        /// The elements; also the order.
+        fields: &'v Map<String, Value>,
+    },
+}
+
+impl<'v> List<'v> {
+    /// Its elements, in order.
+    pub fn elements(self) -> Vec<&'v Value> {
+        match self {
+            Self::Array(elements) => elements.iter().collect(),
+            Self::Keyed { order, fields } => order
+                .iter()
+                .filter_map(|key| fields.get(key.as_str()?))
+                .collect(),
+        }
+    }
+
+    /// How many elements it has.
+    pub const fn len(self) -> usize {
+        match self {
+            Self::Array(elements) => elements.len(),
+            Self::Keyed { order, .. } => order.len(),
+        }
+    }
+
+    /// Whether it has no elements.
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A key as it is stored.
+pub fn escaped(key: &str) -> Cow<'_, str> {
+    if key.starts_with(SPECIAL) {
+        Cow::Owned(format!("{SPECIAL}{key}"))
+    } else {
+        Cow::Borrowed(key)
+    }
+}
+
+/// A stored key as the API has it.
+pub fn unescaped(key: &str) -> &str {
+    match key.strip_prefix(SPECIAL) {
+        Some(rest) if rest.starts_with(SPECIAL) => rest,
+        _ => key,
+    }
+}
+
+/// The stored form of a null.
+pub fn null() -> Value {
+    special(NULL.to_owned())
+}
+
+/// The stored form of a hidden value.
+pub fn hidden(digits: u64) -> Value {
+    special(format!("#{digits:016x}"))
+}
+
+/// The stored form of a part that is too large.
+pub fn too_large(digits: u64, size: u64) -> Value {
+    let mut value = hidden(digits);
+    if let Value::Object(fields) = &mut value {
+        fields.insert(SIZE.to_owned(), size.into());
+    }
+    value
+}
+
+fn special(text: String) -> Value {
+    let mut fields = Map::with_capacity(1);
+    fields.insert(SPECIAL.to_owned(), Value::String(text));
+    Value::Object(fields)
+}
+
+/// The stored form of a list whose elements have these identities.
+pub fn keyed(elements: Vec<Value>, identities: &[String]) -> Value {
+    let mut fields = Map::with_capacity(elements.len() + 1);
+    let order: Vec<Value> = identities
+        .iter()
+        .map(|text| Value::String(escaped(text).into_owned()))
+        .collect();
+    fields.insert(SPECIAL.to_owned(), Value::Array(order));
+    for (text, element) in identities.iter().zip(elements) {
+        fields.insert(escaped(text).into_owned(), element);
+    }
+    Value::Object(fields)
+}
+
+/// The identities of a list's elements: by the first of `choices` that each element has, and no two share.
+pub fn identities<'v>(
+    choices: &[Identity],
+    elements: impl Iterator<Item = &'v Value> + Clone,
+) -> Option<Vec<String>> {
+    choices.iter().find_map(|choice| {
+        let texts: Option<Vec<String>> = elements
+            .clone()
+            .map(|element| identity(choice, element))
+            .collect();
+        texts.filter(|texts| !texts.is_empty() && are_distinct(texts))
+    })
+}
+
+fn are_distinct(texts: &[String]) -> bool {
+    const FEW: usize = 16;
+    if texts.len() <= FEW {
+        return (1..texts.len()).all(|n| !texts[..n].contains(&texts[n]));
+    }
+    texts.iter().collect::<HashSet<_>>().len() == texts.len()
+}
+
+/// The identity of an element, if it has one.
+pub fn identity(fields: Identity, element: &Value) -> Option<String> {
+    let mut text = String::new();
+    for (n, path) in fields.iter().enumerate() {
+        let field = path
+            .split('.')
+            .try_fold(element, |value, name| value.as_object()?.get(name));
+        if n > 0 {
+            text.push('/');
+        }
+        match field {
+            Some(Value::String(part)) => text.push_str(part),
+            Some(Value::Number(part)) => text.push_str(&part.to_string()),
+            // Only the first field must be there: a taint without an effect, a subject without a namespace.
+            None if n > 0 => {}
+            _ => return None,
+        }
+    }
+    (text.len() <= IDENTITY_BYTES_MAX).then_some(text)
+}
+
+/// A stored value as the API has it, with marks where values are hidden.
+pub fn plain(value: &Value) -> Value {
+    match Shape::of(value) {
+        Shape::Scalar(Value::String(text)) => Value::String(with_short_marks(text).into_owned()),
+        Shape::Scalar(value) => value.clone(),
+        Shape::Map(fields) => {
+            let field = |(key, value): (&String, &Value)| (unescaped(key).to_owned(), plain(value));
+            Value::Object(fields.iter().map(field).collect())
+        }
+        Shape::List(list) => list.elements().into_iter().map(plain).collect(),
+        Shape::Null => Value::Null,
+        Shape::Hidden { digits, size } => {
+            let digits = digits.get(..=SHOWN_DIGITS).unwrap_or(digits);
+            Value::String(match size {
+                Some(size) => format!("{digits} ({size} bytes)"),
+                None => digits.to_owned(),
+            })
+        }
+    }
+}
+
+/// A text whose redacted parts show eight digits of their marks.
+fn with_short_marks(text: &str) -> Cow<'_, str> {
+    if !text.contains(REDACTED_START) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(REDACTED_START) {
+        let (before, mark) = rest.split_at(at + REDACTED_START.len());
+        out.push_str(before);
+        let digits = mark.bytes().take_while(u8::is_ascii_hexdigit).count();
+        rest = if digits == 16 && mark[digits..].starts_with(']') {
+            out.push_str(&mark[..SHOWN_DIGITS]);
+            &mark[digits..]
+        } else {
+            mark
+        };
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+fn is_complete(value: &Value) -> bool {
+    match Shape::of(value) {
+        Shape::Scalar(Value::String(text)) => !text.contains(REDACTED_START),
+        Shape::Scalar(_) | Shape::Null => true,
+        Shape::Map(fields) => fields.values().all(is_complete),
+        Shape::List(list) => list.elements().into_iter().all(is_complete),
+        Shape::Hidden { .. } => false,
+    }
+}
+
+/// The stored form of JSON in which nothing is hidden.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::super::rules::Rules;
+    use super::*;
+    use crate::change::automaton::{Automaton, State};
+
+    pub(crate) fn stored(rules: &Rules, value: Value) -> Body {
+        let Value::Object(fields) = store(rules, Automaton::<()>::ROOT, value) else {
+            panic!("a body is an object");
+        };
+        Body::from_stored(fields)
+    }
+
+    fn store(rules: &Rules, state: State, value: Value) -> Value {
+        let all = rules.automaton();
+        match value {
+            Value::Null => null(),
+            Value::Array(elements) => {
+                let texts = identities(rules.identities(state), elements.iter());
+                let elements: Vec<Value> = elements
+                    .into_iter()
+                    .map(|element| store(rules, all.element(state), element))
+                    .collect();
+                match texts {
+                    Some(texts) => keyed(elements, &texts),
+                    None => Value::Array(elements),
+                }
+            }
+            Value::Object(fields) => {
+                let field = |(key, value): (String, Value)| {
+                    let state = all.step(state, &key);
+                    (escaped(&key).into_owned(), store(rules, state, value))
+                };
+                Value::Object(fields.into_iter().map(field).collect())
+            }
+            scalar => scalar,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::testing::stored;
+    use super::*;
+    use crate::change::kinds::{BUILT_IN, TrackedKind};
+
+    fn kind(name: &str) -> &'static TrackedKind {
+        TrackedKind::find(BUILT_IN.iter(), name).unwrap()
+    }
+
+    fn custom() -> TrackedKind {
+        TrackedKind::custom(&"x.io/v1/things".parse().unwrap(), "Thing", true)
+    }
+
+    #[test]
+    fn list_with_identities_is_a_map_with_an_order() {
+        let object = json!({"spec": {"template": {"spec": {"containers": [
+            {"name": "b", "image": "x", "ports": [{"containerPort": 80, "protocol": "TCP"}]},
+            {"name": "a", "args": ["x", "x"]},
+        ]}}}});
+        let body = stored(kind("deploy").rules, object.clone());
+        assert_eq!(
+            body.stored()["spec"]["template"]["spec"]["containers"],
+            json!({
+                "~": ["b", "a"],
+                "b": {"name": "b", "image": "x", "ports": {
+                    "~": ["80/TCP"], "80/TCP": {"containerPort": 80, "protocol": "TCP"},
+                }},
+                "a": {"name": "a", "args": ["x", "x"]},
+            })
+        );
+        assert_eq!(body.plain(), object);
+        assert_eq!(Body::parse(&body.to_text()).unwrap(), body);
+    }
+
+    #[test]
+    fn list_with_a_repeated_or_missing_name_is_an_array() {
+        for elements in [
+            json!([{"name": "a"}, {"name": "a"}]),
+            json!([{"name": "a"}, {"value": "b"}]),
+            json!([{"name": "a"}, "b"]),
+            json!([{"name": null}]),
+            json!([{"name": "x".repeat(IDENTITY_BYTES_MAX + 1)}]),
+            json!([]),
+        ] {
+            let object = json!({"spec": {"volumes": elements}});
+            let body = stored(kind("pod").rules, object);
+            assert!(body.stored()["spec"]["volumes"].is_array(), "{elements}");
+        }
+    }
+
+    #[test]
+    fn odd_keys_and_nulls_survive() {
+        let object = json!({
+            "~": 1, "~~": {"~": [null, {"~x": null}]}, "": {"": null}, "null": null,
+            "a\"\\\u{1}": [1.0, -0.5, 18_446_744_073_709_551_615_u64],
+            "list": [{"name": "~"}, {"name": "~~"}, {"name": "null"}, {"name": ""}],
+            "ids": [{"id": 2}, {"id": 1}],
+        });
+        let body = stored(custom().rules, object.clone());
+        assert_eq!(body.plain(), object);
+        assert_eq!(body.stored()["ids"]["~"], json!(["2", "1"]));
+        assert!(body.is_complete());
+    }
+
+    #[test]
+    fn mark_is_stored_whole_and_shown_short() {
+        let text = "a [REDACTED #0123456789abcdef] b [REDACTED #x]";
+        let fields =
+            json!({"h": hidden(0x0123_4567_89ab_cdef), "l": too_large(1, 70_000), "t": text});
+        let Value::Object(fields) = fields else {
+            unreachable!()
+        };
+        let body = Body::from_stored(fields);
+        assert!(!body.is_complete());
+        assert_eq!(
+            body.plain(),
+            json!({"h": "#01234567", "l": "#00000000 (70000 bytes)", "t": "a [REDACTED #01234567] b [REDACTED #x]"})
+        );
+    }
+
+    #[test]
+    fn body_that_is_not_an_object_is_refused() {
+        assert!(matches!(Body::parse("[]"), Err(BadBody::NotAnObject)));
+        assert!(matches!(Body::parse("{"), Err(BadBody::Json(_))));
+    }
+}

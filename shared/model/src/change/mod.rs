@@ -1,0 +1,18 @@
+//! How an object changes: which kinds are tracked, what a stored body looks like, how two of them differ, and how older
+//! ones are kept.
+//!
+//! ```text
+//!   kinds      the tracked kinds as data: lists, ignored and silent fields, and so on
+//!     rules    one kind's lines as one state machine ── automaton ── path
+//!   body       the stored form: JSON in which lists with identities are maps with an order
+//!     diff     two bodies → changed fields: path, op, from, to
+//!     patch    the newest body whole, older ones as reverse merge patches (RFC 7396)
+//! ```
+
+pub mod automaton;
+pub mod body;
+pub mod diff;
+pub mod kinds;
+pub mod patch;
+pub mod path;
+pub mod rules;
