@@ -58,6 +58,13 @@ kube9_base::sections! {
         not_ready: Duration = seconds(900) => seconds(0)..=days(1),
         /// How long after its grace period a pod must still be terminating before a finding opens.
         terminating: Duration = seconds(300) => seconds(0)..=days(1),
+        /// How long a new node may take to become ready, and a node that is removed or drained may be not ready,
+        /// before a finding opens.
+        node_start: Duration = seconds(600) => seconds(0)..=days(1),
+        /// How long another node must be not ready before a finding opens.
+        /// A kubelet that restarts is not ready for some seconds, and so is a machine that its cloud took away before
+        /// its Node is deleted.
+        node_unready: Duration = seconds(30) => seconds(0)..=days(1),
         /// How long a node must be not ready before its finding becomes critical.
         node_critical: Duration = seconds(300) => seconds(0)..=days(1),
         /// How long a Deployment must have fewer available pods than desired before a finding opens.

@@ -23,6 +23,7 @@ pub mod failure_mode;
 pub mod findings;
 mod freshness;
 mod ledger;
+pub mod node_life;
 pub mod rules;
 pub mod self_status;
 pub mod state;

@@ -30,8 +30,12 @@ pub struct Meta {
     pub owner: Option<OwnerRef>,
     /// Rules that it opts out of, or `all`: one in the label `kube9.io/ignore`, several in the annotation.
     pub ignore: Vec<Box<str>>,
-    /// It is a lock of a leader election, which changes every few seconds.
-    pub is_leader_lease: bool,
+    /// A lock of a leader election or the status of an autoscaler: a program rewrites it every few seconds.
+    pub is_heartbeat: bool,
+    /// A Service whose pods may all be in another cluster of a mesh.
+    pub is_global: bool,
+    /// A Service that the removed annotation `tolerate-unready-endpoints` marks.
+    pub tolerates_unready: bool,
     /// How much of the object is kept.
     pub fit: Fit,
     /// Bytes kept of the object, without parts that it shares with others.
@@ -52,7 +56,9 @@ impl Meta {
             deleting,
             owner,
             ignore,
-            is_leader_lease,
+            is_heartbeat,
+            is_global,
+            tolerates_unready,
             fit: _,
             held: _,
         } = self;
@@ -64,8 +70,13 @@ impl Meta {
                 &before.generation,
             )
             && (labels, ignore, owner) == (&before.labels, &before.ignore, &before.owner)
-            && (created, deleting, is_leader_lease)
-                == (&before.created, &before.deleting, &before.is_leader_lease)
+            && (created, deleting) == (&before.created, &before.deleting)
+            && (is_heartbeat, is_global, tolerates_unready)
+                == (
+                    &before.is_heartbeat,
+                    &before.is_global,
+                    &before.tolerates_unready,
+                )
     }
 }
 
@@ -156,6 +167,37 @@ struct WireAnnotations {
     ignore: Option<Box<str>>,
     #[serde(rename = "control-plane.alpha.kubernetes.io/leader")]
     leader: Option<IgnoredAny>,
+    #[serde(rename = "cluster-autoscaler.kubernetes.io/last-updated")]
+    autoscaler: Option<IgnoredAny>,
+    #[serde(rename = "service.alpha.kubernetes.io/tolerate-unready-endpoints")]
+    tolerate_unready: Option<Box<str>>,
+    #[serde(rename = "service.cilium.io/global")]
+    cilium: Option<Box<str>>,
+    #[serde(rename = "io.cilium/global-service")]
+    cilium_before: Option<Box<str>>,
+    #[serde(rename = "istio.io/global")]
+    istio: Option<Box<str>>,
+    #[serde(rename = "solo.io/service-scope")]
+    solo: Option<Box<str>>,
+}
+
+/// Labels by which a mesh balances a Service over several clusters; the same keys are read from annotations.
+const GLOBAL: [&str; 3] = [
+    "service.cilium.io/global",
+    "istio.io/global",
+    "solo.io/service-scope",
+];
+
+/// `true`, `global`, `global-only`.
+fn is_set(value: &str) -> bool {
+    value.eq_ignore_ascii_case("true") || value.starts_with("global")
+}
+
+impl WireAnnotations {
+    fn is_global(&self) -> bool {
+        let these = [&self.cilium, &self.cilium_before, &self.istio, &self.solo];
+        these.into_iter().flatten().any(|value| is_set(value))
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -175,6 +217,8 @@ impl<'de> Deserialize<'de> for Meta {
             let words = text.split([',', ' ']).filter(|word| !word.is_empty());
             ignore.extend(words.take(IGNORED_MAX).map(Box::from));
         }
+        let labelled = GLOBAL.iter().filter_map(|key| wire.labels.kept.get(*key));
+        let is_global = wire.annotations.is_global() || labelled.into_iter().any(|v| is_set(v));
         let time = |text: Option<String>| Timestamp::from_api(&text?);
         let owner = wire
             .owner_references
@@ -197,7 +241,13 @@ impl<'de> Deserialize<'de> for Meta {
             deleting: time(wire.deletion_timestamp),
             owner: owner.map(|WireOwner { kind, name, .. }| OwnerRef { kind, name }),
             ignore,
-            is_leader_lease: wire.annotations.leader.is_some(),
+            is_heartbeat: wire.annotations.leader.is_some()
+                || wire.annotations.autoscaler.is_some(),
+            is_global,
+            tolerates_unready: wire
+                .annotations
+                .tolerate_unready
+                .is_some_and(|v| is_set(&v)),
             held: 0,
         })
     }

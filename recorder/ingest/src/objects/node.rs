@@ -42,7 +42,10 @@ impl Node {
     /// Whether it is ready and takes pods without tolerations.
     pub fn is_schedulable(&self) -> bool {
         let ready = Condition::of(&self.conditions, "Ready");
-        !self.cordoned && self.taints.is_empty() && ready.is_some_and(Condition::is_true)
+        let mut taints = self.taints.iter();
+        !self.cordoned
+            && taints.all(|taint| taint.ends_with(":PreferNoSchedule"))
+            && ready.is_some_and(Condition::is_true)
     }
 }
 

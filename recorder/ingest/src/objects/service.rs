@@ -17,6 +17,10 @@ pub struct Service {
     pub kind: Box<str>,
     /// Selector of its pods; empty if its endpoints are managed otherwise.
     pub selector: BTreeMap<Box<str>, Box<str>>,
+    /// `clusterIP: None`.
+    pub is_headless: bool,
+    /// Its clients get the addresses of pods that are not ready, too.
+    pub publishes_not_ready: bool,
     /// Its ports.
     pub ports: Vec<ServicePort>,
 }
@@ -61,10 +65,14 @@ struct Wire {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct WireSpec {
     #[serde(rename = "type", deserialize_with = "null_as_default")]
     kind: Box<str>,
+    #[serde(rename = "clusterIP", deserialize_with = "null_as_default")]
+    cluster_ip: String,
+    #[serde(deserialize_with = "null_as_default")]
+    publish_not_ready_addresses: bool,
     #[serde(deserialize_with = "null_as_default")]
     selector: FewPairs<Box<str>>,
     #[serde(deserialize_with = "null_as_default")]
@@ -103,6 +111,9 @@ impl<'de> Deserialize<'de> for Service {
             protocol: port.protocol,
         };
         let mut service = Self {
+            is_headless: wire.spec.cluster_ip == "None",
+            publishes_not_ready: wire.spec.publish_not_ready_addresses
+                || wire.metadata.tolerates_unready,
             meta: wire.metadata,
             kind: wire.spec.kind,
             selector: wire.spec.selector.kept,

@@ -74,7 +74,7 @@ pub enum KindSnapshot {
     ConfigMap {
         /// Length of each key's value.
         keys: BTreeMap<String, u32>,
-        /// A leader election lock, or another ConfigMap whose changes are not recorded.
+        /// A lock of a leader election, or another ConfigMap whose changes are not recorded.
         quiet: bool,
     },
     /// The object existed; its details were trimmed for lack of space (`trim` in kube9-store).
@@ -83,7 +83,7 @@ pub enum KindSnapshot {
 
 /// ConfigMaps that the cluster itself rewrites.
 fn is_quiet(map: &ConfigMap) -> bool {
-    map.meta.is_leader_lease
+    map.meta.is_heartbeat
         || matches!(
             &*map.meta.name,
             "kube-root-ca.crt" | "kube9-operator-status"
@@ -142,8 +142,12 @@ fn clean(text: &str) -> String {
 }
 
 fn node_snapshot(node: &Node) -> KindSnapshot {
-    // The node controller adds and removes these with the conditions, which have findings of their own.
-    let own = |taint: &str| !taint.starts_with("node.kubernetes.io/");
+    // The node controller adds and removes these with the conditions, which have findings of their own; the
+    // cluster-autoscaler marks a node that it may remove later, and takes the mark back at the next load.
+    let own = |taint: &str| {
+        !taint.starts_with("node.kubernetes.io/")
+            && !taint.starts_with("DeletionCandidateOfClusterAutoscaler")
+    };
     KindSnapshot::Node {
         cordoned: node.cordoned,
         taints: node

@@ -7,6 +7,7 @@ use kube9_model::{EventType, Severity};
 use super::format::human_duration;
 use super::rule::{Check, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
+use crate::node_life;
 use crate::world::NodeEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -19,7 +20,7 @@ pub(super) const RULE: Rule = Rule {
         opens_after: "",
         closes: "the node has not changed for half of `flapping_window`, or is removed",
         action: "Check the node's network to the API server, and the load of the machine.",
-        notes: "",
+        notes: "The first two minutes of a node and the restarts of a cordoned node do not count.",
     },
     reads: &[Kind::Node],
     check: Check::Node(check),
@@ -27,10 +28,11 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(context: &RuleContext<'_>, entry: &NodeEntry, output: &mut RuleOutput) {
     let window = context.thresholds.flapping_window;
+    let registered = node_life::registered_at(&entry.node);
     let recent: Vec<_> = entry
         .flaps
         .iter()
-        .filter(|at| context.now.since(**at) < window)
+        .filter(|at| context.now.since(**at) < window && **at >= registered)
         .collect();
     let ready = Condition::of(&entry.node.conditions, "Ready");
     let quiet_at = ready
@@ -125,5 +127,20 @@ mod tests {
                 NoChange,
             ],
         );
+    }
+
+    #[test]
+    fn changes_of_a_new_or_cordoned_node_do_not_open() {
+        let new = json!({"metadata": {"creationTimestamp": t(0)}});
+        let cordoned = json!({"spec": {"unschedulable": true}});
+        for patch in [new, cordoned] {
+            let states = ["True", "False", "True", "False", "True", "False", "True"];
+            let states = states.iter().zip((0..).step_by(10));
+            let mut steps: Vec<_> = states
+                .map(|(status, at)| apply(Kind::Node, over(is(status, at), patch.clone())))
+                .collect();
+            steps.extend([Wait(60), NoChange]);
+            run(&RULE, steps);
+        }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) mod prelude {
     pub(crate) use kube9_model::Severity::{Critical, Error, Info, Warning};
     pub(crate) use serde_json::{Value, json};
 
-    pub(crate) use super::case::Step::*;
+    pub(crate) use super::case::Step::{self, *};
     pub(crate) use super::case::{
         apply, careful_manifest, careless_then_careful_manifest, run, run_after,
     };

@@ -75,9 +75,10 @@ pub(crate) fn running(since: i64) -> Value {
     json!({"running": {"startedAt": t(since)}})
 }
 
+/// A healthy node that joined a day ago.
 pub(crate) fn node(name: &str, patch: Value) -> Value {
     let base = json!({
-        "metadata": {"name": name, "uid": format!("uid-{name}"), "resourceVersion": "1", "creationTimestamp": t(0)},
+        "metadata": {"name": name, "uid": format!("uid-{name}"), "resourceVersion": "1", "creationTimestamp": t(-86_400)},
         "spec": {},
         "status": {"conditions": [condition("Ready", "True", 0)], "nodeInfo": {"kubeletVersion": "v1.33.1"},
                    "allocatable": {"cpu": "4", "memory": "8Gi"}},

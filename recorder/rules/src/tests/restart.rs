@@ -347,7 +347,7 @@ fn unwatched_kind_suspends_its_findings() {
         Kind::Node,
         &node(
             "w1",
-            json!({"status": {"conditions": [condition("Ready", "False", 0)]}}),
+            json!({"status": {"conditions": [condition("Ready", "False", -60)]}}),
         ),
     );
     assert_eq!(harness.findings().len(), 1);

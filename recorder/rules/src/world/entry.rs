@@ -22,4 +22,6 @@ pub struct NodeEntry {
     pub node: Node,
     /// The latest times at which its readiness changed.
     pub flaps: Vec<Timestamp>,
+    /// Its kubelet reported that the machine shuts down, and has not been ready since.
+    pub shuts_down: bool,
 }

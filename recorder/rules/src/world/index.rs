@@ -371,6 +371,21 @@ impl Index {
         here.pods.most_selective(&service.selector)
     }
 
+    /// Candidates for the pods that have all labels of `selector`, and any value of `label`.
+    pub(super) fn pods_labelled<'a>(
+        &'a self,
+        namespace: &str,
+        selector: &BTreeMap<Box<str>, Box<str>>,
+        label: &str,
+    ) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
+        let here = self.namespaces.get(namespace);
+        let alike = here.and_then(|here| here.pods.most_selective(selector));
+        let labelled = here.and_then(|here| here.pods.0.get(label));
+        let any = labelled.filter(|_| selector.is_empty());
+        let any = any.into_iter().flat_map(|values| values.0.values());
+        alike.into_iter().chain(any).flatten()
+    }
+
     /// Candidates for the Deployments with 0 replicas whose pods a Service would select.
     pub(super) fn scaled_to_zero_like(&self, service: &Service) -> Option<&ObjectKeys> {
         let here = self.namespaces.get(&service.meta.namespace)?;

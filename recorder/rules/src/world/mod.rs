@@ -23,6 +23,7 @@ use super::changes::LastChange;
 use super::controller::controller;
 use super::failure_mode;
 use super::ledger::Ledger;
+use super::node_life;
 use super::self_status::SelfStatus;
 use super::subject::{ObjectKey, Subject, SubjectKind, clean_key};
 use super::warnings::Warnings;
@@ -58,6 +59,8 @@ pub struct World {
     pub self_status: SelfStatus,
     pub ledger: Ledger,
     index: Index,
+    /// Services whose last pod was deleted, and the kind of its controller.
+    emptied: Map<ObjectKey, Box<str>>,
     schedulable_nodes: usize,
 }
 
@@ -77,6 +80,7 @@ impl World {
             self_status: SelfStatus::default(),
             ledger: Ledger::default(),
             index: Index::default(),
+            emptied: Map::default(),
             schedulable_nodes: 0,
         }
     }
@@ -159,7 +163,15 @@ impl World {
         self.ledger.sub(&key.namespace, cost);
         self.mark_dependents(kind, key, dirty);
         match kind {
-            Kind::Pod => self.remove_pod(key, dirty),
+            Kind::Pod => {
+                let entry = self.pods.get(key);
+                let owner = entry.map(|entry| entry.owner.clone());
+                let services = entry.map(|entry| self.services_of(&entry.pod.meta));
+                self.remove_pod(key, dirty);
+                if let Some(owner) = owner {
+                    self.note_emptied(services.unwrap_or_default(), &owner);
+                }
+            }
             Kind::Node => {
                 dirty.insert(Subject::cluster());
                 if let Some(before) = self.nodes.remove(key) {
@@ -176,6 +188,7 @@ impl World {
                 if let Some(before) = self.services.remove(key) {
                     self.index.drop_service(&mut self.ledger, key, &before);
                 }
+                self.emptied.remove(key);
             }
             Kind::ConfigMap => {
                 self.config_maps.remove(key);
@@ -363,6 +376,16 @@ impl World {
         self.default_tokens.remove(&key.namespace, &before, dirty);
     }
 
+    /// Remembers whose last pod was deleted, for those of the Services that now select none.
+    fn note_emptied(&mut self, services: Vec<ObjectKey>, owner: &ObjectKey) {
+        for key in services {
+            let service = self.services.get(&key);
+            if service.is_some_and(|service| self.selected(service).next().is_none()) {
+                self.emptied.insert(key, owner.kind.as_str().into());
+            }
+        }
+    }
+
     fn apply_node(
         &mut self,
         key: ObjectKey,
@@ -389,13 +412,22 @@ impl World {
         let same = known.filter(|known| known.node.meta.uid == node.meta.uid);
         let ready = |node: &Node| Condition::of(&node.conditions, "Ready").map(Condition::is_true);
         let mut flaps = Vec::new();
+        let mut shuts_down = node_life::says_shutdown(&node);
         if let Some(before) = same {
             flaps = before.flaps;
-            if ready(&before.node) != ready(&node) {
+            // A cordoned node may restart for maintenance.
+            let in_service = !before.node.cordoned && !node.cordoned;
+            if in_service && ready(&before.node) != ready(&node) {
                 keep_latest(&mut flaps, now);
             }
+            shuts_down |= before.shuts_down && ready(&node) == Some(false);
         }
-        self.nodes.insert(key.clone(), NodeEntry { node, flaps });
+        let entry = NodeEntry {
+            node,
+            flaps,
+            shuts_down,
+        };
+        self.nodes.insert(key.clone(), entry);
         self.mark_dependents(Kind::Node, &key, dirty);
     }
 

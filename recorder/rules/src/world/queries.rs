@@ -87,6 +87,26 @@ impl World {
             .filter(|entry| matches(service, &entry.pod.meta))
     }
 
+    /// The other values that pods have of a label of a Service's selector, if their other labels match.
+    pub fn other_values<'a>(&'a self, service: &Service, label: &'a str) -> Vec<&'a str> {
+        let mut rest = service.selector.clone();
+        rest.remove(label);
+        let candidates = self
+            .index
+            .pods_labelled(&service.meta.namespace, &rest, label);
+        let labels = candidates.filter_map(|key| Some(&self.pods.get(key)?.pod.meta.labels));
+        let alike = labels.filter(|labels| rest.iter().all(|(k, v)| labels.get(k) == Some(v)));
+        alike
+            .filter_map(|labels| labels.get(label))
+            .map(|value| &**value)
+            .collect()
+    }
+
+    /// The kind of the controller whose last pod was deleted, so that a Service selects none.
+    pub fn emptied_by(&self, service: &ObjectKey) -> Option<&str> {
+        self.emptied.get(service).map(|kind| &**kind)
+    }
+
     /// The Services that select a pod with this metadata.
     pub fn services_of(&self, meta: &Meta) -> Vec<ObjectKey> {
         let selects = |key: &&ObjectKey| {
