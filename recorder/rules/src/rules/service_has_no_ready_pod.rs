@@ -1,6 +1,6 @@
 //! None of the pods of a Service is ready.
 
-use kube9_ingest::objects::{Condition, Service};
+use kube9_ingest::objects::{Condition, Phase, Service};
 use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
@@ -8,25 +8,30 @@ use kube9_model::{EventType, Severity};
 use super::format::pod_names;
 use super::rule::{Check, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
+use crate::failure_mode::failure_mode;
+use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
     name: "ServiceHasNoReadyPod",
     event_type: EventType::Health,
     doc: RuleDoc {
         summary: "None of the pods of a Service is ready",
-        severity: "critical",
+        severity: "critical; warning if a mesh balances the Service over several clusters",
         opens: "a Service selects pods, and none of them is ready",
         opens_after: "`service`",
         closes: "a pod has been ready for `recovery`, no pod is left (see `ServiceSelectsNoPod`), or the Service is deleted",
         action: "Look at the findings of the pods that the metadata lists.",
-        notes: "Pods that have ended, such as those of a finished Job, do not count.",
+        notes: "Pods that have ended, such as those of a finished Job, do not count. A pod that starts has `unavailable` for its image and its init containers, and then `service`. Services with `publishNotReadyAddresses` are left out: their clients get pods that are not ready, too.",
     },
     reads: &[Kind::Service, Kind::Pod],
     check: Check::Service(check),
 };
 
 fn check(context: &RuleContext<'_>, service: &Service, output: &mut RuleOutput) {
-    if service.selector.is_empty() || &*service.kind == "ExternalName" {
+    if service.selector.is_empty()
+        || &*service.kind == "ExternalName"
+        || service.publishes_not_ready
+    {
         return;
     }
     let open = (context.is_open)("");
@@ -54,6 +59,12 @@ fn check(context: &RuleContext<'_>, service: &Service, output: &mut RuleOutput) 
     if pods.is_empty() {
         return;
     }
+    let starting = pods.iter().filter_map(|entry| starts_until(context, entry));
+    if let Some(until) = starting.max().filter(|until| context.now < *until) {
+        output.keep_open("");
+        output.recheck_at(until);
+        return;
+    }
     // Since the last of them stopped being ready.
     let since = pods
         .iter()
@@ -74,11 +85,34 @@ fn check(context: &RuleContext<'_>, service: &Service, output: &mut RuleOutput) 
         meta.namespace
     );
     let title = format!("Service {full_name} has no ready pod");
-    let symptom = output.add(Severity::Critical, since, title, description);
+    let severity = if meta.is_global {
+        Severity::Warning
+    } else {
+        Severity::Critical
+    };
+    let symptom = output.add(severity, since, title, description);
     symptom
         .for_at_least(context.thresholds.service)
         .with("pods", count);
     symptom.with("members", pod_names(pods.into_iter()));
+}
+
+/// Until when a pod that does not fail may be expected to become ready; `None` if it does not start for the first time.
+fn starts_until(context: &RuleContext<'_>, entry: &PodEntry) -> Option<Timestamp> {
+    let (pod, thresholds) = (&entry.pod, context.thresholds);
+    let fails = |state| failure_mode(state, context.now, thresholds.stable_after).is_some();
+    if pod.containers.iter().any(fails) {
+        return None;
+    }
+    if pod.phase == Phase::Pending {
+        return Some(pod.meta.created.plus(thresholds.unavailable));
+    }
+    let first_runs = pod
+        .containers
+        .iter()
+        .filter(|state| state.restarts == 0 && !state.ready);
+    let started = first_runs.filter_map(|state| state.running).max()?;
+    Some(started.plus(thresholds.service))
 }
 
 #[cfg(test)]
@@ -203,6 +237,113 @@ mod tests {
         run(
             &RULE,
             vec![Captured("service-no-pods", "bad"), Wait(100), NoChange],
+        );
+    }
+
+    /// A pod that waits for its image, without a failure.
+    fn pulling_for_the_first_time() -> Value {
+        over(
+            pod_with("web-1", 0, waiting("ContainerCreating"), json!({})),
+            json!({"status": {"phase": "Pending"}}),
+        )
+    }
+
+    #[test]
+    fn pod_that_starts_has_time_for_its_image_and_then_to_become_ready() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    (Kind::Service, service(json!({}))),
+                    (Kind::Pod, pulling_for_the_first_time()),
+                ]),
+                Wait(200),
+                apply(Kind::Pod, pod_with("web-1", 0, running(200), json!({}))),
+                Wait(50),
+                NoChange,
+                Wait(20),
+                Opens(Critical),
+            ],
+        );
+    }
+
+    #[test]
+    fn pod_that_does_not_start_opens_after_five_minutes() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    (Kind::Service, service(json!({}))),
+                    (Kind::Pod, pulling_for_the_first_time()),
+                ]),
+                Wait(290),
+                NoChange,
+                Wait(20),
+                Opens(Critical),
+            ],
+        );
+    }
+
+    #[test]
+    fn pod_that_fails_to_start_opens_after_the_delay() {
+        for reason in ["ImagePullBackOff", "CreateContainerConfigError"] {
+            run(
+                &RULE,
+                vec![
+                    Apply(vec![
+                        (Kind::Service, service(json!({}))),
+                        (
+                            Kind::Pod,
+                            over(
+                                pod_with("web-1", 0, waiting(reason), json!({})),
+                                json!({"status": {"phase": "Pending"}}),
+                            ),
+                        ),
+                    ]),
+                    Wait(61),
+                    Opens(Critical),
+                ],
+            );
+        }
+    }
+
+    #[test]
+    fn addresses_of_unready_pods_that_are_published_do_not_open() {
+        for patch in [
+            json!({"spec": {"publishNotReadyAddresses": true}}),
+            json!({"metadata": {"annotations": {"service.alpha.kubernetes.io/tolerate-unready-endpoints": "true"}}}),
+        ] {
+            run(
+                &RULE,
+                vec![
+                    Apply(vec![
+                        (Kind::Service, service(patch)),
+                        (Kind::Pod, unready()),
+                    ]),
+                    Wait(200),
+                    NoChange,
+                ],
+            );
+        }
+    }
+
+    #[test]
+    fn service_of_several_clusters_opens_as_warning() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    (
+                        Kind::Service,
+                        service(
+                            json!({"metadata": {"annotations": {"service.cilium.io/global": "true"}}}),
+                        ),
+                    ),
+                    (Kind::Pod, unready()),
+                ]),
+                Wait(70),
+                Opens(Warning),
+            ],
         );
     }
 }
