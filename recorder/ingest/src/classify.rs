@@ -16,7 +16,8 @@ pub struct Classification {
     pub known: bool,
 }
 
-/// Looks an Event up. A reason without a row gets its severity from the Event's type and its title from itself.
+/// Looks an Event up. A reason without a row gets its severity from the Event's type, or from its words, and its title
+/// from itself.
 pub fn classify(reason: &str, component: &str, kube_type: &str, message: &str) -> Classification {
     // Reporters that omit the type, or write `normal`, mean Normal. Any other type counts as a warning.
     let normal = kube_type.is_empty() || kube_type.eq_ignore_ascii_case("Normal");
@@ -38,7 +39,11 @@ pub fn classify(reason: &str, component: &str, kube_type: &str, message: &str) -
             }
         }
         None => Classification {
-            severity: by_type,
+            severity: if names_trouble(reason, message) {
+                by_type.max(Warning)
+            } else {
+                by_type
+            },
             // Split into words, a secret could no longer be recognized.
             title: if is_redacted(reason) {
                 reason.to_owned()
@@ -63,6 +68,78 @@ fn fits(row: &Row, component: &str, kube_type: &str, message: &str) -> bool {
                 .says
                 .iter()
                 .any(|all| all.iter().all(|part| message.contains(part))))
+}
+
+/// Words of a reason that mean trouble although the Event is Normal, as operators often send it: `VolumeDegraded`,
+/// `FailedReconcile`, `NodeUnhealthy`.
+const TROUBLE: [&str; 20] = [
+    "Corrupt",
+    "Corrupted",
+    "Crashed",
+    "Degraded",
+    "Down",
+    "Error",
+    "Failed",
+    "Failing",
+    "Failover",
+    "Failure",
+    "Fault",
+    "Faulted",
+    "Faulty",
+    "Lost",
+    "Offline",
+    "Stalled",
+    "Stuck",
+    "Unavailable",
+    "Unhealthy",
+    "Unreachable",
+];
+
+/// Words of a reason that mean that trouble is over, looked for, or cleaned up: `FailedPodDeleted`, `ErrorCleared`.
+const HARMLESS: [&str; 16] = [
+    "Check",
+    "Cleaned",
+    "Cleanup",
+    "Cleared",
+    "Completed",
+    "Deleted",
+    "Deleting",
+    "Fixed",
+    "No",
+    "Not",
+    "Recovered",
+    "Recovering",
+    "Removed",
+    "Repaired",
+    "Resolved",
+    "Scale",
+];
+
+/// What operators write about a change of state.
+const SENTENCES: [&str; 9] = [
+    " became degraded",
+    " became faulted",
+    " became unhealthy",
+    "initiating a failover",
+    " is degraded",
+    "-> Degraded",
+    " to Degraded",
+    "HEALTH_ERR",
+    "HEALTH_WARN",
+];
+
+/// Whether an Event that is Normal by its type reports trouble.
+fn names_trouble(reason: &str, message: &str) -> bool {
+    let words: Vec<String> = sentence(reason).split(' ').map(capitalized).collect();
+    let has = |list: &[&str]| words.iter().any(|word| list.contains(&&**word));
+    (has(&TROUBLE) && !has(&HARMLESS)) || SENTENCES.iter().any(|part| message.contains(part))
+}
+
+fn capitalized(word: &str) -> String {
+    let mut chars = word.chars();
+    let first = chars.next();
+    let first = first.into_iter().flat_map(char::to_uppercase);
+    first.chain(chars).collect()
 }
 
 fn is_redacted(text: &str) -> bool {
@@ -404,6 +481,11 @@ mod tests {
                 ("Warning", Warning),
                 ("Fatal", Warning),
             ] {
+                let severity = if reason.contains("Failed") {
+                    Warning
+                } else {
+                    severity
+                };
                 let found = classify(reason, "x", kube_type, "");
                 assert_eq!(
                     (found.severity, found.title.as_ref(), found.known),
@@ -411,6 +493,133 @@ mod tests {
                     "{reason}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn normal_event_of_an_operator_that_reports_trouble_is_a_warning() {
+        for (reason, component, message, severity) in [
+            (
+                "Degraded",
+                "longhorn-volume-controller",
+                "volume pvc-7 became degraded",
+                Warning,
+            ),
+            (
+                "Faulted",
+                "longhorn-volume-controller",
+                "volume pvc-7 became faulted",
+                Error,
+            ),
+            (
+                "DetachedUnexpectedly",
+                "longhorn-volume-controller",
+                "Engine died",
+                Error,
+            ),
+            (
+                "FailingOver",
+                "cloudnative-pg",
+                "Current primary isn't healthy, initiating a failover from pg-1",
+                Warning,
+            ),
+            (
+                "OperatorStatusChanged",
+                "etcd-operator",
+                "Status for clusteroperator/etcd changed: Degraded changed from False to True (\"x\")",
+                Warning,
+            ),
+            (
+                "OperatorStatusChanged",
+                "dns-operator",
+                "Status for clusteroperator/dns changed: Available changed from True to False (\"x\")",
+                Error,
+            ),
+            ("ReplicaFailed", "some-operator", "", Warning),
+            (
+                "MachineMarkedUnhealthy",
+                "machinehealthcheck-controller",
+                "",
+                Warning,
+            ),
+            ("volume-degraded", "some-operator", "", Warning),
+            (
+                "PhaseChanged",
+                "some-operator",
+                "cluster health changed from Healthy to Degraded",
+                Warning,
+            ),
+            ("HealthChanged", "rook-ceph", "ceph is HEALTH_ERR", Warning),
+        ] {
+            let found = classify(reason, component, "Normal", message);
+            assert_eq!(found.severity, severity, "{reason} {message}");
+        }
+    }
+
+    #[test]
+    fn normal_event_of_an_operator_about_normal_life_is_info() {
+        for (reason, component, message) in [
+            (
+                "Healthy",
+                "longhorn-volume-controller",
+                "volume pvc-7 became healthy",
+            ),
+            (
+                "OperatorStatusChanged",
+                "etcd-operator",
+                "Status for clusteroperator/etcd changed: Degraded changed from True to False,Available changed from False to True",
+            ),
+            (
+                "OperatorStatusChanged",
+                "etcd-operator",
+                "Status for clusteroperator/etcd changed: Upgradeable changed from True to False",
+            ),
+            (
+                "OperatorStatusChanged",
+                "etcd-operator",
+                "Status for clusteroperator/etcd changed: Degraded message changed from \"a\" to \"b\"",
+            ),
+            ("FailedPodDeleted", "some-operator", ""),
+            ("ErrorCleared", "some-operator", ""),
+            ("ScaleDown", "some-operator", ""),
+            ("FailoverCompleted", "some-operator", ""),
+            ("SwitchoverStarted", "some-operator", ""),
+            ("HealthCheckPassed", "some-operator", "no longer degraded"),
+            ("Reconciled", "some-operator", "0 failed"),
+        ] {
+            let found = classify(reason, component, "Normal", message);
+            assert_eq!(found.severity, Info, "{reason} {message}");
+        }
+    }
+
+    #[test]
+    fn planned_eviction_is_told_from_one_for_lack_of_resources() {
+        for (component, kube_type, message, severity) in [
+            ("karpenter", "Normal", "Evicted pod: Underutilized", Info),
+            ("karpenter", "Normal", "Evicted pod", Info),
+            (
+                "descheduler",
+                "Normal",
+                "pod eviction from node n1 by sigs.k8s.io/descheduler",
+                Info,
+            ),
+            (
+                "kubelet",
+                "Warning",
+                "The node was low on resource: memory.",
+                Error,
+            ),
+            (
+                "kubelet",
+                "Normal",
+                "The node was low on resource: memory.",
+                Error,
+            ),
+            ("kubelet", "Normal", "something new", Error),
+            ("", "Warning", "", Error),
+        ] {
+            let found = classify("Evicted", component, kube_type, message);
+            assert_eq!(found.severity, severity, "{component} {message}");
         }
     }
 }
