@@ -8,6 +8,7 @@ use super::diff::Diff;
 use super::row::{Row, joined_or_none, object_name, row};
 use super::snapshot::{KindSnapshot, ObjectSnapshot};
 use crate::failure_mode::is_lost;
+use crate::node_life::announces_removal;
 
 pub(super) fn added(change: &Diff<'_>, after: &ObjectSnapshot) -> Vec<Row> {
     let name = &change.subject.name;
@@ -57,12 +58,21 @@ pub(super) fn added(change: &Diff<'_>, after: &ObjectSnapshot) -> Vec<Row> {
 pub(super) fn removed(change: &Diff<'_>, before: &ObjectSnapshot) -> Vec<Row> {
     let object_name = object_name(&change.subject);
     match &before.of {
-        KindSnapshot::Node { .. } => {
+        KindSnapshot::Node {
+            cordoned, taints, ..
+        } => {
+            // An autoscaler or a person drained it before.
+            let planned = *cordoned || taints.iter().any(|taint| announces_removal(taint));
+            let severity = if planned {
+                Severity::Info
+            } else {
+                Severity::Warning
+            };
             let text = format!(
                 "Node {} was removed from the cluster. Its pods are deleted by the pod garbage collector.",
                 change.subject.name
             );
-            vec![row("NodeRemoved", "Node removed", text).severity(Severity::Warning)]
+            vec![row("NodeRemoved", "Node removed", text).severity(severity)]
         }
         KindSnapshot::Pod { ended: true, .. } => Vec::new(), // said before
         KindSnapshot::Pod { .. } => pod_ended(change),

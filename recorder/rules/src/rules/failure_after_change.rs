@@ -297,4 +297,31 @@ mod tests {
     fn captured_crash_loop_without_change_does_not_open() {
         run(&RULE, vec![Captured("crash-loop", "bad"), NoChange]);
     }
+
+    /// A ConfigMap that changes that many times, and a pod that reads it and crashes after the last change.
+    fn crash_after_rewrites(times: usize) -> Vec<Step> {
+        let reads = json!({"spec": {"containers": [container(json!({"envFrom": [{"configMapRef": {"name": "conf"}}]}))]}});
+        let mut steps = vec![apply(Kind::Pod, pod("web-1", reads.clone()))];
+        for n in 0..=times {
+            let data = json!({"data": {"mode": format!("{n:04}")}});
+            steps.extend([apply(Kind::ConfigMap, config_map(data)), Wait(100)]);
+        }
+        let end = 100 * (times as i64 + 1);
+        steps.push(apply(Kind::Pod, over(crashing("web-1", end), reads)));
+        steps
+    }
+
+    #[test]
+    fn config_map_that_changed_three_times_is_suspected() {
+        let mut steps = crash_after_rewrites(3);
+        steps.push(Opens(Error));
+        run(&RULE, steps);
+    }
+
+    #[test]
+    fn config_map_that_a_program_rewrites_is_not_suspected() {
+        let mut steps = crash_after_rewrites(20);
+        steps.push(NoChange);
+        run(&RULE, steps);
+    }
 }

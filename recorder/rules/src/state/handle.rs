@@ -8,6 +8,7 @@ use kube9_ingest::maps::Set;
 use kube9_ingest::objects::{Fit, Object};
 use kube9_ingest::sanitize::{Clean, sanitize};
 use kube9_model::label::{Kind, Label};
+use kube9_model::record::Record;
 use kube9_model::resume::off_name;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, SourceMarker, WatchId};
@@ -222,7 +223,16 @@ impl Analysis {
                 late,
             })
         };
-        if let Some(what) = changes::pod_breaking_change(&rows) {
+        let is_update = before.is_some() && kind == Kind::ConfigMap && late.is_none();
+        let (what, rows) = if is_update && !rows.is_empty() {
+            let held = |row| self.rewrites.fold(watch, &key, row, now);
+            let what = changes::pod_breaking_change(&rows);
+            let rows: Vec<Record> = rows.into_iter().filter_map(held).collect();
+            (what.filter(|_| !self.rewrites.is_routine(&key)), rows)
+        } else {
+            (changes::pod_breaking_change(&rows), rows)
+        };
+        if let Some(what) = what {
             after.changed = Some(LastChange {
                 at: now.millis(),
                 what,
@@ -288,11 +298,29 @@ impl Analysis {
         }
         self.world.trim();
         out.push(off_mark(watch, namespace));
+        self.rewrites.forget(namespace);
         self.idle_cron_jobs
             .retain(|subject, _| subject.namespace() != namespace);
         self.work_queue.enqueue(dirty);
         self.work_queue
             .enqueue(self.findings.of_namespace(namespace));
+    }
+
+    /// Rows for ConfigMaps that are rewritten again and again.
+    pub(super) fn report_rewrites(&mut self, now: Timestamp, out: &mut Vec<Item>) {
+        for (watch, key, row) in self.rewrites.due(now) {
+            let source = self.freshness.source(watch);
+            let Some(snapshot) = source.and_then(|source| source.snapshots.get(&key)) else {
+                continue; // the database is a new one, or the object was deleted
+            };
+            out.push(Item::Change(Box::new(Change {
+                watch,
+                name: Clean::name(&path(&key)),
+                snapshot: Clean::json(snapshot),
+                rows: vec![sanitize(row)],
+                version: None,
+            })));
+        }
     }
 
     /// A list is complete or refused. A namespace that is being retried is on again after all lists.
@@ -328,7 +356,8 @@ impl Analysis {
         let version = object.and_then(|object| source.resource_version_of(object));
         if let Some(before) = source.snapshots.remove(key) {
             source.changed = true;
-            let rows = changes::rows(&Diff {
+            let mut rows = Vec::from_iter(self.rewrites.take(key));
+            rows.extend(changes::rows(&Diff {
                 before: Some(&before),
                 after: None,
                 object,
@@ -336,7 +365,7 @@ impl Analysis {
                 subject: ObjectRef::clone(key),
                 at: now,
                 late,
-            });
+            }));
             out.push(Item::Change(Box::new(Change {
                 watch,
                 name: Clean::name(&path(key)),

@@ -9,6 +9,7 @@
 mod evaluate;
 mod handle;
 mod quota;
+mod rewrites;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +34,7 @@ use super::work_queue::WorkQueue;
 use super::world::World;
 use crate::config::AnalysisConfig;
 use quota::Quota;
+use rewrites::Rewrites;
 
 pub struct Analysis {
     config: AnalysisConfig,
@@ -47,6 +49,7 @@ pub struct Analysis {
     /// Informers that have reported the current new database.
     reset_informers: Set<WatchId>,
     disabled_rules_closed: bool,
+    rewrites: Rewrites,
     quota: Quota,
     /// How often an object was left out.
     left_out: u64,
@@ -82,6 +85,7 @@ impl Analysis {
             idle_cron_jobs: Map::default(),
             reset_informers: Set::default(),
             disabled_rules_closed: false,
+            rewrites: Rewrites::default(),
         }
     }
 

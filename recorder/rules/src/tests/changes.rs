@@ -290,3 +290,106 @@ fn ended_pod_row_claims_no_exit_code_of_a_lost_container() {
     );
     assert_eq!(rows[0].extra["age_seconds"], 3);
 }
+
+/// Titles of the rows, of a ConfigMap that changes that many times, so many seconds apart.
+fn rewritten(harness: &mut TestHarness, times: usize, apart: u64) -> Vec<String> {
+    let mut titles = Vec::new();
+    for n in 0..times {
+        let data = json!({"data": {"mode": format!("{n:08}")}});
+        harness.apply(Kind::ConfigMap, &config_map(data));
+        titles.extend(harness.changes().into_iter().map(|row| row.title));
+        harness.wait(apart);
+        titles.extend(harness.changes().into_iter().map(|row| row.title));
+    }
+    titles
+}
+
+fn with_config_map() -> TestHarness {
+    let mut harness = TestHarness::new();
+    harness.apply(Kind::ConfigMap, &config_map(json!({})));
+    harness.take();
+    harness
+}
+
+#[test]
+fn config_map_that_a_program_rewrites_has_few_rows() {
+    let mut harness = with_config_map();
+    assert_eq!(rewritten(&mut harness, 8, 2), ["ConfigMap changed"; 2]);
+    harness.wait(60);
+    let rows = harness.changes();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].title, "ConfigMap changed 6 times");
+    assert_eq!(rows[0].extra["changed"], json!(["mode"]));
+    // Two hours, every ten seconds.
+    let rows = rewritten(&mut harness, 720, 10);
+    assert!((2..=12).contains(&rows.len()), "{rows:?}");
+    let told: usize = rows
+        .iter()
+        .map(|title| title.split(' ').nth(2).map_or(1, |n| n.parse().unwrap()))
+        .sum();
+    harness.wait(3_600);
+    let rest = harness.changes();
+    let rest = rest[0].extra["changes"].as_u64().unwrap();
+    assert_eq!(told + rest as usize, 720);
+}
+
+#[test]
+fn config_map_that_a_person_edits_has_a_row_for_each_change() {
+    let mut harness = with_config_map();
+    assert_eq!(
+        rewritten(&mut harness, 6, 90),
+        ["ConfigMap changed"; 6],
+        "each within a minute"
+    );
+    harness.wait(600);
+    assert_eq!(rewritten(&mut harness, 2, 1), ["ConfigMap changed"; 2]);
+}
+
+#[test]
+fn held_change_of_a_deleted_config_map_has_a_row() {
+    let mut harness = with_config_map();
+    rewritten(&mut harness, 3, 1);
+    harness.delete(Kind::ConfigMap, &config_map(json!({})));
+    let titles: Vec<String> = harness.changes().into_iter().map(|row| row.title).collect();
+    assert_eq!(titles, ["ConfigMap changed", "ConfigMap deleted"]);
+}
+
+#[test]
+fn status_of_the_cluster_autoscaler_has_no_rows() {
+    let status = |n: usize| {
+        config_map(
+            json!({"metadata": {"annotations": {"cluster-autoscaler.kubernetes.io/last-updated": format!("{n}")}},
+                   "data": {"status": format!("{n}")}}),
+        )
+    };
+    let mut harness = TestHarness::new();
+    for n in 0..5 {
+        harness.apply(Kind::ConfigMap, &status(n));
+        harness.wait(10);
+    }
+    assert_eq!(harness.changes(), []);
+}
+
+#[test]
+fn removal_of_a_node_that_an_autoscaler_drained_is_info() {
+    for patch in [
+        json!({"spec": {"taints": [{"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}]}}),
+        json!({"spec": {"taints": [{"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}]}}),
+        json!({"spec": {"unschedulable": true}}),
+    ] {
+        let removed = rows(Kind::Node, node("w1", patch), None);
+        assert_eq!(removed, ["info Node removed"]);
+    }
+}
+
+#[test]
+fn mark_of_a_node_that_may_be_removed_later_has_no_row() {
+    let candidate = json!({"spec": {"taints": [
+        {"key": "DeletionCandidateOfClusterAutoscaler", "value": "1764500000", "effect": "PreferNoSchedule"}]}});
+    let rows = rows(
+        Kind::Node,
+        node("w1", json!({})),
+        Some(node("w1", candidate)),
+    );
+    assert_eq!(rows, Vec::<String>::new());
+}
