@@ -21,7 +21,11 @@ pub struct Classification {
 pub fn classify(reason: &str, component: &str, kube_type: &str, message: &str) -> Classification {
     // Reporters that omit the type, or write `normal`, mean Normal. Any other type counts as a warning.
     let normal = kube_type.is_empty() || kube_type.eq_ignore_ascii_case("Normal");
-    let by_type = if normal { Info } else { Warning };
+    let (by_type, kube_type) = if normal {
+        (Info, "Normal")
+    } else {
+        (Warning, kube_type)
+    };
     let rows = &TABLE[TABLE.partition_point(|row| row.reason < reason)..];
     let mut rows = rows.iter().take_while(|row| row.reason == reason);
     match rows.find(|row| fits(row, component, kube_type, message)) {
@@ -210,7 +214,13 @@ mod tests {
         }
         for row in TABLE {
             let message = row.says.first().map_or(String::new(), |all| all.join(" "));
-            let found = classify(row.reason, row.by, row.of_type, &message);
+            // No type means Normal, which other rows may ask for.
+            let kube_type = if row.of_type.is_empty() {
+                "Warning"
+            } else {
+                row.of_type
+            };
+            let found = classify(row.reason, row.by, kube_type, &message);
             assert_eq!(
                 found.title, row.title,
                 "{} is hidden by an earlier row",
@@ -597,6 +607,7 @@ mod tests {
         for (component, kube_type, message, severity) in [
             ("karpenter", "Normal", "Evicted pod: Underutilized", Info),
             ("karpenter", "Normal", "Evicted pod", Info),
+            ("karpenter", "", "Evicted pod", Info),
             (
                 "descheduler",
                 "Normal",

@@ -40,16 +40,21 @@ enum Polarity {
 }
 
 /// Words of problems, at any place. `True` is bad.
-const BAD: [&str; 66] = [
+const BAD: [&str; 80] = [
+    "abnormal",
+    "anomaly",
     "bad",
     "blocked",
     "broken",
+    "conflict",
+    "congested",
     "corrupt",
     "corrupted",
     "corruption",
     "crash",
     "crashed",
     "crashing",
+    "critical",
     "damaged",
     "dead",
     "deadlock",
@@ -59,6 +64,7 @@ const BAD: [&str; 66] = [
     "errors",
     "exhausted",
     "exhaustion",
+    "expired",
     "failed",
     "failing",
     "failure",
@@ -81,8 +87,8 @@ const BAD: [&str; 66] = [
     "leak",
     "lockup",
     "lost",
-    "missing",
     "mismatch",
+    "missing",
     "no",
     "not",
     "offline",
@@ -90,15 +96,19 @@ const BAD: [&str; 66] = [
     "oops",
     "overheated",
     "overheating",
+    "overload",
+    "overloaded",
     "panic",
     "pressure",
     "problem",
     "problems",
     "readonly",
+    "saturated",
     "shortage",
     "shutdown",
     "slow",
     "stalled",
+    "starved",
     "stuck",
     "throttled",
     "throttling",
@@ -106,7 +116,11 @@ const BAD: [&str; 66] = [
     "unavailable",
     "unhealthy",
     "unreachable",
+    "unready",
     "unresponsive",
+    "unstable",
+    "unsynchronized",
+    "violation",
 ];
 
 /// Last words of good states.
@@ -127,7 +141,17 @@ const GOOD: [&str; 13] = [
 ];
 
 /// Last words of what is to come.
-const ANNOUNCED: [&str; 4] = ["scheduled", "required", "pending", "imminent"];
+const ANNOUNCED: [&str; 9] = [
+    "imminent",
+    "impending",
+    "maintenance",
+    "pending",
+    "planned",
+    "requested",
+    "required",
+    "scheduled",
+    "termination",
+];
 
 /// Last words of a setting, or of a problem that is over.
 const HARMLESS: [&str; 7] = [

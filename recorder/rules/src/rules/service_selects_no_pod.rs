@@ -117,7 +117,8 @@ fn intention(
 
 /// Components that Services of monitoring stacks select in `kube-system`. A managed control plane has no pods in the
 /// cluster, k3s runs it in one process, and Cilium replaces kube-proxy.
-const CONTROL_PLANE: [&str; 6] = [
+const CONTROL_PLANE: [&str; 7] = [
+    "cloud-controller-manager",
     "etcd",
     "kube-apiserver",
     "kube-controller-manager",

@@ -35,11 +35,14 @@ const TRACKED_MAX: usize = 10_000;
 
 /// How long changes are held, by the number of changes in a row.
 fn wait(changes: u32) -> Duration {
-    Duration::from_secs(match changes {
-        ..=BY_HAND_MAX => 60,
-        ..=40 => 600,
-        _ => 3600,
-    })
+    let minutes = if changes <= BY_HAND_MAX {
+        1
+    } else if changes <= 4 * BY_HAND_MAX {
+        10
+    } else {
+        60
+    };
+    Duration::from_secs(minutes * 60)
 }
 
 #[derive(Debug, Default)]
