@@ -17,7 +17,7 @@ pub(super) const RULE: Rule = Rule {
         opens_after: "`assessment`",
         closes: "the ConfigMap exists, or the newest pod does not refer to it",
         action: "Create the ConfigMap, or correct its name.",
-        notes: "Running pods continue, but no new pod can start.",
+        notes: "Running pods continue, but no new pod can start. A pod that is being deleted does not need it any more, nor does one of a Job that has ended.",
     },
     reads: &[Kind::Pod, Kind::ConfigMap],
     check: Check::Owner(check),
@@ -25,6 +25,10 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
     let newest = group.newest();
+    let is_repeated = newest.owner.kind == "CronJob";
+    if newest.pod.meta.deleting.is_some() || (newest.pod.phase.is_final() && !is_repeated) {
+        return;
+    }
     let namespace = &newest.pod.meta.namespace;
     let owner = owner_name(&newest.owner);
     for map in &newest.pod.spec.config_maps {
@@ -102,5 +106,25 @@ mod tests {
             &RULE,
             vec![Captured("config-change", "well"), Wait(60), NoChange],
         );
+    }
+
+    #[test]
+    fn release_that_is_uninstalled_does_not_open() {
+        for patch in [
+            json!({"metadata": {"deletionTimestamp": t(90)}}),
+            json!({"status": {"phase": "Succeeded"}}),
+        ] {
+            run(
+                &RULE,
+                vec![
+                    apply(Kind::ConfigMap, config_map(json!({}))),
+                    apply(Kind::Pod, needs(false)),
+                    apply(Kind::Pod, over(needs(false), patch)),
+                    Delete(Kind::ConfigMap, config_map(json!({}))),
+                    Wait(80),
+                    NoChange,
+                ],
+            );
+        }
     }
 }

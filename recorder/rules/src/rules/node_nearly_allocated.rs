@@ -13,12 +13,12 @@ pub(super) const RULE: Rule = Rule {
     event_type: EventType::Insight,
     doc: RuleDoc {
         summary: "Pods request nearly all CPU or memory of a node",
-        severity: "warning",
+        severity: "warning; info while another node is ready and schedulable",
         opens: "the requests of a node's pods reach `node_full_percent` percent of its allocatable CPU or memory",
         opens_after: "",
         closes: "the requests fall 5 percentage points below that, or the node is removed",
         action: "Add a node, or lower requests that are far above use.",
-        notes: "Requests decide where pods are scheduled. What the pods use may be much less.",
+        notes: "Requests decide where pods are scheduled. What the pods use may be much less. Autoscalers and the scheduler fill nodes on purpose, as long as there are others.",
     },
     reads: &[Kind::Node, Kind::Pod],
     check: Check::Node(check),
@@ -52,7 +52,12 @@ fn check(context: &RuleContext<'_>, entry: &NodeEntry, output: &mut RuleOutput) 
              other nodes or wait. Add a node, or lower requests that are far above use."
         );
         let title = format!("Pods request nearly all {part} of node {name}");
-        let symptom = output.add(Severity::Warning, context.now, title, description);
+        let severity = if context.world.another_node_is_schedulable(name) {
+            Severity::Info
+        } else {
+            Severity::Warning
+        };
+        let symptom = output.add(severity, context.now, title, description);
         symptom.part(part).with("percent", percent);
         symptom.node = Some(name.to_owned());
     }
@@ -166,5 +171,17 @@ mod tests {
                 ],
             );
         }
+    }
+
+    #[test]
+    fn full_node_among_others_opens_as_info() {
+        run(
+            &RULE,
+            vec![
+                two_nodes(),
+                apply(Kind::Pod, asks("web-1", "3900m")),
+                Opens(Info),
+            ],
+        );
     }
 }

@@ -15,10 +15,10 @@ pub(super) const RULE: Rule = Rule {
         summary: "The API server refuses the pods of a Deployment",
         severity: "error",
         opens: "a Deployment's condition `ReplicaFailure` is `True`",
-        opens_after: "",
+        opens_after: "`assessment`",
         closes: "the condition is not `True`, or the Deployment is deleted",
         action: "Read the message: it names the quota, the admission policy or the missing service account.",
-        notes: "",
+        notes: "In a new namespace, the service account exists a moment later than the first pod, and an admission webhook that restarts refuses pods for some seconds.",
     },
     reads: &[Kind::Deployment],
     check: Check::Deployment(check),
@@ -37,12 +37,13 @@ fn check(context: &RuleContext<'_>, deployment: &Deployment, output: &mut RuleOu
          Correct the quota, the admission policy or the service account that the message names.",
         reason_and_message(&failure.reason, &failure.message)
     );
-    output.add(
+    let symptom = output.add(
         Severity::Error,
         since,
         format!("Pods of Deployment {full_name} cannot be created"),
         description,
     );
+    symptom.for_at_least(context.thresholds.assessment);
 }
 
 #[cfg(test)]
@@ -60,6 +61,7 @@ mod tests {
             &RULE,
             vec![
                 Captured("quota", "bad"),
+                Wait(31),
                 Opens(Error),
                 Captured("quota", "repaired"),
                 Closes,
@@ -72,6 +74,20 @@ mod tests {
         run(
             &RULE,
             vec![apply(Kind::Deployment, failure("False")), NoChange],
+        );
+    }
+
+    #[test]
+    fn short_refusal_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Deployment, failure("True")),
+                Wait(10),
+                apply(Kind::Deployment, failure("False")),
+                Wait(60),
+                NoChange,
+            ],
         );
     }
 }

@@ -21,7 +21,7 @@ pub(super) const RULE: Rule = Rule {
         opens_after: "`service`",
         closes: "a pod has been ready for `recovery`, no pod is left (see `ServiceSelectsNoPod`), or the Service is deleted",
         action: "Look at the findings of the pods that the metadata lists.",
-        notes: "Pods that have ended, such as those of a finished Job, do not count. A pod that starts has `unavailable` for its image and its init containers, and then `service`. Services with `publishNotReadyAddresses` are left out: their clients get pods that are not ready, too.",
+        notes: "Pods that have ended, such as those of a finished Job, do not count. A pod that terminates has its grace period and then `service`. A pod that starts has `unavailable` for its image and its init containers, and then `service`. Services with `publishNotReadyAddresses` are left out: their clients get pods that are not ready, too.",
     },
     reads: &[Kind::Service, Kind::Pod],
     check: Check::Service(check),
@@ -59,7 +59,9 @@ fn check(context: &RuleContext<'_>, service: &Service, output: &mut RuleOutput) 
     if pods.is_empty() {
         return;
     }
-    let starting = pods.iter().filter_map(|entry| starts_until(context, entry));
+    let starting = pods
+        .iter()
+        .filter_map(|entry| expected_until(context, entry));
     if let Some(until) = starting.max().filter(|until| context.now < *until) {
         output.keep_open("");
         output.recheck_at(until);
@@ -97,9 +99,13 @@ fn check(context: &RuleContext<'_>, service: &Service, output: &mut RuleOutput) 
     symptom.with("members", pod_names(pods.into_iter()));
 }
 
-/// Until when a pod that does not fail may be expected to become ready; `None` if it does not start for the first time.
-fn starts_until(context: &RuleContext<'_>, entry: &PodEntry) -> Option<Timestamp> {
+/// Until when the state of a pod may be expected: while it terminates, and while it starts for the first time. `None` if it
+/// does neither.
+fn expected_until(context: &RuleContext<'_>, entry: &PodEntry) -> Option<Timestamp> {
     let (pod, thresholds) = (&entry.pod, context.thresholds);
+    if let Some(end) = pod.meta.deleting {
+        return Some(end.plus(thresholds.service));
+    }
     let fails = |state| failure_mode(state, context.now, thresholds.stable_after).is_some();
     if pod.containers.iter().any(fails) {
         return None;
@@ -345,5 +351,25 @@ mod tests {
                 Opens(Warning),
             ],
         );
+    }
+
+    #[test]
+    fn last_pod_that_terminates_opens_only_if_it_stays() {
+        let terminates = over(unready(), json!({"metadata": {"deletionTimestamp": t(93)}}));
+        let begin = || {
+            vec![
+                Apply(vec![
+                    (Kind::Service, service(json!({}))),
+                    (Kind::Pod, terminates.clone()),
+                ]),
+                Wait(85),
+            ]
+        };
+        let mut scaled_to_zero = begin();
+        scaled_to_zero.extend([Delete(Kind::Pod, unready()), Wait(200), NoChange]);
+        run(&RULE, scaled_to_zero);
+        let mut stuck = begin();
+        stuck.extend([NoChange, Wait(80), Opens(Critical)]);
+        run(&RULE, stuck);
     }
 }
