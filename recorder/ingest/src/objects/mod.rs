@@ -186,6 +186,18 @@ mod tests {
     }
 
     #[test]
+    fn decode_accepts_quantities_as_numbers() {
+        let node = json!({"status": {"allocatable": {"cpu": 4, "memory": "8Gi", "pods": 110}}});
+        let Object::Node(node) = Object::decode(Kind::Node, &node.to_string()).unwrap() else {
+            panic!("a node");
+        };
+        assert_eq!(
+            (node.cpu, node.memory),
+            (Some(4000), Some((8 << 30) * 1000))
+        );
+    }
+
+    #[test]
     fn decode_rejects_a_wrong_type_also_beside_a_null() {
         for spec in [
             json!({"containers": "planted"}),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::bounds::{Budget, CONDITIONS_MAX, ELEMENTS_MAX, Few, Fit};
 use super::meta::{Condition, Meta};
-use super::quantity::thousandths;
+use super::quantity::Quantity;
 use crate::decode::null_as_default;
 
 /// A Node.
@@ -86,7 +86,7 @@ struct WireStatus {
     #[serde(deserialize_with = "null_as_default")]
     node_info: WireInfo,
     #[serde(deserialize_with = "null_as_default")]
-    allocatable: BTreeMap<String, String>,
+    allocatable: BTreeMap<String, Quantity>,
 }
 
 #[derive(Deserialize, Default)]
@@ -114,7 +114,7 @@ impl<'de> Deserialize<'de> for Node {
             wire.status
                 .allocatable
                 .get(name)
-                .and_then(|q| thousandths(q))
+                .and_then(Quantity::thousandths)
         };
         let mut node = Self {
             meta: wire.metadata,

@@ -1,5 +1,7 @@
 //! Resource quantities, e.g. `250m`, `1.5`, `128Mi`, `1e3`.
 
+use serde::Deserialize;
+
 const SUFFIXES: [(&str, f64); 14] = [
     ("Ki", 1024.0),
     ("Mi", 1048576.0),
@@ -17,8 +19,26 @@ const SUFFIXES: [(&str, f64); 14] = [
     ("P", 1e15),
 ];
 
-/// The quantity in thousandths, for CPU (`250m`) and bytes alike; `None` if it is not a quantity.
-pub(super) fn thousandths(text: &str) -> Option<i64> {
+/// A quantity: usually a text, but some servers send `cpu: 1` as a number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Quantity {
+    Text(String),
+    Number(f64),
+}
+
+impl Quantity {
+    /// In thousandths; `None` if it is not a quantity.
+    pub(super) fn thousandths(&self) -> Option<i64> {
+        match self {
+            Self::Text(text) => thousandths(text),
+            Self::Number(number) => Some((number * 1000.0) as i64),
+        }
+    }
+}
+
+/// The quantity in thousandths, for CPU (`250m`) and bytes alike.
+fn thousandths(text: &str) -> Option<i64> {
     let text = text.trim();
     let (number, factor) = SUFFIXES
         .iter()

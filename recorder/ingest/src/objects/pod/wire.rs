@@ -15,7 +15,7 @@ use super::{
 use crate::decode::null_as_default;
 use crate::objects::bounds::{Budget, CONDITIONS_MAX, CONTAINERS_MAX, ELEMENTS_MAX, Few};
 use crate::objects::meta::{Condition, Meta, shortened};
-use crate::objects::quantity::thousandths;
+use crate::objects::quantity::Quantity;
 use crate::sensitive_key::{Sensitivity, sensitivity};
 
 #[derive(Deserialize, Default)]
@@ -103,23 +103,6 @@ impl WireResources {
             cpu_request: request("cpu"),
             memory_request: request("memory"),
             memory_limit: self.limits.get("memory").and_then(Quantity::thousandths),
-        }
-    }
-}
-
-/// A quantity: usually a text, but some servers send `cpu: 1` as a number.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Quantity {
-    Text(String),
-    Number(f64),
-}
-
-impl Quantity {
-    fn thousandths(&self) -> Option<i64> {
-        match self {
-            Self::Text(text) => thousandths(text),
-            Self::Number(number) => Some((number * 1000.0) as i64),
         }
     }
 }
