@@ -100,7 +100,10 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
         .for_at_least(context.thresholds.not_ready);
 }
 
-/// The readiness gates of a pod whose condition is not `True`.
+/// Readiness gates that a description names.
+const GATES_MAX: usize = 3;
+
+/// The first readiness gates of a pod whose condition is not `True`.
 fn unmet_gates(pod: &Pod) -> Vec<String> {
     let gates = pod.spec.readiness_gates.iter();
     gates
@@ -113,6 +116,7 @@ fn unmet_gates(pod: &Pod) -> Vec<String> {
             )),
             None => Some(format!("readiness gate {gate} has no condition yet")),
         })
+        .take(GATES_MAX)
         .collect()
 }
 

@@ -36,8 +36,8 @@ pub struct OnNode {
 /// Bytes of an index entry besides its text: its slot in a map, and the first node of its keys.
 const ENTRY_COST: usize = 300;
 
-/// Bytes of a spec besides what it holds.
-const SPEC_COST: usize = 200;
+/// Bytes of a spec besides what it holds: itself, its counters and its slot in the set.
+const SPEC_COST: usize = size_of::<PodSpec>() + 48;
 
 /// Objects by name. Each change returns the bytes that it adds or frees.
 #[derive(Debug, Default)]
