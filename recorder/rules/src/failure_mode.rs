@@ -124,16 +124,13 @@ pub fn failure_mode(
     })
 }
 
-/// Reasons of a failed pod that Kubernetes ended: the kubelet for lack of a resource, for a shutdown of its node (in two
-/// spellings, and when it no longer accepts pods), for a critical pod, and after `activeDeadlineSeconds`.
-const POD_ENDS: [&str; 6] = [
-    "Evicted",
-    "Terminated",
-    "Shutdown",
-    "NodeShutdown",
-    "Preempting",
-    "DeadlineExceeded",
-];
+/// Reasons of a failed pod that the kubelet ended for a shutdown of its node: in two spellings, and when it no longer
+/// accepts pods.
+const NODE_SHUTDOWNS: [&str; 3] = ["Terminated", "Shutdown", "NodeShutdown"];
+
+/// Reasons of a failed pod that Kubernetes ended besides: for lack of a resource, for a critical pod, and after
+/// `activeDeadlineSeconds`.
+const POD_ENDS: [&str; 3] = ["Evicted", "Preempting", "DeadlineExceeded"];
 
 /// Reasons of a rejected pod, besides `OutOfcpu` and the like. The message of newer kubelets tells as well.
 const REJECTIONS: [&str; 8] = [
@@ -147,10 +144,19 @@ const REJECTIONS: [&str; 8] = [
     "TaintToleration",
 ];
 
+/// Whether the reason of a failed pod is a shutdown of its node.
+pub fn is_node_shutdown(reason: &str) -> bool {
+    NODE_SHUTDOWNS.contains(&reason)
+}
+
+fn is_pod_end(reason: &str) -> bool {
+    POD_ENDS.contains(&reason) || is_node_shutdown(reason)
+}
+
 /// Whether Kubernetes ends or has ended the pod: how its containers end then is not their failure.
 pub fn is_disrupted(pod: &Pod) -> bool {
     pod.meta.deleting.is_some()
-        || (pod.phase == Phase::Failed && POD_ENDS.contains(&&*pod.reason))
+        || (pod.phase == Phase::Failed && is_pod_end(&pod.reason))
         || Condition::of(&pod.conditions, "DisruptionTarget").is_some_and(Condition::is_true)
         || is_rejected(pod)
 }
@@ -158,7 +164,7 @@ pub fn is_disrupted(pod: &Pod) -> bool {
 /// Whether its node did not accept the pod. After a restart, a kubelet rejects pods whose containers run, and stops them.
 pub fn is_rejected(pod: &Pod) -> bool {
     let reason = &*pod.reason;
-    if pod.phase != Phase::Failed || reason.is_empty() || POD_ENDS.contains(&reason) {
+    if pod.phase != Phase::Failed || reason.is_empty() || is_pod_end(reason) {
         return false;
     }
     let ran = |state: &ContainerState| state.latest_end().is_some_and(|end| !is_lost(end));

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::diff::Diff;
 use super::row::{Row, joined_or_none, object_name, row};
 use super::snapshot::{KindSnapshot, ObjectSnapshot};
-use crate::failure_mode::is_lost;
+use crate::failure_mode::{is_lost, is_node_shutdown};
 use crate::node_life::announces_removal;
 
 pub(super) fn added(change: &Diff<'_>, after: &ObjectSnapshot) -> Vec<Row> {
@@ -139,7 +139,7 @@ pub(super) fn pod_ended(change: &Diff<'_>) -> Vec<Row> {
     };
     let (title, severity) = match (reason, pod.phase) {
         ("Evicted", _) => ("Pod evicted".to_owned(), Severity::Warning),
-        ("Terminated" | "NodeShutdown" | "Shutdown", Phase::Failed) => {
+        (reason, Phase::Failed) if is_node_shutdown(reason) => {
             ("Pod ended: shutdown of its node".to_owned(), Severity::Info)
         }
         (_, Phase::Succeeded) => ("Pod completed".to_owned(), Severity::Info),
