@@ -150,25 +150,34 @@ const ABOUT: &[&str] = &[
     "bytes",
     "cache",
     "changed",
+    "char",
+    "character",
+    "charset",
     "class",
     "cleanup",
     "client",
+    "complexity",
     "config",
     "controller",
+    "cost",
     "count",
     "created",
+    "day",
+    "depth",
     "dir",
     "directory",
     "disabled",
     "duration",
     "enabled",
     "encoding",
+    "encryption",
     "endpoint",
     "env",
     "error",
     "expiration",
     "expiry",
     "exporter",
+    "factor",
     "failed",
     "failure",
     "field",
@@ -183,31 +192,40 @@ const ABOUT: &[&str] = &[
     "helper",
     "hint",
     "host",
+    "hour",
     "id",
     "interval",
     "issuer",
+    "iteration",
     "job",
     "kind",
     "label",
+    "leeway",
     "len",
     "length",
     "lifetime",
     "limit",
     "list",
     "location",
+    "lockout",
     "manager",
     "max",
     "method",
+    "millis",
     "min",
+    "minute",
     "missing",
     "mode",
+    "month",
     "mount",
+    "ms",
     "name",
     "namespace",
     "operator",
     "param",
     "parameter",
     "path",
+    "pattern",
     "period",
     "policy",
     "port",
@@ -215,33 +233,44 @@ const ABOUT: &[&str] = &[
     "present",
     "provider",
     "proxy",
+    "quota",
+    "rate",
     "reader",
     "ref",
     "reference",
     "refresher",
+    "regex",
+    "regexp",
     "request",
     "required",
     "reset",
+    "retries",
     "review",
     "role",
     "rotated",
     "rotation",
+    "round",
     "scheme",
     "scope",
+    "sec",
+    "second",
     "seconds",
     "selector",
     "server",
     "service",
     "size",
+    "skew",
     "source",
     "state",
     "status",
     "stdin",
     "store",
     "strategy",
+    "strength",
     "suffix",
     "sync",
     "template",
+    "threshold",
     "timeout",
     "ttl",
     "type",
@@ -259,7 +288,10 @@ const ABOUT: &[&str] = &[
     "variable",
     "version",
     "volume",
+    "week",
+    "window",
     "writer",
+    "year",
 ];
 /// Words before `key` whose key is not a secret.
 const NO_SECRET_KEY: &[&str] = &[
@@ -277,9 +309,9 @@ const NO_SECRET_KEY: &[&str] = &[
     "foreign",
     "group",
     "hash",
-    "id",
     "host",
     "hot",
+    "id",
     "idempotency",
     "index",
     "label",
@@ -293,11 +325,13 @@ const NO_SECRET_KEY: &[&str] = &[
     "primary",
     "pub",
     "public",
+    "publishable",
     "range",
     "ref",
     "row",
     "s3",
     "shard",
+    "site",
     "sort",
     "storage",
     "topology",
@@ -310,6 +344,25 @@ const KEY_BYTES_MAX: usize = 128;
 
 /// Classifies a key.
 pub fn sensitivity(key: &str) -> Sensitivity {
+    match judge(key) {
+        Judgement::Holds(sensitivity) => sensitivity,
+        Judgement::Describes => Sensitivity::None,
+    }
+}
+
+/// Whether the key only describes a secret: `PASSWORD_FILE`, `tokenTTL`.
+pub fn describes_secret(key: &str) -> bool {
+    matches!(judge(key), Judgement::Describes)
+}
+
+enum Judgement {
+    Holds(Sensitivity),
+    /// Where a secret is, how long it is valid, and the like.
+    Describes,
+}
+
+fn judge(key: &str) -> Judgement {
+    use Judgement::{Describes, Holds};
     let bytes = key.as_bytes();
     let bytes = &bytes[bytes.len().saturating_sub(KEY_BYTES_MAX)..];
     let mut letters = [0; KEY_BYTES_MAX];
@@ -342,26 +395,30 @@ pub fn sensitivity(key: &str) -> Sensitivity {
     if found == Sensitivity::None {
         let before = of_word(second, true).max(of_key(second, third, count > 2));
         if before == Sensitivity::None || !QUALIFIERS.iter().any(|word| word.as_bytes() == last) {
-            return Sensitivity::None;
+            return if before >= Sensitivity::Likely && is_about(last, second) {
+                Describes
+            } else {
+                Holds(Sensitivity::None)
+            };
         }
         found = before;
     }
     if last == b"id" && contains(second, b"token") {
-        return Sensitivity::Key;
+        return Holds(Sensitivity::Key);
     }
     if is_about(last, second) && !(count == 1 && last == b"policy") {
-        return Sensitivity::None;
+        return Describes;
     }
     // `passwordSecret`, `tokenSecretKey`: names of a Secret, and of a key in it.
     let held = |word: &[u8]| contains(word, b"password") || contains(word, b"token");
     if held(second) && last == b"secret" {
-        return Sensitivity::Likely;
+        return Holds(Sensitivity::Likely);
     }
     let of_held = held(second) || second == b"credentials" || held(third) && second == b"secret";
     if last == b"key" && of_held {
-        return Sensitivity::Key;
+        return Holds(Sensitivity::Key);
     }
-    found
+    Holds(found)
 }
 
 /// Whether one of [`CERTAIN`] is in the letters of a key.

@@ -244,10 +244,21 @@ impl<V> Default for FewPairs<V> {
     }
 }
 
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for FewPairs<V> {
+/// The value of a pair; its key may decide what is kept of it.
+pub(super) trait PairValue<'de>: Sized {
+    fn next<A: MapAccess<'de>>(map: &mut A, key: &str) -> Result<Self, A::Error>;
+}
+
+impl<'de> PairValue<'de> for Box<str> {
+    fn next<A: MapAccess<'de>>(map: &mut A, _key: &str) -> Result<Self, A::Error> {
+        map.next_value()
+    }
+}
+
+impl<'de, V: PairValue<'de>> Deserialize<'de> for FewPairs<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct BoundedVisitor<V>(PhantomData<V>);
-        impl<'de, V: Deserialize<'de>> Visitor<'de> for BoundedVisitor<V> {
+        impl<'de, V: PairValue<'de>> Visitor<'de> for BoundedVisitor<V> {
             type Value = FewPairs<V>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a map")
@@ -255,10 +266,11 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for FewPairs<V> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut few = FewPairs::default();
                 while few.kept.len() < ELEMENTS_MAX {
-                    match map.next_entry()? {
-                        Some((key, value)) => _ = few.kept.insert(key, value),
-                        None => return Ok(few),
-                    }
+                    let Some(key) = map.next_key::<Box<str>>()? else {
+                        return Ok(few);
+                    };
+                    let value = V::next(&mut map, &key)?;
+                    few.kept.insert(key, value);
                 }
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
                     few.cut = true;

@@ -6,13 +6,13 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
 
-use crate::sensitive_key::{Sensitivity, sensitivity};
-use serde::de::{self, Visitor};
+use serde::de::{self, DeserializeSeed, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::bounds::{Budget, FewPairs};
+use super::bounds::{Budget, FewPairs, PairValue};
 use super::meta::Meta;
 use crate::decode::null_as_default;
+use crate::redact::is_secret_literal;
 
 /// A ConfigMap without its values.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +31,7 @@ pub struct KeyFacts {
     /// A keyed hash that shows a change while this process runs. The key is random and never leaves the process, so the
     /// hash reveals nothing about the value.
     pub hash: u64,
-    /// The key's name or the value's form suggests a secret.
+    /// Key and value suggest a secret.
     pub looks_secret: bool,
 }
 
@@ -40,59 +40,54 @@ pub struct KeyFacts {
 struct Wire {
     metadata: Meta,
     #[serde(deserialize_with = "null_as_default")]
-    data: FewPairs<ValueFacts>,
+    data: FewPairs<KeyFacts>,
     #[serde(deserialize_with = "null_as_default")]
-    binary_data: FewPairs<ValueFacts>,
+    binary_data: FewPairs<KeyFacts>,
 }
 
-/// Read by a visitor that keeps nothing of the value.
-#[derive(Default)]
-struct ValueFacts(KeyFacts);
+/// Reads the value of a key, and keeps nothing of it.
+struct Facts<'k>(&'k str);
 
-impl<'de> Deserialize<'de> for ValueFacts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct DataVisitor;
-        impl Visitor<'_> for DataVisitor {
-            type Value = ValueFacts;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<ValueFacts, E> {
-                static KEY: OnceLock<RandomState> = OnceLock::new();
-                Ok(ValueFacts(KeyFacts {
-                    bytes: u32::try_from(value.len()).unwrap_or(u32::MAX),
-                    hash: KEY.get_or_init(RandomState::new).hash_one(value),
-                    looks_secret: value.contains("PRIVATE KEY-----"),
-                }))
-            }
-            fn visit_unit<E: de::Error>(self) -> Result<ValueFacts, E> {
-                Ok(ValueFacts::default())
-            }
-        }
+impl<'de> PairValue<'de> for KeyFacts {
+    fn next<A: MapAccess<'de>>(map: &mut A, key: &str) -> Result<Self, A::Error> {
+        map.next_value_seed(Facts(key))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Facts<'_> {
+    type Value = KeyFacts;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<KeyFacts, D::Error> {
         // `str`, not `String`: serde_json lends the text and drops it with the page.
-        deserializer.deserialize_any(DataVisitor)
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for Facts<'_> {
+    type Value = KeyFacts;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<KeyFacts, E> {
+        static KEY: OnceLock<RandomState> = OnceLock::new();
+        Ok(KeyFacts {
+            bytes: u32::try_from(value.len()).unwrap_or(u32::MAX),
+            hash: KEY.get_or_init(RandomState::new).hash_one(value),
+            looks_secret: is_secret_literal(self.0, value),
+        })
+    }
+    fn visit_unit<E: de::Error>(self) -> Result<KeyFacts, E> {
+        Ok(KeyFacts::default())
     }
 }
 
 impl<'de> Deserialize<'de> for ConfigMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
-        let facts = |(key, ValueFacts(facts)): (Box<str>, ValueFacts)| {
-            let named = sensitivity(&key) >= Sensitivity::Likely && facts.bytes > 0;
-            let looks_secret = facts.looks_secret || named;
-            (
-                key,
-                KeyFacts {
-                    looks_secret,
-                    ..facts
-                },
-            )
-        };
         let (data, binary_data) = (wire.data, wire.binary_data);
         let mut keys = data.kept.into_iter().chain(binary_data.kept);
         let mut map = Self {
             meta: wire.metadata,
-            keys: keys.by_ref().map(facts).collect(),
+            keys: keys.by_ref().collect(),
         };
         let mut budget = Budget::new();
         map.meta.bound(&mut budget);

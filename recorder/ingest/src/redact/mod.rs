@@ -28,6 +28,7 @@ use crate::sensitive_key::{Sensitivity, sensitivity};
 use char_class::{is_key, is_space, quote_bit};
 use clients::Client;
 use harmless::is_harmless_text;
+pub use literals::is_secret_literal;
 use value_shape::is_random;
 use view::View;
 
@@ -36,6 +37,7 @@ mod char_class;
 mod clients;
 mod harmless;
 mod keys;
+mod literals;
 mod sentences;
 mod stopwords;
 mod token_patterns;

@@ -13,11 +13,11 @@ pub(super) const RULE: Rule = Rule {
     doc: RuleDoc {
         summary: "A ConfigMap seems to hold a secret",
         severity: "warning",
-        opens: "a key of a ConfigMap is named like a secret (password, token, API key, …) and has a value, or a value holds a private key",
+        opens: "a key of a ConfigMap is named like a secret (password, token, API key, …) and its value may be one, or a value is one by its form: a private key, a known token, a URL with a password",
         opens_after: "`assessment`",
-        closes: "the key is removed",
+        closes: "the key is removed, or its value is not a secret",
         action: "Move the value to a Secret, and rotate it: it was readable.",
-        notes: "Many accounts can read ConfigMaps, and they are often not encrypted at rest. kube9 checks a value while it decodes the object, and keeps nothing of it.",
+        notes: "Many accounts can read ConfigMaps, and they are often not encrypted at rest. Paths, addresses without a password, names, numbers, durations, switches, placeholders and references to a secret store are not secrets; of a file of settings, only private keys are found, unless its key is named like a secret. kube9 checks a value while it decodes the object, and keeps nothing of it.",
     },
     reads: &[Kind::ConfigMap],
     check: Check::ConfigMap(check),
@@ -77,6 +77,33 @@ mod tests {
                 Closes,
             ],
         );
+    }
+
+    #[test]
+    fn password_in_url_opens() {
+        let map = config_map(json!({"data": {"DB_URL": "postgres://app:hunter2hunter2@db/shop"}}));
+        run(
+            &RULE,
+            vec![apply(Kind::ConfigMap, map), Wait(31), Opens(Warning)],
+        );
+    }
+
+    #[test]
+    fn generated_value_under_a_harmless_key_opens() {
+        let map = config_map(json!({"data": {"DB_PASSWORD_FILE": "k3vN8qPz1LmW0aRt"}}));
+        run(
+            &RULE,
+            vec![apply(Kind::ConfigMap, map), Wait(31), Opens(Warning)],
+        );
+    }
+
+    #[test]
+    fn settings_about_secrets_do_not_open() {
+        let map = config_map(json!({"data": {
+            "passwd": "root:x:0:0:root:/root:/bin/sh\n", "AUTH_ENABLED": "true", "TOKEN_TTL": "3600",
+            "DB_PASSWORD_FILE": "/run/secrets/db", "auth.conf": "# auth settings\nmode=oidc\n",
+            "secretName": "db-creds", "password-policy.json": "{\"min\": 12}", "max_tokens": "128000"}}));
+        run(&RULE, vec![apply(Kind::ConfigMap, map), Wait(60), NoChange]);
     }
 
     #[test]

@@ -13,11 +13,11 @@ pub(super) const RULE: Rule = Rule {
     doc: RuleDoc {
         summary: "A manifest holds a secret in an environment variable",
         severity: "warning",
-        opens: "an environment variable that is named like a secret has a literal value in the manifest",
+        opens: "an environment variable that is named like a secret has a literal value in the manifest that may be one, or a literal value is one by its form: a private key, a known token, a URL with a password",
         opens_after: "`assessment`",
         closes: "the newest pod takes the value from a Secret (`secretKeyRef`)",
         action: "Take the value from a Secret (`secretKeyRef`), and rotate it: it was readable.",
-        notes: "Anyone who can read pods can read it. kube9 records that there is a value, and keeps nothing of it.",
+        notes: "Anyone who can read pods can read it. Paths, addresses without a password, names, numbers, durations, switches and references (`$(NAME)`, `vault:…`) are not secrets. kube9 records that there is a value, and keeps nothing of it.",
     },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
@@ -85,6 +85,62 @@ mod tests {
                 Opens(Warning),
                 apply(Kind::Pod, pod("web-1", json!({}))),
                 Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn password_in_url_opens() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(
+                        json!({"env": [{"name": "DB_URL", "value": "postgres://u:p@h"}]}),
+                    ),
+                ),
+                Wait(31),
+                Opens(Warning),
+            ],
+        );
+    }
+
+    #[test]
+    fn generated_value_under_a_harmless_name_opens() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(
+                        json!({"env": [{"value": "k3vN8qPz1LmW0aRt", "name": "PASSWORD_FILE"}]}),
+                    ),
+                ),
+                Wait(31),
+                Opens(Warning),
+            ],
+        );
+    }
+
+    #[test]
+    fn settings_about_secrets_do_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(json!({"env": [
+                            {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/var/run/secrets/eks.amazonaws.com/serviceaccount/token"},
+                            {"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": "/var/run/secrets/gcp/key.json"},
+                            {"name": "OAUTH_TOKEN_URL", "value": "https://idp.example/token"},
+                            {"name": "ALLOW_EMPTY_PASSWORD", "value": "yes"},
+                            {"name": "MAX_TOKENS", "value": "4096"},
+                            {"name": "TLS_SECRET", "value": "web-tls"},
+                            {"name": "DB_URL", "value": "postgres://app:$(DB_PASSWORD)@db/shop"}]})),
+                ),
+                Wait(60),
+                NoChange,
             ],
         );
     }

@@ -1,11 +1,10 @@
 //! Decodes a Pod and trims it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use kube9_model::time::Timestamp;
-use serde::de::{self, IgnoredAny, Visitor};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use super::{
@@ -16,7 +15,7 @@ use crate::decode::null_as_default;
 use crate::objects::bounds::{Budget, CONDITIONS_MAX, CONTAINERS_MAX, ELEMENTS_MAX, Few};
 use crate::objects::meta::{Condition, Meta, shortened};
 use crate::objects::quantity::Quantity;
-use crate::sensitive_key::{Sensitivity, sensitivity};
+use crate::redact::is_secret_literal;
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -124,33 +123,30 @@ struct WireCapabilities {
     add: Few<Box<str>, ELEMENTS_MAX>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
+/// A variable without its value.
 struct WireEnv {
     name: Box<str>,
-    #[serde(deserialize_with = "null_as_default")]
-    value: Literal,
-    #[serde(deserialize_with = "null_as_default")]
+    holds_secret: bool,
     value_from: WireEnvSource,
 }
 
-/// Whether a variable has a literal value; the value itself is not kept.
-#[derive(Default)]
-struct Literal(bool);
-
-impl<'de> Deserialize<'de> for Literal {
+impl<'de> Deserialize<'de> for WireEnv {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl Visitor<'_> for KeyVisitor {
-            type Value = Literal;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<Literal, E> {
-                Ok(Literal(!value.is_empty()))
-            }
+        #[derive(Deserialize, Default)]
+        #[serde(rename_all = "camelCase", default)]
+        struct Variable {
+            name: Box<str>,
+            value: Option<Box<str>>,
+            #[serde(deserialize_with = "null_as_default")]
+            value_from: WireEnvSource,
         }
-        deserializer.deserialize_str(KeyVisitor)
+        let variable = Variable::deserialize(deserializer)?;
+        let value = variable.value.unwrap_or_default();
+        Ok(Self {
+            holds_secret: is_secret_literal(&variable.name, &value),
+            name: variable.name,
+            value_from: variable.value_from,
+        })
     }
 }
 
@@ -503,7 +499,7 @@ impl PodSpec {
     fn container(&mut self, wire: WireContainer, role: Role, pod_root: bool) -> Container {
         let mut secret_env = Vec::new();
         for variable in wire.env.kept {
-            if variable.value.0 && sensitivity(&variable.name) >= Sensitivity::Likely {
+            if variable.holds_secret {
                 secret_env.push(variable.name);
             }
             if let Some(reference) = variable.value_from.config_map_key_ref {
