@@ -11,7 +11,7 @@ use kube9_model::time::Timestamp;
 use kube9_model::{EventType, ObjectRef};
 use serde_json::{Map, Value};
 
-use crate::classify::{Classification, classify};
+use crate::classify::{Classification, Sent, classify};
 use crate::decode::KubeEvent;
 use crate::filter::{SeverityOverrides, Subject};
 
@@ -101,7 +101,13 @@ pub fn normalize(
         severity,
         title,
         known,
-    } = classify(&reason, &component, &kube_type, &description);
+    } = classify(Sent {
+        reason: &reason,
+        component: &component,
+        kube_type: &kube_type,
+        kind: &kind,
+        message: &description,
+    });
     let record = Record {
         event_type: EventType::Cluster,
         severity: override_severity.unwrap_or(severity),

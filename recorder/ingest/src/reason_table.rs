@@ -4,6 +4,9 @@
 //! that cannot be pulled, a missing Secret or a broken command), so rows also match the message and the reporter.
 //! `tests/e2e/extract-reasons.go` lists what Kubernetes can send; a test checks that every reason has a row.
 //!
+//! Some titles end with the cause that the message names ([`Cause`]): why the API server refused a request, or why a
+//! pod's network was not set up.
+//!
 //! Invariant: rows are sorted by reason, for the binary search. Among rows of one reason the first match wins, so rows
 //! with more conditions come first.
 //!
@@ -25,6 +28,110 @@ pub(super) struct Row {
     pub(super) by: &'static str,
     /// The Event's type; empty: any type.
     pub(super) of_type: &'static str,
+    /// The kind of the object; a leading `*` matches any prefix; empty: any kind.
+    pub(super) on: &'static [&'static str],
+    /// The first that the message names ends the title.
+    pub(super) causes: &'static [Cause],
+    /// What replaces `{}` in the title; the row applies if the message has it.
+    pub(super) naming: Option<fn(&str) -> Option<&str>>,
+}
+
+/// A cause that a message names.
+#[derive(Debug)]
+pub(super) struct Cause {
+    pub(super) title: &'static str,
+    /// As a row's.
+    pub(super) says: &'static [&'static [&'static str]],
+}
+
+const fn cause(title: &'static str, says: &'static [&'static [&'static str]]) -> Cause {
+    Cause { title, says }
+}
+
+/// Why the API server refuses a request.
+#[rustfmt::skip]
+pub(super) const REFUSALS: &[Cause] = &[
+    cause("quota exceeded", &[&["exceeded quota"], &["insufficient quota to match"]]),
+    cause("quota needs requests or limits", &[&["failed quota:", "must specify"]]),
+    cause("outside a limit range", &[&["usage per ", ", but "], &["limit to request ratio per "]]),
+    cause("service account not found", &[&["error looking up service account"]]),
+    cause("priority class not found", &[&["no PriorityClass with name"]]),
+    cause("runtime class not found", &[&["RuntimeClass \"", "not found"]]),
+    cause("refused by Pod Security", &[&["violates PodSecurity"]]),
+    cause("refused by a security context constraint", &[&["security context constraint"]]),
+    cause("refused by a pod security policy", &[&["pod security policy"]]),
+    cause("refused by an admission policy", &[&["ValidatingAdmissionPolicy"], &["MutatingAdmissionPolicy"]]),
+    cause("webhook has no endpoints", &[&["failed calling ", "webhook", "no endpoints available"]]),
+    cause("webhook service not found", &[&["failed calling ", "webhook", "service \"", "not found"]]),
+    cause("webhook certificate invalid", &[&["failed calling ", "webhook", "x509:"], &["failed calling ", "webhook", "tls:"]]),
+    cause("webhook timed out", &[&["failed calling ", "webhook", "deadline exceeded"], &["failed calling ", "webhook", "imeout exceeded"], &["failed calling ", "webhook", "i/o timeout"]]),
+    cause("webhook not reachable", &[&["failed calling ", "webhook", "connection refused"], &["failed calling ", "webhook", "no such host"], &["failed calling ", "webhook", "no route to host"], &["failed calling ", "webhook", "dial tcp"]]),
+    cause("webhook failed", &[&["failed calling ", "webhook"], &["failed to call webhook"]]),
+    cause("refused by a Kyverno policy", &[&["admission webhook", "kyverno"]]),
+    cause("refused by a Gatekeeper policy", &[&["admission webhook", "gatekeeper"]]),
+    cause("refused by a webhook", &[&["admission webhook"]]),
+    cause("refused by the image policy", &[&["image policy webhook"]]),
+    cause("not permitted", &[&["is forbidden: User "], &["is forbidden: user "]]),
+    cause("name already exists", &[&["already exists"]]),
+    cause("invalid", &[&[" is invalid: "]]),
+    cause("forbidden", &[&["is forbidden"]]),
+];
+
+/// Why a pod's network is not set up, as the plugins say it: Amazon VPC CNI, Azure CNI, Calico, Cilium, Flannel,
+/// host-local, Kube-OVN, Multus, OVN-Kubernetes, Whereabouts.
+#[rustfmt::skip]
+pub(super) const NETWORK_CAUSES: &[Cause] = &[
+    cause("no IP address left", &[
+        &["no IP addresses available"], &["No IP addresses available"], &["failed to assign an IP address"], &["InsufficientFreeAddressesInSubnet"],
+        &["Assigned 0 out of 1 requested"], &["No more free affine blocks"], &["range is full"], &["No more IPs available"],
+        &["ranges are exhausted"], &["No available addresses"], &["SubnetIsFull"], &["ubnet is full"], &["NoAvailableAddress"],
+        &["ould not allocate IP in range"], &["no available IP"], &["no free IP"], &["IpNotEnough"],
+    ]),
+    cause("CNI plugin not installed", &[&["failed to find plugin"]]),
+    cause("network attachment not found", &[&["cannot find a network-attachment-definition"], &["network-attachment-definitions", "not found"]]),
+    cause("CNI plugin not permitted", &[&["connection is unauthorized"], &["is forbidden: User"]]),
+    cause("CNI plugin not ready", &[
+        &["plugin not initialized"], &["config uninitialized"], &["no networks found in"], &["o CNI configuration file"], &["NetworkPluginNotReady"],
+        &["network plugin is not ready"], &["nodename: no such file"], &["subnet.env: no such file"], &["cilium.sock"], &["Cilium API client timeout"],
+        &["nable to connect to Cilium"], &["is the agent running"], &["ReadinessIndicatorFile"], &["waiting for annotations"], &["connection refused"],
+    ]),
+];
+
+/// Whose Events about creating and deleting are about pods.
+const POD_OWNERS: &[&str] = &[
+    "DaemonSet",
+    "Job",
+    "ReplicaSet",
+    "ReplicationController",
+    "StatefulSet",
+];
+const MACHINES: &[&str] = &[
+    "*Machine",
+    "*MachineDeployment",
+    "*MachinePool",
+    "*MachineSet",
+];
+
+/// A resource other than those of every node, of which the scheduler finds too little: `nvidia.com/gpu`, `hugepages-2Mi`.
+fn missing_resource(message: &str) -> Option<&str> {
+    const START: &str = "Insufficient ";
+    let found = message.match_indices(START);
+    found
+        .map(|(at, _)| resource_name(&message[at + START.len()..]))
+        .find(|name| is_extended(name))
+}
+
+/// Whether this is a resource that only some nodes have.
+pub(super) fn is_extended(resource: &str) -> bool {
+    resource.contains('/') || resource.starts_with("hugepages-")
+}
+
+/// The name of a resource that the text begins with.
+fn resource_name(text: &str) -> &str {
+    const NAME_BYTES_MAX: usize = 50;
+    let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '/' | '-' | '_');
+    let end = text.find(|c| !of_name(c)).unwrap_or(text.len());
+    text[..end.min(NAME_BYTES_MAX)].trim_end_matches('.')
 }
 
 const fn row(reason: &'static str, severity: Severity, title: &'static str) -> Row {
@@ -35,6 +142,9 @@ const fn row(reason: &'static str, severity: Severity, title: &'static str) -> R
         says: &[],
         by: "",
         of_type: "",
+        on: &[],
+        causes: &[],
+        naming: None,
     }
 }
 
@@ -46,6 +156,21 @@ impl Row {
 
     const fn by(mut self, component: &'static str) -> Self {
         self.by = component;
+        self
+    }
+
+    const fn on(mut self, kinds: &'static [&'static str]) -> Self {
+        self.on = kinds;
+        self
+    }
+
+    const fn causes(mut self, causes: &'static [Cause]) -> Self {
+        self.causes = causes;
+        self
+    }
+
+    const fn naming(mut self, name: fn(&str) -> Option<&str>) -> Self {
+        self.naming = Some(name);
         self
     }
 
@@ -173,7 +298,19 @@ pub(super) const TABLE: &[Row] = &[
     row("Failed", Error, "Container configuration incomplete").says(&[&["CreateContainerConfigError"], &["couldn't find key"], &["Error: secret \""], &["Error: configmap \""], &["references non-existent"]]).by("kubelet"),
     row("Failed", Error, "Container refused by its security context").says(&[&["runAsNonRoot"], &["run as root"], &["runAsUser"], &["breaks non-root policy"]]).by("kubelet"),
     row("Failed", Error, "Container out of memory while starting").says(&[&["OOM-killed"], &["out of memory"]]).by("kubelet"),
-    row("Failed", Error, "Container command not found").says(&[&["executable file not found"], &["no such file or directory"]]).by("kubelet"),
+    row("Failed", Error, "Container hook of the runtime failed").says(&[&["running", "hook #"], &["error executing hook"]]).by("kubelet"),
+    row("Failed", Error, "Container command not found").says(&[
+        &["container process", "exec: ", "executable file not found"], &["container process", "exec: ", "no such file or directory"],
+        &["oci runtime error: exec: ", "not found"], &["executable file `"], &["executable file '"], &["executable file \""],
+        &["error finding executable"], &["the file ", " was not found"], &["CreateProcess", "cannot find the file specified"],
+    ]).by("kubelet"),
+    row("Failed", Error, "Container command not executable").says(&[&["container process", "exec: ", "permission denied"], &["container process", "exec: ", "is a directory"], &["exec format error"]]).by("kubelet"),
+    row("Failed", Error, "Container working directory not found").says(&[&["chdir to cwd"], &["working directory", "no such file"]]).by("kubelet"),
+    row("Failed", Error, "Container user not found").says(&[&["unable to find user"], &["unable to find group"], &["no matching entries in passwd file"]]).by("kubelet"),
+    row("Failed", Error, "Container device not available").says(&[&["nvidia-container-cli"], &["CDI device"], &["unresolvable CDI"], &["could not select device driver"]]).by("kubelet"),
+    row("Failed", Error, "Container mount failed").says(&[&["error mounting"], &["subPath"], &["failed to mount"], &["failed to generate container", "mount"]]).by("kubelet"),
+    row("Failed", Error, "Container not created, name still in use").says(&[&["failed to reserve container name"], &["name is reserved"]]).by("kubelet"),
+    row("Failed", Error, "Container not created, disk full").says(&[&["no space left on device"]]).by("kubelet"),
     row("Failed", Error, "Container start timed out").says(&[&["context deadline exceeded"], &["DeadlineExceeded"]]).by("kubelet"),
     row("Failed", Error, "Pod directories not created").says(&[&["pod data directories"]]).by("kubelet"),
     row("Failed", Error, "Pod certificate request failed").says(&[&["PodCertificateRequest"]]).by("kubelet"),
@@ -181,24 +318,43 @@ pub(super) const TABLE: &[Row] = &[
     row("Failed", Warning, "Failed"),
     row("FailedAdmission", Warning, "Admission refused"),
     row("FailedAttachVolume", Error, "Volume attached to another node").says(&[&["Multi-Attach error"]]),
+    row("FailedAttachVolume", Error, "Volume attach failed, CSI driver not on the node").says(&[&["not found in the list of registered CSI drivers"], &["CSINode", "does not contain driver"], &["driver not registered"], &["driver is not registered"], &["driver \"", "not registered"], &["not registered on node"], &["not registered on the node"]]),
+    row("FailedAttachVolume", Error, "Volume attach failed, node not registered with the storage").says(&[&["ode", "not registered"], &["ode", "not been registered"], &["ode", "not yet registered"], &["node wasn't found"]]),
     row("FailedAttachVolume", Error, "Volume attach failed"),
     row("FailedBinding", Warning, "Ephemeral volume claim conflict").by("ephemeral_volume"),
     row("FailedBinding", Warning, "Claim has no volume"),
     row("FailedBuildModel", Error, "Load balancer configuration invalid"),
     row("FailedComputeMetricsReplicas", Error, "Autoscaler has no metrics"),
     row("FailedConvertHPA", Error, "Autoscaler not converted"),
-    row("FailedCreate", Error, "Pod not created, quota exceeded").says(&[&["exceeded quota"]]),
-    row("FailedCreate", Error, "Pod not created, service account not found").says(&[&["error looking up service account"]]),
-    row("FailedCreate", Error, "Pod not created, refused by Pod Security").says(&[&["violates PodSecurity"]]),
-    row("FailedCreate", Error, "Pod not created, refused by a webhook").says(&[&["admission webhook"]]),
-    row("FailedCreate", Error, "Job not created").by("cronjob-controller"),
-    row("FailedCreate", Error, "Pod not created"),
+    row("FailedCreate", Warning, "Not created, the namespace is being deleted").says(&[&["because it is being terminated"]]),
+    row("FailedCreate", Error, "Job not created").by("cronjob-controller").causes(REFUSALS),
+    row("FailedCreate", Error, "Claim not created").says(&[&["reate Claim "], &["persistentvolumeclaims \""], &["creat", "PVC"], &["creat", "ersistentVolumeClaim"]]).causes(REFUSALS),
+    row("FailedCreate", Error, "Pod not created").says(&[&["pods \""], &["reate Pod "], &["creat", " pod "], &["creat", " pod:"]]).causes(REFUSALS),
+    row("FailedCreate", Error, "Pod not created").on(POD_OWNERS).causes(REFUSALS),
+    row("FailedCreate", Error, "Job not created").says(&[&["jobs.batch \""], &["creat", " job"], &["creat", " Job"]]).causes(REFUSALS),
+    row("FailedCreate", Error, "Job not created").on(&["CronJob", "ScaledJob"]).causes(REFUSALS),
+    row("FailedCreate", Error, "Machine not created").on(MACHINES).causes(REFUSALS),
+    row("FailedCreate", Error, "Claim not created").on(&["PersistentVolumeClaim"]).causes(REFUSALS),
+    row("FailedCreate", Error, "Creation failed").causes(REFUSALS),
     row("FailedCreatePodContainer", Error, "Pod cgroup not created"),
-    row("FailedCreatePodSandBox", Error, "Pod network setup failed").says(&[&["failed to set up sandbox container"], &["network for sandbox"], &["failed to setup network"], &["FailedCreatePodNetwork"]]),
+    row("FailedCreatePodSandBox", Error, "Pod network setup failed").says(&[
+        &["failed to set up sandbox container"], &["network for sandbox"], &["failed to setup network"], &["FailedCreatePodNetwork"], &["pod network sandbox"],
+        &["CNI network"], &["CNI request failed"], &["cni plugin"], &["CNI plugin"], &["etworkPlugin cni"], &["network plugin"], &["error adding pod"],
+        &["plugin type="], &["failed to find plugin"], &["failed to set up pod", "network"],
+    ]).causes(NETWORK_CAUSES),
+    row("FailedCreatePodSandBox", Error, "Pod sandbox not created, runtime class not configured").says(&[&["no runtime for"], &["runtime handler"], &["RuntimeHandler"]]),
+    row("FailedCreatePodSandBox", Error, "Pod sandbox not created, pause image not pulled").says(&[&["sandbox image"], &["pause image"], &["pull", "/pause"]]),
+    row("FailedCreatePodSandBox", Error, "Pod sandbox not created, name still in use").says(&[&["failed to reserve sandbox name"], &["name is reserved"], &["is reserved for"]]),
+    row("FailedCreatePodSandBox", Error, "Pod sandbox not created, disk full").says(&[&["no space left on device"]]),
+    row("FailedCreatePodSandBox", Error, "Pod sandbox not created, timed out").says(&[&["context deadline exceeded"], &["DeadlineExceeded"]]),
     row("FailedCreatePodSandBox", Error, "Pod sandbox not created"),
     row("FailedDaemonPod", Warning, "Failed daemon pod deleted"),
     row("FailedDelete", Warning, "Job not deleted").by("cronjob-controller"),
-    row("FailedDelete", Warning, "Pod not deleted"),
+    row("FailedDelete", Warning, "Claim not deleted").says(&[&["elete Claim "]]).by("statefulset-controller"),
+    row("FailedDelete", Warning, "Pod not deleted").on(POD_OWNERS),
+    row("FailedDelete", Warning, "Pod not deleted").says(&[&["pods \""], &["elete Pod "], &["delet", " pod"]]),
+    row("FailedDelete", Warning, "Machine not deleted").on(MACHINES),
+    row("FailedDelete", Warning, "Deletion failed"),
     row("FailedDeployModel", Error, "Load balancer not deployed"),
     row("FailedDetachVolume", Warning, "Volume detach failed"),
     row("FailedDraining", Warning, "Node not drained"),
@@ -212,7 +368,9 @@ pub(super) const TABLE: &[Row] = &[
     row("FailedIndexes", Error, "Job failed, indexes failed"),
     row("FailedKillPod", Warning, "Pod not killed"),
     row("FailedMapVolume", Error, "Block volume not mapped"),
-    row("FailedMount", Warning, "Volume mount waits for the node's caches").says(&[&["failed to sync secret cache"], &["failed to sync configmap cache"], &["not registered"]]),
+    row("FailedMount", Warning, "Volume mount waits for the node's caches").says(&[&["failed to sync secret cache"], &["failed to sync configmap cache"], &["object \"", "\" not registered"]]),
+    row("FailedMount", Error, "Volume mount failed, CSI driver not on the node").says(&[&["not found in the list of registered CSI drivers"], &["CSINode", "does not contain driver"], &["driver not registered"], &["driver is not registered"], &["driver \"", "not registered"], &["not registered on node"], &["not registered on the node"]]),
+    row("FailedMount", Error, "Volume mount failed, node not registered with the storage").says(&[&["ode", "not registered"], &["ode", "not been registered"], &["ode", "not yet registered"], &["node wasn't found"]]),
     row("FailedMount", Error, "Volume mount failed, secret not found").says(&[&["secret \"", "not found"]]),
     row("FailedMount", Error, "Volume mount failed, config map not found").says(&[&["configmap \"", "not found"]]),
     row("FailedMount", Error, "Volume mount failed, key not found").says(&[&["references non-existent"]]),
@@ -227,20 +385,27 @@ pub(super) const TABLE: &[Row] = &[
     row("FailedPostStartHook", Error, "Post-start hook failed"),
     row("FailedPreStopHook", Warning, "Pre-stop hook failed"),
     row("FailedPrepareDynamicResources", Error, "Dynamic resources not prepared"),
-    row("FailedRecreate", Warning, "Pod not recreated").by("statefulset-controller"),
+    row("FailedRecreate", Warning, "Pod not recreated").by("statefulset-controller").causes(REFUSALS),
     row("FailedRescale", Error, "Autoscaler failed to scale"),
-    row("FailedResourceClaimCreation", Error, "Resource claim not created"),
+    row("FailedResourceClaimCreation", Error, "Resource claim not created").causes(REFUSALS),
     row("FailedScheduling", Info, "Pod deleted before it was scheduled").says(&[&["skip schedule deleting pod"]]),
     row("FailedScheduling", Warning, "Pod not scheduled, claim not bound").says(&[&["unbound immediate PersistentVolumeClaims"]]),
     row("FailedScheduling", Warning, "Pod not scheduled, claim not found").says(&[&["persistentvolumeclaim \"", "not found"]]),
-    row("FailedScheduling", Warning, "Pod not scheduled, not enough resources").says(&[&["Insufficient cpu"], &["Insufficient memory"], &["Insufficient ephemeral-storage"], &["Insufficient nvidia"], &["Too many pods"]]),
+    row("FailedScheduling", Warning, "Pod not scheduled, not enough resources").says(&[&["Insufficient cpu"], &["Insufficient memory"], &["Insufficient ephemeral-storage"], &["Too many pods"]]),
+    row("FailedScheduling", Warning, "Pod not scheduled, not enough {}").naming(missing_resource),
+    row("FailedScheduling", Warning, "Pod not scheduled, device not available").says(&[&["cannot allocate all claims"], &["resourceclaim"]]),
+    row("FailedScheduling", Warning, "Pod not scheduled, no instance type fits").says(&[&["no instance type"]]),
     row("FailedScheduling", Warning, "Pod not scheduled, node affinity or selector").says(&[&["node affinity/selector"]]),
     row("FailedScheduling", Warning, "Pod not scheduled, taint not tolerated").says(&[&["untolerated taint"]]),
     row("FailedScheduling", Warning, "Pod not scheduled, pod affinity or spread").says(&[&["pod affinity rules"], &["anti-affinity rules"], &["topology spread constraints"]]),
     row("FailedScheduling", Warning, "Pod not scheduled, host port in use").says(&[&["free ports for the requested pod ports"]]),
-    row("FailedScheduling", Warning, "Pod not scheduled, volume node affinity").says(&[&["volume node affinity conflict"]]),
+    row("FailedScheduling", Warning, "Pod not scheduled, volume node affinity").says(&[&["volume node affinity conflict"], &["PersistentVolume's node affinity"]]),
+    row("FailedScheduling", Warning, "Pod not scheduled, no volume to bind").says(&[&["find available persistent volumes to bind"]]),
+    row("FailedScheduling", Warning, "Pod not scheduled, too many volumes on the nodes").says(&[&["exceed max volume count"]]),
+    row("FailedScheduling", Warning, "Pod not scheduled, not enough storage").says(&[&["enough free storage"]]),
     row("FailedScheduling", Warning, "Pod not scheduled"),
-    row("FailedSync", Warning, "Pod sync failed"),
+    row("FailedSync", Warning, "Pod sync failed").by("kubelet"),
+    row("FailedSync", Warning, "Sync failed"),
     row("FailedToCreateEndpoint", Warning, "Endpoints not created"),
     row("FailedToCreateRoute", Error, "Node route not created"),
     row("FailedToListEndpointSlices", Warning, "Endpoint slices not listed"),
@@ -254,9 +419,12 @@ pub(super) const TABLE: &[Row] = &[
     row("FailedToUpdateEndpoint", Warning, "Endpoints not updated"),
     row("FailedToUpdateEndpointSlices", Warning, "Endpoint slices not updated"),
     row("FailedUnMount", Warning, "Volume unmount failed"),
-    row("FailedUpdate", Warning, "Pod not updated"),
+    row("FailedUpdate", Warning, "Claim not updated").says(&[&["pdate Claim "]]).by("statefulset-controller").causes(REFUSALS),
+    row("FailedUpdate", Warning, "Pod not updated").on(POD_OWNERS).causes(REFUSALS),
+    row("FailedUpdate", Warning, "Update failed").causes(REFUSALS),
     row("FailedUpdateStatus", Warning, "Autoscaler status not updated"),
-    row("FailedValidation", Error, "Pod invalid"),
+    row("FailedValidation", Error, "Pod invalid").by("kubelet"),
+    row("FailedValidation", Error, "Validation failed"),
     row("FailingOver", Warning, "Database fails over").by("cloudnative-pg*"),
     row("FailingOver", Warning, "Fails over"),
     row("FailoverTarget", Warning, "Database fails over").by("cloudnative-pg*"),
@@ -416,7 +584,7 @@ pub(super) const TABLE: &[Row] = &[
     row("Rejected", Warning, "Ingress rejected").by("nginx-ingress-controller"),
     row("Reloaded", Info, "Restarted for a changed configuration"),
     row("RemovingNode", Warning, "Node removed"),
-    row("ReplicaSetCreateError", Error, "Replica set not created"),
+    row("ReplicaSetCreateError", Error, "Replica set not created").causes(REFUSALS),
     row("Requested", Info, "Certificate requested").by("cert-manager*"),
     row("ResizeCompleted", Info, "Pod resize completed"),
     row("ResizeDeferred", Info, "Pod resize deferred"),
@@ -473,15 +641,24 @@ pub(super) const TABLE: &[Row] = &[
     row("SucceededDaemonPod", Info, "Finished daemon pod deleted"),
     row("SuccessPolicy", Info, "Job succeeded by its success policy"),
     row("SuccessfulAttachVolume", Info, "Volume attached"),
-    row("SuccessfulCreate", Info, "Claim created").says(&[&["Create Claim"]]).by("statefulset-controller"),
+    row("SuccessfulCreate", Info, "Claim created").says(&[&["create Claim "], &["Create Claim "]]),
     row("SuccessfulCreate", Info, "Job created").by("cronjob-controller"),
-    row("SuccessfulCreate", Info, "Pod created"),
+    row("SuccessfulCreate", Info, "Pod created").on(POD_OWNERS),
+    row("SuccessfulCreate", Info, "Pod created").says(&[&["reated pod"], &["create Pod"]]),
+    row("SuccessfulCreate", Info, "Machine created").on(MACHINES),
+    row("SuccessfulCreate", Info, "Created"),
     row("SuccessfulDelete", Info, "Job deleted").by("cronjob-controller"),
-    row("SuccessfulDelete", Info, "Pod deleted"),
+    row("SuccessfulDelete", Info, "Claim deleted").says(&[&["delete Claim "]]),
+    row("SuccessfulDelete", Info, "Pod deleted").on(POD_OWNERS),
+    row("SuccessfulDelete", Info, "Pod deleted").says(&[&["eleted pod"], &["delete Pod"]]),
+    row("SuccessfulDelete", Info, "Machine deleted").on(MACHINES),
+    row("SuccessfulDelete", Info, "Deleted"),
     row("SuccessfulMountVolume", Info, "Volume mounted"),
     row("SuccessfulRecreate", Info, "Pod recreated").by("statefulset-controller"),
     row("SuccessfulRescale", Info, "Autoscaler scaled"),
-    row("SuccessfulUpdate", Info, "Pod updated"),
+    row("SuccessfulUpdate", Info, "Claim updated").says(&[&["update Claim "]]),
+    row("SuccessfulUpdate", Info, "Pod updated").on(POD_OWNERS),
+    row("SuccessfulUpdate", Info, "Updated"),
     row("SuccessfullyReconciled", Info, "Reconciled"),
     row("SupplementalGroupsPolicyNotSupported", Error, "Pod refused by the node, supplemental groups policy"),
     row("Suspended", Info, "Job suspended").by("job-controller"),
@@ -512,6 +689,7 @@ pub(super) const TABLE: &[Row] = &[
     row("UnAvailableLoadBalancer", Error, "Load balancer has no nodes"),
     row("UnParseableCronJobSchedule", Error, "Cron schedule invalid"),
     row("Unconsolidatable", Info, "Node cannot be consolidated"),
+    row("UnexpectedAdmissionError", Error, "Pod refused by the node, device not available").says(&[&["requested number of devices unavailable"], &["no healthy devices present"], &["Allocate failed"]]),
     row("UnexpectedAdmissionError", Error, "Pod refused by the node, unexpected error"),
     row("UnexpectedJob", Warning, "Cron job saw an unexpected job"),
     row("UnexpectedPredicateFailureType", Error, "Pod refused by the node, unexpected error"),
