@@ -12,6 +12,7 @@ need jq jq
 need curl curl
 need python3
 python3 -c 'import yaml' 2>/dev/null || skip "no PyYAML"
+need_service
 find_binaries
 export KUBE9_APISERVER_ARGS='--event-ttl=1m --etcd-compaction-interval=5s --min-request-timeout=20'
 cluster_up --control-plane-only

@@ -13,6 +13,7 @@
 # KUBE9_E2E_FIXTURES  where to write (default: the repository's)
 source "$(dirname "$0")/lib.sh"
 need jq jq
+need_service
 cluster_up
 need kubectl
 fixtures=${KUBE9_E2E_FIXTURES:-$root/recorder/rules/tests/fixtures/objects}

@@ -75,6 +75,7 @@ dry_runs() {
   # `kubectl wait` fails immediately where the status has no conditions yet.
   wait_for 120 "CRDs are established" kubectl wait --for=condition=Established --timeout=60s crd/servicemonitors.monitoring.coreos.com \
     crd/podmonitors.monitoring.coreos.com crd/prometheusrules.monitoring.coreos.com || true
+  # shellcheck disable=SC2034 # render reads it
   local values out release=dry-run # the real one is being installed
   for values in "$chart"/ci/*-values.yaml; do
     out=$(render --values "$values" | kubectl apply --dry-run=server -f - 2>&1) || fail "${values##*/} is accepted" "$out"

@@ -13,6 +13,7 @@ namespace=kube9-compare-$$
 need jq jq
 need python3
 python3 -c 'import yaml' 2>/dev/null || skip "no PyYAML"
+need_service
 find_binaries
 cluster_up --control-plane-only
 need kubectl

@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2034
 # Sourced by the scripts in this directory: paths, starting the cluster, counting checks.
 #
-# KUBE9_E2E_CLUSTER  directory with up, load, user, restart, down (default: ../shared/cluster next to the repository)
+# KUBE9_E2E_CLUSTER  `kind`, for a cluster in Docker; or a directory with up, down, load, user, enter, restart, and service
+#                    for the scripts that stop single processes (default: ../shared/cluster next to the repository)
 # KUBE9_E2E_KEEP=1   for work on the scripts: use a running cluster as it is, and keep it and its objects
 set -euo pipefail
 
@@ -13,6 +14,10 @@ cluster=${KUBE9_E2E_CLUSTER:-$root/../shared/cluster}
 keep=${KUBE9_E2E_KEEP:-}
 # Where the cluster keeps its programs: kube, kubectl, helm.
 export PATH=${KUBE9_CLUSTER_HOME:-$HOME/.cache/kube9-cluster}/bin:$PATH
+if [[ $cluster == kind ]]; then
+  cluster=$e2e/kind
+  PATH=$e2e/bin:$PATH
+fi
 # The API server is on loopback: do not use a proxy of the environment for it.
 export no_proxy=127.0.0.1,localhost NO_PROXY=127.0.0.1,localhost
 mkdir -p "$work"
@@ -121,12 +126,19 @@ cluster_up() {
   [[ -x $cluster/up && -x $cluster/down ]] || skip "no cluster"
   if [[ -z $keep ]]; then
     "$cluster/down" --purge >"$work/cluster.log" 2>&1 || die "cluster: down --purge" "$(tail -5 "$work/cluster.log")"
+    if grep -q '^SKIPPED: ' "$work/cluster.log"; then skip "$(sed -n 's/^SKIPPED: //p' "$work/cluster.log")"; fi
   fi
   cluster_is_ours=1
   KUBECONFIG=$("$cluster/up" "$@" 2>>"$work/cluster.log" | tail -1) ||
     die "cluster: up $*" "$(tail -5 "$work/cluster.log")"
+  [[ $KUBECONFIG != SKIPPED:* ]] || skip "${KUBECONFIG#SKIPPED: }"
   export KUBECONFIG
   say "cluster is up, $(kubectl version 2>/dev/null | sed -n 's/^Server Version: //p')"
+}
+
+# need_service: skips the script if single processes of the cluster cannot be stopped.
+need_service() {
+  [[ ! -x $cluster/up || -x $cluster/service ]] || skip "the cluster has no command service, which stops single processes"
 }
 
 # background NAME COMMAND...: starts it with its output in $work/NAME.log; sets pid.

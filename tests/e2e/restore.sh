@@ -5,6 +5,7 @@ source "$(dirname "$0")/lib.sh"
 need jq jq
 need python3
 python3 -c 'import yaml' 2>/dev/null || skip "no PyYAML"
+need_service
 find_binaries
 cluster_up --control-plane-only
 need kubectl
