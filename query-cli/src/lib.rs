@@ -49,7 +49,9 @@ pub fn command() -> clap::Command {
 
 /// Runs a command line, whose first word is the program's name. Prints the result to stdout and errors to stderr.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match args::parse(args.into_iter()).and_then(commands::run) {
+    let result = args::parse(args.into_iter()).and_then(commands::run);
+    watchdog::stop();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(),
     }

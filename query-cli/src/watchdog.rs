@@ -81,7 +81,12 @@ pub(crate) fn start(limit: Duration, extra: Duration, json: bool) {
             resumed: Condvar::new(),
         }
     });
-    watchdog.state().deadline = Some(Instant::now() + watchdog.limit + extra + GRACE);
+    let mut state = watchdog.state();
+    state.deadline = Some(Instant::now() + watchdog.limit + extra + GRACE);
+    if state.is_waiting {
+        watchdog.resumed.notify_one();
+    }
+    drop(state);
     if is_new {
         let run = move || {
             watchdog.wait_for_deadline();
@@ -91,6 +96,13 @@ pub(crate) fn start(limit: Duration, extra: Duration, json: bool) {
         };
         // Without the thread, SQLite still has its own time limit.
         let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(run);
+    }
+}
+
+/// Pauses the watchdog until the next `start`: the command has ended, and the process may have other work.
+pub(crate) fn stop() {
+    if let Some(watchdog) = WATCHDOG.get() {
+        watchdog.state().deadline = None;
     }
 }
 
@@ -115,4 +127,17 @@ pub(crate) fn pause<T>(wait: impl FnOnce() -> T) -> T {
         watchdog.resumed.notify_one();
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_that_has_ended_does_not_end_the_process_later() {
+        let words = ["kube9-query", "--db=/nonexistent/kube9.db", "status"];
+        let _ = crate::run(words.map(std::ffi::OsString::from));
+        let watchdog = WATCHDOG.get().expect("status starts the watchdog");
+        assert!(watchdog.state().deadline.is_none());
+    }
 }
