@@ -45,6 +45,9 @@ struct Args {
     /// Seed of the simulated cluster
     #[arg(long, default_value_t = 9)]
     seed: u64,
+    /// Log of the recorder, on stderr: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value_t = tracing::Level::WARN)]
+    log_level: tracing::Level,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -78,7 +81,7 @@ impl Environment for NoEnvironment {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::WARN)
+        .with_max_level(args.log_level)
         .with_writer(std::io::stderr)
         .init();
     std::fs::create_dir_all(&args.data_dir)
