@@ -45,6 +45,34 @@ pub const THEMES: [Theme; 2] = [
     },
 ];
 
+/// The pictures of `docs/pictures`: file name, columns of the terminal, arguments. `{id}` stands for an event of the crash loop.
+pub const PICTURES: [(&str, u16, &str); 8] = [
+    ("status", 90, "status"),
+    (
+        "list",
+        120,
+        "events list --since=80m --severity=warning+ --limit=18",
+    ),
+    (
+        "list-80",
+        80,
+        "events list --since=80m --severity=warning+ --limit=12",
+    ),
+    (
+        "wide",
+        200,
+        "events list --since=80m --severity=error+ --limit=12 --format=wide",
+    ),
+    ("get", 100, "events get {id}"),
+    (
+        "stats",
+        90,
+        "events stats --since=80m --severity=warning+ --by=reason,name --limit=12",
+    ),
+    ("timeline", 110, "events timeline --since=2h"),
+    ("timeline-80", 80, "events timeline --since=2h"),
+];
+
 /// How a run of characters looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Style {

@@ -26,7 +26,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 #[test]
 fn surface_is_frozen() {
     let mut surface = String::from(
-        "# Generated: KUBE9_UPDATE=1 cargo test -p kube9-tests --test system surface\n\
+        "# Generated: KUBE9_UPDATE=1 .ci/generated tests\n\
          # The names that users rely on. tests/tests/surface.rs derives them from the code.\n",
     );
     for (title, lines) in [

@@ -7,6 +7,7 @@ mod faults;
 mod findings_oracle;
 mod ingest_fuzz;
 mod names;
+mod pictures;
 mod protocol_model;
 mod resume;
 mod secret_leaks;

@@ -1,7 +1,7 @@
 //! `kube9-pictures DIR`: the pictures of the documentation, as SVG. The real recorder records two hours of a simulated
 //! cluster with a bad rollout, with a fast clock; then `kube9-query` runs on terminals.
 //!
-//! `cargo build --release -p kube9-query && cargo run --release --bin kube9-pictures -- docs/pictures`
+//! `KUBE9_UPDATE=1 .ci/generated pictures` runs it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,37 +16,9 @@ use kube9_tests::apiserver::{ApiServer, Config};
 use kube9_tests::bench::memory::sibling_program;
 use kube9_tests::clock::Micros;
 use kube9_tests::generator::{Cause, LiveCluster, PodOutcome, Size};
-use kube9_tests::picture::{THEMES, svg};
+use kube9_tests::picture::{PICTURES, THEMES, svg};
 use kube9_tests::recorder::{Recorder, Setup, wait_until};
 use kube9_tests::terminal::Terminal;
-
-/// The pictures: file name, columns of the terminal, arguments. `{id}` stands for an event of the crash loop.
-const PICTURES: [(&str, u16, &str); 8] = [
-    ("status", 90, "status"),
-    (
-        "list",
-        120,
-        "events list --since=80m --severity=warning+ --limit=18",
-    ),
-    (
-        "list-80",
-        80,
-        "events list --since=80m --severity=warning+ --limit=12",
-    ),
-    (
-        "wide",
-        200,
-        "events list --since=80m --severity=error+ --limit=12 --format=wide",
-    ),
-    ("get", 100, "events get {id}"),
-    (
-        "stats",
-        90,
-        "events stats --since=80m --severity=warning+ --by=reason,name --limit=12",
-    ),
-    ("timeline", 110, "events timeline --since=2h"),
-    ("timeline-80", 80, "events timeline --since=2h"),
-];
 
 /// Duration of the recorded scenario.
 const SPAN: Duration = Duration::from_secs(2 * 3600);

@@ -453,12 +453,12 @@ fn top_level(path: &str) -> &'static str {
     }
 }
 
-/// `KUBE9_UPDATE=1 cargo test` writes the page anew.
+/// `KUBE9_UPDATE=1 .ci/generated tests` writes the page.
 #[test]
 fn docs_list_every_setting_with_its_default() {
     let mut page = String::from(
         "# Configuration of kube9-recorder\n\n\
-         <!-- Generated from recorder/app/src/config: KUBE9_UPDATE=1 cargo test -p kube9-recorder documentation -->\n\n\
+         <!-- Generated from recorder/app/src/config: KUBE9_UPDATE=1 .ci/generated tests -->\n\n\
          The value of a setting comes from the first of these that contains it:\n\n\
          1. a flag (`kube9-recorder --help` lists them);\n\
          2. an environment variable: `KUBE9_` and the path of the setting in capitals, with `_` instead of `.`;\n\

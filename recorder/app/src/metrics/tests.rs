@@ -383,12 +383,12 @@ fn render_passes_promtool() {
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
 }
 
-/// `KUBE9_UPDATE=1 cargo test` writes the page anew.
+/// `KUBE9_UPDATE=1 .ci/generated tests` writes the page.
 #[test]
 fn docs_list_every_metric() {
     let mut page = String::from(
         "# Metrics of kube9-recorder\n\n\
-         <!-- Generated from recorder/app/src/metrics: KUBE9_UPDATE=1 cargo test -p kube9-recorder documentation -->\n\n\
+         <!-- Generated from recorder/app/src/metrics: KUBE9_UPDATE=1 .ci/generated tests -->\n\n\
          `/metrics` serves them in the Prometheus text format.\n\
          Every series exists from the start; `kube9_watch_connected` exists for the kinds that are watched.\n\
          No label contains the name or uid of an object.\n\n\

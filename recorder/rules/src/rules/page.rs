@@ -18,7 +18,7 @@ const HEAD: &str = "\
 ";
 
 const INTRODUCTION: &str = "
-This page is generated from the recorder's source; do not edit it.
+This page is generated from `recorder/rules/src/rules`; `KUBE9_UPDATE=1 .ci/generated tests` writes it.
 
 ## Findings
 
