@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# chart.sh: checks the chart without a cluster: lint, schema, manifests, README, alerts, dashboard.
+# chart.sh: checks the chart without a cluster: lint, schema, manifests, alerts, dashboard.
 source "$(dirname "$0")/lib.sh"
 need helm
 need promtool prometheus
 need python3
 python3 -c 'import yaml' 2>/dev/null || skip "no PyYAML"
 
-# ---- values, schema, README
-check "README.md matches values.yaml" "$e2e/chart-readme.py" --check
+# ---- values, schema
 for values in "$chart"/ci/*-values.yaml; do
   check "lint with ${values##*/}" helm lint "$chart" --strict --kube-version "$kube_version" --values "$values"
 done
@@ -89,9 +88,5 @@ if [[ -f $root/docs/metrics.md ]]; then
   for metric in $(python3 "$e2e/chart-manifests.py" metrics "$work/kube9.rules.yaml" "$work/dashboard.rules.yaml"); do
     check "$metric exists" grep -q "$metric" "$root/docs/metrics.md"
   done
-fi
-
-if command -v shellcheck >/dev/null; then
-  check "shellcheck" shellcheck --external-sources --source-path="$e2e" --severity=warning "$e2e"/*.sh
 fi
 finish
