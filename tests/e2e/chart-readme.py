@@ -18,8 +18,12 @@ HEAD = """# kube9
 The Helm chart of kube9, a flight recorder for Kubernetes clusters.
 It installs one pod: the container `recorder` writes Kubernetes Events and changes to SQLite, and the container `query` reads them over `kubectl exec`.
 
+No release is published yet: [build the images](../../docs/install.md#requirements) first, and name their registry.
+
 ```sh
-helm install kube9 charts/kube9 --namespace kube9-system --create-namespace
+helm install kube9 charts/kube9 --namespace kube9-system --create-namespace \\
+  --set recorder.image.registry=REGISTRY,recorder.image.repository=kube9-recorder \\
+  --set query.image.registry=REGISTRY,query.image.repository=kube9-query
 kubectl exec -it -n kube9-system deploy/kube9 -c query -- kube9-query events list --since=1h
 ```
 

@@ -296,6 +296,7 @@ fn alerts_and_runbooks_match() {
 fn document_links_resolve() {
     let mut pages = vec![
         root().join("README.md"),
+        root().join("CONTRIBUTING.md"),
         root().join("SECURITY.md"),
         root().join("CHANGELOG.md"),
     ];

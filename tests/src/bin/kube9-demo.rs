@@ -86,8 +86,12 @@ fn main() -> anyhow::Result<()> {
         .init();
     std::fs::create_dir_all(&args.data_dir)
         .with_context(|| format!("cannot create {}", args.data_dir.display()))?;
-    let server = ApiServer::start(apiserver::Config::default())
-        .context("cannot start the simulated API server")?;
+    // Without a token, so that curl and kubectl can change its objects.
+    let server = ApiServer::start(apiserver::Config {
+        token: None,
+        ..apiserver::Config::default()
+    })
+    .context("cannot start the simulated API server")?;
     println!("simulated API server   {}", server.url());
     let kubeconfig = server
         .write_kubeconfig(&args.data_dir)
