@@ -450,6 +450,8 @@ fn normal_event_of_an_operator_about_normal_life_is_info() {
         ("FailedPodDeleted", "some-operator", ""),
         ("ErrorCleared", "some-operator", ""),
         ("ScaleDown", "some-operator", ""),
+        ("ScaledDown", "some-operator", ""),
+        ("ShuttingDown", "some-operator", ""),
         ("FailoverCompleted", "some-operator", ""),
         ("SwitchoverStarted", "some-operator", ""),
         ("HealthCheckPassed", "some-operator", "no longer degraded"),

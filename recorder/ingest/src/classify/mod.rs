@@ -143,12 +143,13 @@ const TROUBLE: [&str; 20] = [
 ];
 
 /// Words of a reason that mean that trouble is over, looked for, or cleaned up: `FailedPodDeleted`, `ErrorCleared`.
-const HARMLESS: [&str; 16] = [
+const HARMLESS: [&str; 22] = [
     "Check",
     "Cleaned",
     "Cleanup",
     "Cleared",
     "Completed",
+    "Cool",
     "Deleted",
     "Deleting",
     "Fixed",
@@ -160,6 +161,11 @@ const HARMLESS: [&str; 16] = [
     "Repaired",
     "Resolved",
     "Scale",
+    "Scaled",
+    "Scaling",
+    "Shut",
+    "Shutting",
+    "Spin",
 ];
 
 /// What operators write about a change of state.
