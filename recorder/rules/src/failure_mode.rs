@@ -86,7 +86,7 @@ pub fn is_lost(end: &Terminated) -> bool {
 
 /// Whether the container failed.
 pub fn is_failure(end: &Terminated) -> bool {
-    is_oom(end) || (end.exit_code != 0 && !is_lost(end))
+    is_oom(end) || (end.exit_code != 0 && !is_lost(end) && !end.with_sandbox)
 }
 
 /// The latest termination if it was a failure and the container has not run for `stable_after` since, and the time at
@@ -132,7 +132,7 @@ const NODE_SHUTDOWNS: [&str; 3] = ["Terminated", "Shutdown", "NodeShutdown"];
 /// `activeDeadlineSeconds`.
 const POD_ENDS: [&str; 3] = ["Evicted", "Preempting", "DeadlineExceeded"];
 
-/// Reasons of a rejected pod, besides `OutOfcpu` and the like. The message of newer kubelets tells as well.
+/// Reasons of a rejected pod, besides `OutOfcpu` and the like. Newer kubelets also write it into the message.
 const REJECTIONS: [&str; 8] = [
     "UnexpectedAdmissionError",
     "NodeAffinity",

@@ -111,7 +111,7 @@ fn reboot_of_the_node_is_quiet() {
 }
 
 #[test]
-fn reboots_in_a_row_are_no_crash_loop() {
+fn reboots_in_a_row_are_quiet() {
     let mut harness = TestHarness::new();
     for (restarts, at) in [(1, 10), (2, 130), (3, 250), (4, 370)] {
         let end = terminated("Unknown", 255, at - 20, at);
@@ -120,6 +120,47 @@ fn reboots_in_a_row_are_no_crash_loop() {
         harness.apply(Kind::Pod, &pod);
     }
     assert_eq!(harness.findings().len(), 0);
+}
+
+/// The pod has had its sandbox since that second.
+fn in_sandbox_since(pod: Value, second: i64) -> Value {
+    let mut conditions = pod["status"]["conditions"].as_array().unwrap().clone();
+    conditions.push(condition("PodReadyToStartContainers", "True", second));
+    over(pod, json!({"status": {"conditions": conditions}}))
+}
+
+#[test]
+fn end_with_the_sandbox_is_quiet() {
+    // An orderly reboot stops the containers with a signal, and their programs exit as they like.
+    for (code, reason) in [(137, "Error"), (143, "Error"), (255, "Error"), (1, "Error")] {
+        let pods = three(|name| {
+            let end = terminated(reason, code, 0, 900);
+            in_sandbox_since(runs_again_after(name, end), 960)
+        });
+        assert_eq!(opened(&pods, 60), QUIET, "{code}");
+    }
+}
+
+#[test]
+fn failure_within_a_sandbox_is_found() {
+    for (from, to, sandbox) in [
+        (0, 985, 0),     // after it has run for long
+        (955, 958, 960), // the kubelet reports a new sandbox later than the container's first crash
+        (965, 985, 960), // after the reboot
+    ] {
+        let pod = runs_again_after("web-1", terminated("Error", 1, from, to));
+        let pod = in_sandbox_since(pod, sandbox);
+        assert_eq!(
+            opened(&[pod], 60),
+            ["warning ContainerExitedWithError"],
+            "{from}"
+        );
+    }
+    let oom = runs_again_after("web-1", terminated("OOMKilled", 137, 0, 900));
+    assert_eq!(
+        opened(&[in_sandbox_since(oom, 960)], 60),
+        ["error ContainerOOMKilled"]
+    );
 }
 
 #[test]
@@ -328,7 +369,7 @@ fn sidecar_that_fails_beside_the_main_container_is_found() {
 }
 
 #[test]
-fn container_beside_the_job_that_is_no_sidecar_is_a_failure() {
+fn ordinary_container_beside_the_job_is_a_failure() {
     let mut pod = failed("web-1", "", "", completed(), json!([]));
     let other =
         json!({"name": "shipper", "restartCount": 0, "state": terminated("Error", 143, 0, 985)});

@@ -80,7 +80,8 @@ fn update_history(
 ) {
     // For a new pod, only the time of the latest restart is known.
     let known = old.map_or(state.restarts - 1, |old| old.restarts);
-    if state.restarts > known.max(0) && !state.last.as_ref().is_some_and(is_lost) {
+    let with_node = |end: &Terminated| is_lost(end) || end.with_sandbox;
+    if state.restarts > known.max(0) && !state.last.as_ref().is_some_and(with_node) {
         let at = state.last.as_ref().and_then(|end| end.at).unwrap_or(now);
         for _ in 0..(state.restarts - known.max(0)).min(if old.is_some() { 8 } else { 1 }) {
             keep_latest(&mut history.restarts, at);

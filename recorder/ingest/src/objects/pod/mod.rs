@@ -265,4 +265,6 @@ pub struct Terminated {
     pub started: Option<Timestamp>,
     /// `finishedAt`.
     pub at: Option<Timestamp>,
+    /// It ended with the sandbox of its pod, which exists again: after a reboot of the node, for example.
+    pub with_sandbox: bool,
 }

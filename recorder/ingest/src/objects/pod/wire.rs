@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube9_model::time::Timestamp;
 use serde::de::IgnoredAny;
@@ -286,6 +287,7 @@ impl<'de> Deserialize<'de> for Pod {
                 .into_iter()
                 .map(|status| state(status, Role::Main)),
         );
+        mark_ended_with_sandbox(&mut states, &status.conditions.kept);
         let mut pod = Self {
             meta: wire.metadata,
             spec: Arc::default(),
@@ -408,6 +410,27 @@ fn terminated(wire: WireTerminated) -> Terminated {
         exit_code: wire.exit_code,
         started: time(wire.started_at),
         at: time(wire.finished_at),
+        with_sandbox: false,
+    }
+}
+
+/// How much later than a container's start the kubelet may report the sandbox in which it started.
+const SANDBOX_LATE_MAX: Duration = Duration::from_secs(60);
+
+/// A container that had run before the current sandbox of its pod existed ended with the former one.
+fn mark_ended_with_sandbox(states: &mut [ContainerState], conditions: &[Condition]) {
+    let sandbox = Condition::of(conditions, "PodReadyToStartContainers");
+    let Some(created) = sandbox
+        .filter(|one| one.is_true())
+        .and_then(|one| one.since)
+    else {
+        return;
+    };
+    for end in states.iter_mut().filter_map(|state| state.last.as_mut()) {
+        let ran_before = end
+            .started
+            .is_some_and(|at| at.plus(SANDBOX_LATE_MAX) < created);
+        end.with_sandbox = ran_before && end.at.is_some_and(|at| at <= created);
     }
 }
 
