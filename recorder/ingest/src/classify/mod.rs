@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use kube9_model::Severity::{self, Error, Info, Warning};
 
-use super::reason_table::{Row, TABLE, is_extended};
+use crate::reason_table::{Row, TABLE, is_extended};
 use crate::redact::redact;
 
 #[derive(Debug, Clone, PartialEq, Eq)]

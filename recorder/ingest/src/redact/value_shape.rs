@@ -15,7 +15,7 @@ pub(super) fn is_stand_in(value: &str) -> bool {
         [] => true,
         [b'$', b'{' | b'(', inner @ ..] => is_expression(inner),
         [b'$', rest @ ..] => !rest.is_empty() && is_variable(rest),
-        [b'{', b'{', b' ' | b'.' | b'-', ..] | [b'{', b'{'] => true,
+        [b'{', b'{', inner @ ..] => is_template(inner),
         [b'(', inner @ ..] => inner.iter().all(|b| b.is_ascii_lowercase()),
         [b'%', b's' | b'v' | b'q' | b'd'] => true,
         [b'<', inner @ .., b'>'] | [b'<', inner @ ..] => inner
@@ -29,6 +29,17 @@ pub(super) fn is_stand_in(value: &str) -> bool {
                 || value.chars().all(|c| matches!(c, '•' | '…' | '●'))
         }
     }
+}
+
+/// What follows `{{`: an expression of a template, perhaps cut off, or nothing.
+fn is_template(inner: &[u8]) -> bool {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b" ._-|$:/,()%=\"'\\".contains(b);
+    let end = inner.windows(2).position(|pair| pair == b"}}");
+    let expression = &inner[..end.unwrap_or(inner.len())];
+    let rest = std::str::from_utf8(&inner[expression.len()..]).unwrap_or_default();
+    inner.first().is_none_or(|b| b" .-".contains(b))
+        && expression.iter().all(plain)
+        && !is_random(rest.trim_start_matches('}'))
 }
 
 /// The content of `${…}` or `$(…)`: a name, perhaps with a default, or a command.
@@ -407,6 +418,8 @@ mod tests {
             "${X}",
             "$DB_PASSWORD",
             "{{ .Values.x }}",
+            "{{ .Values.db_password | default (printf \"%s-x\" .Release.Name) | quote }}",
+            "{{- .Values.x",
             "<password>",
             "********",
             "xxxxx",
@@ -414,7 +427,15 @@ mod tests {
         ] {
             assert!(is_stand_in(value), "{value}");
         }
-        for value in ["$k3vN8qPz1LmW", "<k3vN8", "x1", "[odd]"] {
+        for value in [
+            "$k3vN8qPz1LmW",
+            "<k3vN8",
+            "x1",
+            "[odd]",
+            "{{.\u{4e2d}B(wmy&w<",
+            "{{k3vN8}}",
+            "{{ .x }}k3vN8qPz1LmW0aRt",
+        ] {
             assert!(!is_stand_in(value), "{value}");
         }
         for value in [
