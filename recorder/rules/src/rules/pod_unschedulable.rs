@@ -19,7 +19,7 @@ pub(super) const RULE: Rule = Rule {
         opens_after: "`unschedulable`",
         closes: "the pod has a node, or is deleted",
         action: "Read the scheduler's message: it counts the nodes by what they lack, such as CPU, memory, a toleration or a volume's zone.",
-        notes: "Pods with scheduling gates are left out.",
+        notes: "Pods with scheduling gates are left out, and those with a negative priority, which keep room for others and may wait.",
     },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
@@ -32,6 +32,9 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
         return;
     };
     if pod.node.is_some() || pod.meta.deleting.is_some() || pod.phase.is_final() {
+        return;
+    }
+    if pod.spec.is_placeholder {
         return;
     }
     let gated = &*scheduled.reason == "SchedulingGated";
@@ -99,6 +102,19 @@ mod tests {
             vec![
                 apply(Kind::Pod, unscheduled("web-1", "SchedulingGated", "gated")),
                 Wait(400),
+                NoChange,
+            ],
+        );
+    }
+
+    #[test]
+    fn placeholder_of_negative_priority_does_not_open() {
+        let waits = unscheduled("web-1", "Unschedulable", "0/3 nodes are available");
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, over(waits, json!({"spec": {"priority": -10}}))),
+                Wait(600),
                 NoChange,
             ],
         );

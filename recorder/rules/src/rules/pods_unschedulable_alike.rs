@@ -21,7 +21,7 @@ pub(super) const RULE: Rule = Rule {
         opens_after: "`unschedulable`",
         closes: "fewer than two of them wait",
         action: "Add what the cause says is missing, or lower what the pods request.",
-        notes: "",
+        notes: "Pods with a negative priority are left out (see `PodUnschedulable`).",
     },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
@@ -54,6 +54,9 @@ fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) 
     for entry in &group.pods {
         let pod = &entry.pod;
         if pod.node.is_some() || pod.meta.deleting.is_some() || entry.owner.kind == "Pod" {
+            continue;
+        }
+        if pod.spec.is_placeholder {
             continue;
         }
         let condition = Condition::of(&pod.conditions, "PodScheduled");

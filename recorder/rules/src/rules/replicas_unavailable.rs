@@ -7,6 +7,7 @@ use kube9_model::{EventType, Severity};
 use super::format::count;
 use super::rule::{Check, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
+use crate::subject::clean_key;
 
 pub(super) const RULE: Rule = Rule {
     name: "ReplicasUnavailable",
@@ -18,7 +19,7 @@ pub(super) const RULE: Rule = Rule {
         opens_after: "`unavailable`",
         closes: "the condition has been `True` for `recovery`, or the Deployment is deleted or scaled to 0",
         action: "Look at the findings of its pods.",
-        notes: "",
+        notes: "A Deployment of pods with a negative priority, which keep room for others, is left out while they wait for a node.",
     },
     reads: &[Kind::Deployment],
     check: Check::Deployment(check),
@@ -41,6 +42,11 @@ fn check(context: &RuleContext<'_>, deployment: &Deployment, output: &mut RuleOu
         return;
     }
     let meta = &deployment.meta;
+    let key = clean_key("Deployment", &meta.namespace, &meta.name);
+    let mut pods = context.world.pods_of(&key);
+    if pods.any(|entry| entry.pod.spec.is_placeholder && entry.pod.node.is_none()) {
+        return;
+    }
     let full_name = format!("{}/{}", meta.namespace, meta.name);
     let since = condition.since.unwrap_or(context.now);
     let (severity, title) = if deployment.available == 0 {
@@ -129,5 +135,31 @@ mod tests {
                 NoChange,
             ],
         );
+    }
+
+    #[test]
+    fn placeholder_pods_that_wait_do_not_open() {
+        let few = deployment(
+            json!({"status": {"availableReplicas": 0, "conditions": [condition("Available", "False", 0)]}}),
+        );
+        let waiting = |priority: i64| {
+            over(
+                unscheduled("web-1", "Unschedulable", "0/3 nodes are available"),
+                json!({"spec": {"priority": priority}}),
+            )
+        };
+        let case = |priority: i64| {
+            vec![
+                apply(Kind::Pod, waiting(priority)),
+                apply(Kind::Deployment, few.clone()),
+                Wait(310),
+            ]
+        };
+        let mut placeholders = case(-10);
+        placeholders.push(NoChange);
+        run(&RULE, placeholders);
+        let mut others = case(0);
+        others.push(Opens(Critical));
+        run(&RULE, others);
     }
 }

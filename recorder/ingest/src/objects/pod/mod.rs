@@ -113,6 +113,8 @@ pub struct PodSpec {
     pub mounts_token: bool,
     /// `runAsNonRoot`.
     pub non_root: bool,
+    /// Its priority is negative: it keeps room for others, gives way to them, and may wait.
+    pub is_placeholder: bool,
     /// Part of the key under which specs are shared.
     pub namespace: Box<str>,
     /// Bytes that are kept of it.

@@ -54,6 +54,7 @@ struct WireSpec {
     #[serde(deserialize_with = "null_as_default")]
     service_account_name: Box<str>,
     automount_service_account_token: Option<bool>,
+    priority: Option<i64>,
     #[serde(deserialize_with = "null_as_default")]
     security_context: WireSecurity,
 }
@@ -468,6 +469,7 @@ fn spec(wire: WireSpec) -> (PodSpec, Cut) {
             .collect(),
         service_account: wire.service_account_name,
         mounts_token: wire.automount_service_account_token != Some(false),
+        is_placeholder: wire.priority.is_some_and(|priority| priority < 0),
         non_root: wire.security_context.run_as_non_root == Some(true)
             || wire
                 .security_context
