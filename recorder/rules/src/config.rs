@@ -64,7 +64,7 @@ kube9_base::sections! {
         /// How long another node must be not ready before a finding opens.
         /// A kubelet that restarts is not ready for some seconds, and so is a machine that its cloud took away before
         /// its Node is deleted.
-        node_unready: Duration = seconds(30) => seconds(0)..=days(1),
+        node_unready: Duration = seconds(15) => seconds(0)..=days(1),
         /// How long a node must be not ready before its finding becomes critical.
         node_critical: Duration = seconds(300) => seconds(0)..=days(1),
         /// How long a Deployment must have fewer available pods than desired before a finding opens.

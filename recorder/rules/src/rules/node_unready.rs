@@ -137,7 +137,7 @@ mod tests {
                 Captured("node", "well"),
                 NoChange,
                 Captured("node", "lost"),
-                Wait(31),
+                Wait(16),
                 Opens(Error),
                 Wait(301),
                 Opens(Critical),
@@ -153,7 +153,7 @@ mod tests {
             &RULE,
             vec![
                 apply(Kind::Node, down("False", 0)),
-                Wait(31),
+                Wait(16),
                 Opens(Error),
                 Delete(Kind::Node, down("False", 0)),
                 Closes,
@@ -181,8 +181,8 @@ mod tests {
             vec![
                 apply(Kind::Node, down("True", 0)),
                 apply(Kind::Node, down("False", 3)),
-                Wait(20),
-                apply(Kind::Node, down("True", 23)),
+                Wait(10),
+                apply(Kind::Node, down("True", 13)),
                 Wait(60),
                 NoChange,
             ],
@@ -246,7 +246,7 @@ mod tests {
                     Kind::Node,
                     fresh(json!({"status": {"conditions": [condition("Ready", "Unknown", 133)]}})),
                 ),
-                Wait(31),
+                Wait(16),
                 Opens(Error),
                 Wait(300),
                 Opens(Critical),
@@ -292,7 +292,7 @@ mod tests {
             vec![
                 workload(),
                 apply(Kind::Node, over(down("Unknown", 0), candidate)),
-                Wait(31),
+                Wait(16),
                 Opens(Error),
             ],
         );
@@ -329,7 +329,7 @@ mod tests {
             vec![
                 workload(),
                 apply(Kind::Node, down("Unknown", 0)),
-                Wait(31),
+                Wait(16),
                 Opens(Error),
                 apply(Kind::Node, repaired.clone()),
                 Wait(60),
@@ -386,7 +386,7 @@ mod tests {
             vec![
                 workload(),
                 apply(Kind::Node, over(down("Unknown", 0), cordoned)),
-                Wait(31),
+                Wait(16),
                 Opens(Error),
             ],
         );
