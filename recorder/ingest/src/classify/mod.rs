@@ -119,12 +119,11 @@ fn refused_resource(reason: &str) -> Option<&str> {
 
 /// Words of a reason that mean trouble although the Event is Normal, as operators often send it: `VolumeDegraded`,
 /// `FailedReconcile`, `NodeUnhealthy`.
-const TROUBLE: [&str; 20] = [
+const TROUBLE: [&str; 19] = [
     "Corrupt",
     "Corrupted",
     "Crashed",
     "Degraded",
-    "Down",
     "Error",
     "Failed",
     "Failing",
@@ -143,29 +142,24 @@ const TROUBLE: [&str; 20] = [
 ];
 
 /// Words of a reason that mean that trouble is over, looked for, or cleaned up: `FailedPodDeleted`, `ErrorCleared`.
-const HARMLESS: [&str; 22] = [
-    "Check",
+const HARMLESS: [&str; 17] = [
     "Cleaned",
     "Cleanup",
     "Cleared",
     "Completed",
-    "Cool",
     "Deleted",
     "Deleting",
     "Fixed",
+    "Healed",
     "No",
     "Not",
+    "Passed",
     "Recovered",
     "Recovering",
     "Removed",
     "Repaired",
     "Resolved",
-    "Scale",
-    "Scaled",
-    "Scaling",
-    "Shut",
-    "Shutting",
-    "Spin",
+    "Succeeded",
 ];
 
 /// What operators write about a change of state.

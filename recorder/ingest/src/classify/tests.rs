@@ -397,6 +397,8 @@ fn normal_event_of_an_operator_that_reports_trouble_is_a_warning() {
             "Status for clusteroperator/dns changed: Available changed from True to False (\"x\")",
             Error,
         ),
+        ("FailedHealthCheck", "some-operator", "", Warning),
+        ("ScalingDownFailed", "some-operator", "", Warning),
         ("ReplicaFailed", "some-operator", "", Warning),
         (
             "MachineMarkedUnhealthy",
@@ -447,6 +449,7 @@ fn normal_event_of_an_operator_about_normal_life_is_info() {
             "etcd-operator",
             "Status for clusteroperator/etcd changed: Degraded message changed from \"a\" to \"b\"",
         ),
+        ("NoFrequentKubeletRestart", "custom-plugin-monitor", ""),
         ("FailedPodDeleted", "some-operator", ""),
         ("ErrorCleared", "some-operator", ""),
         ("ScaleDown", "some-operator", ""),
