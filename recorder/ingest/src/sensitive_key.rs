@@ -344,25 +344,25 @@ const KEY_BYTES_MAX: usize = 128;
 
 /// Classifies a key.
 pub fn sensitivity(key: &str) -> Sensitivity {
-    match judge(key) {
-        Judgement::Holds(sensitivity) => sensitivity,
-        Judgement::Describes => Sensitivity::None,
+    match key_meaning(key) {
+        KeyMeaning::Holds(sensitivity) => sensitivity,
+        KeyMeaning::Describes => Sensitivity::None,
     }
 }
 
 /// Whether the key only describes a secret: `PASSWORD_FILE`, `tokenTTL`.
 pub fn describes_secret(key: &str) -> bool {
-    matches!(judge(key), Judgement::Describes)
+    matches!(key_meaning(key), KeyMeaning::Describes)
 }
 
-enum Judgement {
+enum KeyMeaning {
     Holds(Sensitivity),
     /// Where a secret is, how long it is valid, and the like.
     Describes,
 }
 
-fn judge(key: &str) -> Judgement {
-    use Judgement::{Describes, Holds};
+fn key_meaning(key: &str) -> KeyMeaning {
+    use KeyMeaning::{Describes, Holds};
     let bytes = key.as_bytes();
     let bytes = &bytes[bytes.len().saturating_sub(KEY_BYTES_MAX)..];
     let mut letters = [0; KEY_BYTES_MAX];

@@ -46,15 +46,15 @@ struct Wire {
 }
 
 /// Reads the value of a key, and keeps nothing of it.
-struct Facts<'k>(&'k str);
+struct ValueOf<'k>(&'k str);
 
 impl<'de> PairValue<'de> for KeyFacts {
     fn next<A: MapAccess<'de>>(map: &mut A, key: &str) -> Result<Self, A::Error> {
-        map.next_value_seed(Facts(key))
+        map.next_value_seed(ValueOf(key))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Facts<'_> {
+impl<'de> DeserializeSeed<'de> for ValueOf<'_> {
     type Value = KeyFacts;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<KeyFacts, D::Error> {
         // `str`, not `String`: serde_json lends the text and drops it with the page.
@@ -62,7 +62,7 @@ impl<'de> DeserializeSeed<'de> for Facts<'_> {
     }
 }
 
-impl Visitor<'_> for Facts<'_> {
+impl Visitor<'_> for ValueOf<'_> {
     type Value = KeyFacts;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a text")
