@@ -14,12 +14,12 @@ pub(super) const RULE: Rule = Rule {
     event_type: EventType::Health,
     doc: RuleDoc {
         summary: "A container exited with an error",
-        severity: "warning; error if the pod failed and does not restart",
+        severity: "warning; error if the pod failed and no Job owns it",
         opens: "a container exited with a code other than 0 and 137, and `CrashLoop` is not open for it",
         opens_after: "`exit`; immediately if the pod failed",
         closes: "the container has run for `stable_after` or exited with code 0, its pod is deleted, or `CrashLoop` opens for it",
         action: "Read `kubectl logs`, with `--previous` if the container has restarted. The exit code is in the metadata: 126 and 127 mean that the command cannot run, 128 + n means signal n.",
-        notes: "`ContainerKilled` reports exit code 137.",
+        notes: "`ContainerKilled` reports exit code 137. A Job starts another pod in place of a failed one until its `backoffLimit`; when it gives up, its Event `BackoffLimitExceeded` is an error.",
     },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
@@ -45,13 +45,17 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
         }
         let (name, pod_name, code) = (&state.name, pod_name(entry), end.exit_code);
         let is_final = pod.phase.is_final();
-        let (severity, fate) = if is_final {
-            (
+        let of_job = matches!(&*entry.owner.kind, "Job" | "CronJob");
+        let (severity, fate) = match (is_final, of_job) {
+            (true, true) => (
+                Severity::Warning,
+                "Its Job starts another pod until the backoffLimit is reached.".to_owned(),
+            ),
+            (true, false) => (
                 Severity::Error,
                 "Its pod failed and does not restart.".to_owned(),
-            )
-        } else {
-            (Severity::Warning, restart_sentence(state.restarts))
+            ),
+            (false, _) => (Severity::Warning, restart_sentence(state.restarts)),
         };
         // What has not been started again has no log before the last one.
         let previous = if state.terminated.is_some() {
@@ -103,7 +107,7 @@ mod tests {
             &RULE,
             vec![
                 Captured("job", "bad"),
-                Opens(Error),
+                Opens(Warning),
                 Captured("job", "repaired"),
                 Closes,
             ],
@@ -165,6 +169,15 @@ mod tests {
                 NoChange,
             ],
         );
+    }
+
+    #[test]
+    fn failed_pod_that_nothing_replaces_is_an_error() {
+        let failed = over(
+            one(end(), json!({})),
+            json!({"status": {"phase": "Failed"}}),
+        );
+        run(&RULE, vec![apply(Kind::Pod, failed), Opens(Error)]);
     }
 
     #[test]
