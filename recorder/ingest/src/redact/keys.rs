@@ -2,14 +2,15 @@
 
 use super::char_class::{is_blank, is_key, is_space, is_wide};
 use super::harmless::{is_address, is_harmless_text, is_key_mark, names_objects};
+use super::literals::{is_out_of_place, is_secret_literal};
 use super::stopwords::is_stopword;
 use super::token_patterns::decodes_to_pair;
 use super::value_shape::{
     bare, is_commit, is_image_tag, is_object_name, is_plain_word, is_random, is_stand_in,
     is_tagged_image, is_uuid,
 };
-use super::{ByteRange, Pair, Scan};
-use crate::sensitive_key::{Sensitivity, sensitivity};
+use super::{ByteRange, NEAR_BYTES, Pair, Scan};
+use crate::sensitive_key::{Sensitivity, describes_secret, sensitivity};
 
 impl<'t> Scan<'t> {
     /// What to redact after the key `start..end`.
@@ -89,7 +90,10 @@ impl<'t> Scan<'t> {
         };
         let key = self.key(start, end);
         let sensitivity = self.sensitivity_of(key);
-        if sensitivity == Sensitivity::None || (sensitivity == Sensitivity::Parameter && colon) {
+        if sensitivity == Sensitivity::None {
+            return self.out_of_place(key, at);
+        }
+        if sensitivity == Sensitivity::Parameter && colon {
             return None;
         }
         self.value(
@@ -104,6 +108,23 @@ impl<'t> Scan<'t> {
             },
             key,
         )
+    }
+
+    /// A generated value of a key that only describes a secret: `PASSWORD_FILE=…`.
+    fn out_of_place(&self, key: &str, at: usize) -> Option<ByteRange> {
+        let from = self.behind_quote(self.skip(at, is_blank));
+        let to = self.skip(from, |b| b.is_ascii_alphanumeric());
+        let value = &self.text[from..to];
+        let ends =
+            |b: &u8| is_space(*b) || matches!(b, b'"' | b'\'' | b'\\' | b',' | b';' | b'}' | b']');
+        // Names of objects and commits have no capitals.
+        let capital = value.bytes().any(|b| b.is_ascii_uppercase());
+        (to - from < NEAR_BYTES
+            && self.bytes.get(to).is_none_or(ends)
+            && capital
+            && is_out_of_place(value)
+            && describes_secret(key))
+        .then_some((from, to))
     }
 
     /// The key that ends with the word `start..end`; `api key` and `pass phrase` are two words.
@@ -389,7 +410,7 @@ impl<'t> Scan<'t> {
         if !separated || sensitivity < Sensitivity::Key {
             return None;
         }
-        self.value(
+        let span = self.value(
             Pair {
                 start: end,
                 at: at + 1,
@@ -404,7 +425,15 @@ impl<'t> Scan<'t> {
                 },
             },
             word,
-        )
+        )?;
+        // A list of variables quotes whole values, so that a number or `web-tls` can be told from a secret. A word may
+        // be one.
+        let value = &self.text[span.0..span.1];
+        let harmless = sensitivity == Sensitivity::Likely
+            && span.1 < self.bytes.len()
+            && !value.bytes().all(|b| b.is_ascii_alphabetic())
+            && !is_secret_literal(word, value);
+        (!harmless).then_some(span)
     }
 
     /// `setenv("PASSWORD", "x")`: the text after a quoted key, if it is neither a word nor a name.

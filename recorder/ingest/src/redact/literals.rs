@@ -66,10 +66,12 @@ pub fn is_secret_literal(key: &str, value: &str) -> bool {
         Sensitivity::Certain | Sensitivity::Likely => !is_harmless(sensitivity, key, value),
         Sensitivity::Key => looks_secret(value) && !is_uuid(value) && !ends_with(key, "id"),
         Sensitivity::Parameter | Sensitivity::None => {
-            let of_algorithm = ["algorithm", "alg", "class"]
-                .iter()
-                .any(|end| ends_with(key, end));
-            describes_secret(key) && !of_algorithm && is_out_of_place(value)
+            let ends = |words: &[&str]| words.iter().any(|end| ends_with(key, end));
+            let of_algorithm = ends(&["algorithm", "alg", "class"]);
+            // Names of objects have no capitals.
+            let name = ends(&["name", "names", "ref", "user", "id", "namespace"])
+                && !value.bytes().any(|byte| byte.is_ascii_uppercase());
+            describes_secret(key) && !of_algorithm && !name && is_out_of_place(value)
         }
     };
     // Longer, it is encoded data, in which any prefix of a token occurs by chance.
@@ -160,7 +162,7 @@ fn is_name_under(key: &str, value: &str) -> bool {
 
 /// Whether a value does not belong under a name that only describes a secret (`PASSWORD_FILE`, `TOKEN_TTL`): it is
 /// generated, or letters and digits that are neither a name nor a path.
-fn is_out_of_place(value: &str) -> bool {
+pub(super) fn is_out_of_place(value: &str) -> bool {
     const BYTES_MIN: usize = 10;
     let has = |which: fn(&u8) -> bool| value.bytes().any(|byte| which(&byte));
     value.len() >= BYTES_MIN
@@ -335,6 +337,7 @@ mod tests {
             // Names.
             ("KUBECONFIG_SECRET_NAME", "kc"),
             ("SECRET_NAME", "db-creds"),
+            ("SECRET_NAME", "db2026creds01"),
             ("TLS_SECRET", "web-tls"),
             ("IMAGE_PULL_SECRET", "regcred"),
             ("existingSecret", "shop-db"),

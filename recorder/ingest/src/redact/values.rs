@@ -401,7 +401,7 @@ impl Scan<'_> {
             }
             Sensitivity::Likely => {
                 let named = !parameter && names_objects(key) && is_object_name(word);
-                let counted = key.ends_with('s') && word.bytes().all(|b| b.is_ascii_digit());
+                let counted = key.ends_with(['s', 'S']) && word.bytes().all(|b| b.is_ascii_digit());
                 counted
                     || pair.colon
                         && spaced
