@@ -6,7 +6,7 @@
 // The rates are what it prints.
 #![allow(clippy::print_stdout)]
 
-use kube9_ingest::redact::redact;
+use kube9_ingest::redact::{REDACTED, redact, redact_with};
 
 const SECRET_FORMS: &str = include_str!("data/secret-forms.txt");
 const BENIGN: &str = include_str!("data/benign.txt");
@@ -242,4 +242,29 @@ fn held_out_forms_are_hidden() {
 #[test]
 fn held_out_sentences_stay() {
     assert!(share_unchanged(HELD_OUT_BENIGN) >= 0.99);
+}
+
+/// With marks the same is hidden, nothing else is lost, and the marks stay when the text is redacted again.
+#[test]
+fn marks_replace_what_is_hidden() {
+    for (_, line) in lines(SECRET_FORMS).chain(lines(HELD_OUT_FORMS)) {
+        let (text, _) = fill(line, &mut Rng(line.len() as u64));
+        let redacted = redact(&text);
+        assert_eq!(
+            redact_with(&text, |_| REDACTED.to_owned()),
+            redacted,
+            "{line}"
+        );
+        let mut secrets = Vec::new();
+        let marked = redact_with(&text, |secret| {
+            secrets.push(secret.to_owned());
+            format!("[REDACTED #{:016x}]", secrets.len())
+        });
+        let mark = |n: usize| format!("[REDACTED #{:016x}]", n + 1);
+        let restored = (0..secrets.len()).fold(marked.clone().into_owned(), |text, n| {
+            text.replace(&mark(n), &secrets[n])
+        });
+        assert_eq!(restored, text, "{line}");
+        assert_eq!(redact(&marked), marked, "{line}");
+    }
 }

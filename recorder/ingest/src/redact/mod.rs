@@ -38,6 +38,7 @@ mod clients;
 mod harmless;
 mod keys;
 mod literals;
+mod marked;
 mod sentences;
 mod stopwords;
 mod token_patterns;
@@ -48,6 +49,8 @@ mod value_shape;
 mod values;
 mod view;
 
+pub use marked::redact_with;
+
 /// Replaces a secret.
 pub const REDACTED: &str = "[REDACTED]";
 
@@ -56,6 +59,9 @@ const PASSES_MAX: usize = 4;
 
 /// Replaces the secrets in a text.
 pub fn redact(text: &str) -> Cow<'_, str> {
+    if marked::has_marks(text) {
+        return redact_with(text, |_| REDACTED.to_owned());
+    }
     let Some(mut redacted) = pass(text) else {
         return Cow::Borrowed(text);
     };
@@ -68,11 +74,20 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     Cow::Owned(redacted)
 }
 
+/// Raise it when a text is redacted in another way than before: stored texts cannot be compared with new ones then.
+pub const VERSION: u32 = 1;
+
+/// Where the secrets in a text are: what the first pass finds, in order and without overlaps.
+pub fn secret_spans(text: &str) -> Vec<(usize, usize)> {
+    merged_spans(text)
+}
+
 /// Whether a value under this key is a secret, as it would be in `"key":"value"`.
 pub fn is_secret_pair(key: &str, value: &str) -> bool {
     let sensitivity = sensitivity(key);
     sensitivity > Sensitivity::None
         && value != REDACTED
+        && !marked::is_mark(value)
         && !is_harmless_text(sensitivity, key, value)
 }
 
@@ -82,16 +97,29 @@ const NEAR_BYTES: usize = 1024;
 
 /// One pass; `None` if nothing changes.
 fn pass(text: &str) -> Option<String> {
+    let spans = merged_spans(text);
+    if spans.is_empty() {
+        return None;
+    }
+    let (mut out, mut copied) = (String::with_capacity(text.len()), 0);
+    for (from, to) in spans {
+        out.push_str(&text[copied..from]);
+        out.push_str(REDACTED);
+        copied = to;
+    }
+    out.push_str(&text[copied..]);
+    (out != text).then_some(out)
+}
+
+/// What one pass redacts, in order and without overlaps.
+fn merged_spans(text: &str) -> Vec<ByteRange> {
     let mut spans = Scan::of(text).spans();
     if let Some(view) = View::of(text) {
         let decoded = Scan::of(&view.text).spans();
         spans.extend(decoded.into_iter().filter_map(|span| view.source(span)));
     }
-    if spans.is_empty() {
-        return None;
-    }
     spans.sort_unstable();
-    let (mut out, mut copied) = (String::with_capacity(text.len()), 0);
+    let (mut merged, mut copied) = (Vec::with_capacity(spans.len()), 0);
     let mut spans = spans.into_iter().peekable();
     while let Some((from, mut to)) = spans.next() {
         while let Some((_, further)) = spans.next_if(|next| next.0 < to) {
@@ -99,12 +127,10 @@ fn pass(text: &str) -> Option<String> {
         }
         // All ends are at ASCII characters; a bug here must not end the process.
         let from = text.floor_char_boundary(from).max(copied);
-        out.push_str(&text[copied..from]);
-        out.push_str(REDACTED);
         copied = text.ceil_char_boundary(to).max(copied);
+        merged.push((from, copied));
     }
-    out.push_str(&text[copied..]);
-    (out != text).then_some(out)
+    merged
 }
 
 type ByteRange = (usize, usize);
