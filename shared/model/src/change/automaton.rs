@@ -3,6 +3,7 @@
 //! A state stands for the set of positions that the patterns can be in (subset construction). Most states know no key by
 //! name and lead to [`Automaton::DEAD`], from which no pattern can match.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use super::path::{Pattern, Segment, Step};
@@ -13,12 +14,15 @@ pub type State = u16;
 /// Patterns, each with what it says about the fields it matches; `T` is what they say together.
 #[derive(Debug)]
 pub struct Automaton<T> {
+    /// The keys that patterns name, the shorter ones first: most comparisons end at the length.
+    keys: Vec<Box<str>>,
     states: Vec<Node<T>>,
 }
 
 #[derive(Debug)]
 struct Node<T> {
-    literals: Vec<(Box<str>, State)>,
+    /// By the number of the key.
+    literals: Vec<(u16, State)>,
     /// The longest first.
     prefixes: Vec<(Box<str>, State)>,
     other: State,
@@ -44,6 +48,15 @@ impl<T> Automaton<T> {
 
     /// Builds it; `join` gets what the patterns say that match the field, and what those say that can match inside it.
     pub fn new<R>(patterns: &[(Pattern, R)], join: impl Fn(&[&R], &[&R]) -> T) -> Self {
+        let steps = patterns.iter().flat_map(|(pattern, _)| pattern.steps());
+        let mut keys: Vec<Box<str>> = steps
+            .filter_map(|step| match step {
+                Step::Literal(text) => Some(text.clone()),
+                _ => None,
+            })
+            .collect();
+        keys.sort_unstable_by(|a, b| by_length(a, b));
+        keys.dedup();
         let mut sets: Vec<Vec<Position>> = vec![Vec::new()];
         let mut known = HashMap::from([(Vec::new(), Self::DEAD)]);
         let start = closed((0..patterns.len()).map(|pattern| (pattern, 0)), patterns);
@@ -66,16 +79,15 @@ impl<T> Automaton<T> {
                     _ => {}
                 }
             }
-            literals.sort_unstable();
-            literals.dedup();
             prefixes.sort_unstable_by_key(|text| (usize::MAX - text.len(), *text));
             prefixes.dedup();
             let mut to = |symbol| intern(after(&set, symbol, patterns), &mut sets);
             let node = Node {
                 other: to(Symbol::Other),
-                literals: literals
-                    .into_iter()
-                    .map(|text| (text.into(), to(Symbol::Literal(text))))
+                literals: (0_u16..)
+                    .zip(&keys)
+                    .filter(|(_, key)| literals.contains(&&***key))
+                    .map(|(number, key)| (number, to(Symbol::Literal(key))))
                     .collect(),
                 prefixes: prefixes
                     .into_iter()
@@ -93,20 +105,25 @@ impl<T> Automaton<T> {
             };
             states.push(node);
         }
-        Self { states }
+        Self { keys, states }
     }
 
     /// The state of the value under a key, or of an element by its identity.
     pub fn step(&self, state: State, key: &str) -> State {
         let node = &self.states[usize::from(state)];
-        let literal = node.literals.iter().find(|(text, _)| **text == *key);
-        literal
-            .or_else(|| {
-                node.prefixes
-                    .iter()
-                    .find(|(text, _)| key.starts_with(&**text))
-            })
-            .map_or(node.other, |(_, next)| *next)
+        if !node.literals.is_empty()
+            && let Ok(number) = self.keys.binary_search_by(|one| by_length(one, key))
+            && let Ok(at) = node
+                .literals
+                .binary_search_by_key(&number, |(one, _)| usize::from(*one))
+        {
+            return node.literals[at].1;
+        }
+        let prefix = node
+            .prefixes
+            .iter()
+            .find(|(text, _)| key.starts_with(&**text));
+        prefix.map_or(node.other, |(_, next)| *next)
     }
 
     /// The state of an element of a list, whose identity no table names.
@@ -126,6 +143,10 @@ impl<T> Automaton<T> {
     pub fn at(&self, state: State) -> &T {
         &self.states[usize::from(state)].value
     }
+}
+
+fn by_length(a: &str, b: &str) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 /// The positions after one more key.

@@ -362,6 +362,8 @@ const POD_SPEC: &[Line] = &[
     ("**.env", BY_NAME),
     ("**.env", Ordered),
     ("**.env.*.value", Hide),
+    // Probes authenticate with them.
+    ("**.httpHeaders.*.value", Hide),
     (
         "**.ports",
         List(&[&["name"], &["containerPort", "protocol"]]),

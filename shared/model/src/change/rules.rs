@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use super::automaton::{Automaton, State};
 use super::path::{Pattern, Step};
+use crate::hash::stable_hash;
 
 /// The fields that together are the identity of an element; `metadata.name` is a field of a field.
 pub type Identity = &'static [&'static str];
@@ -157,6 +158,12 @@ impl Rules {
                 .collect();
             Automaton::new(&patterns, Field::join)
         })
+    }
+
+    /// Changes with each line of the tables: bodies made by other rules cannot be compared.
+    pub fn version(&self) -> u64 {
+        let text = format!("{:?} {}", self.tables, self.custom);
+        stable_hash(text.as_bytes())
     }
 
     /// What is known about a field.
