@@ -3,11 +3,15 @@
 //! ```text
 //!   Event   decode → filter → normalize → sanitize ─ template · intern_keys → item
 //!   object  objects (decoded and trimmed) → informer_event
+//!   change  body (what is stored of an object) · attribution (who changed it) · deletion (why it was deleted)
 //!   text    redact · sensitive_key
 //! ```
 
+pub mod attribution;
+pub mod body;
 pub mod classify;
 pub mod decode;
+pub mod deletion;
 pub mod filter;
 pub mod informer_event;
 pub mod intern_keys;

@@ -1,0 +1,380 @@
+//! Who changed a field: what `metadata.managedFields` proves, and nothing else.
+//!
+//! ```text
+//!   entries of the last event ─▶ Stamps (16 bytes each) ─┐
+//!   entries of this event ───────────────────────────────┴─▶ Event ─▶ which entries moved
+//!                       fieldsV1 ─▶ owned: which entries hold a path ─▶ the author of each changed field
+//! ```
+//!
+//! The API server sets the time of an entry only when its manager writes and the fields that it manages change
+//! (`managedFieldsUpdater.Update` in apimachinery). A write by another may take fields from an entry, but keeps its time. So
+//! an entry that is new, or whose time moved, is that of the writer.
+//!
+//! A manager is what a client calls itself, and a client may send any `managedFields`: this is right among honest clients.
+//!
+//! Invariant: where two entries could be the author, or entries are missing, the author is unknown.
+
+mod owned;
+mod stamps;
+
+use std::borrow::Cow;
+
+use kube9_model::change::body::{Body, Shape};
+use kube9_model::change::diff::{FIELDS_MAX, FieldChange, Op};
+use kube9_model::change::path::{Path, Segment};
+use kube9_model::time::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use owned::{Holds, holds};
+pub use stamps::Stamps;
+
+/// An entry of `metadata.managedFields`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ManagedEntry<'j> {
+    /// What the client called itself.
+    #[serde(borrow, default)]
+    pub manager: Cow<'j, str>,
+    /// `Apply` or `Update`.
+    #[serde(borrow, default)]
+    pub operation: Cow<'j, str>,
+    /// The version of the fields.
+    #[serde(borrow, default)]
+    pub api_version: Cow<'j, str>,
+    /// When the manager last changed the fields that it manages; whole seconds.
+    #[serde(borrow, default)]
+    pub time: Option<Cow<'j, str>>,
+    /// `status` or `scale`; empty for the object itself.
+    #[serde(borrow, default)]
+    pub subresource: Cow<'j, str>,
+    /// The fields that it manages.
+    #[serde(borrow, default, rename = "fieldsV1")]
+    pub fields: Option<&'j RawValue>,
+}
+
+impl ManagedEntry<'_> {
+    /// When the manager last changed the fields that it manages.
+    pub fn at(&self) -> Option<Timestamp> {
+        Timestamp::parse(self.time.as_deref()?).ok()
+    }
+
+    /// Whether it stands for writers of a time before the entries, or for many old ones.
+    fn is_collective(&self) -> bool {
+        matches!(&*self.manager, "before-first-apply" | "ancient-changes")
+    }
+}
+
+/// How much is proven of an author.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Certainty {
+    /// It alone manages the field, and it wrote.
+    Field,
+    /// The field changed during its write: by the request itself, by admission or by defaulting.
+    Write,
+}
+
+impl Certainty {
+    /// The word that is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Field => "field",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// Who changed a field.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Authorship<'e> {
+    /// The entry of its author, if that is proven.
+    pub author: Option<(&'e ManagedEntry<'e>, Certainty)>,
+    /// The field appeared and no entry manages it: a default.
+    pub is_default: bool,
+}
+
+/// An event of an object whose changes are attributed.
+#[derive(Debug, Clone, Copy)]
+pub struct Event<'e> {
+    /// The stamps of the object's previous event, if they are known.
+    pub before: Option<&'e Stamps>,
+    /// The entries of this event.
+    pub entries: &'e [ManagedEntry<'e>],
+    /// No event of the object was missed between the two.
+    pub is_next: bool,
+}
+
+/// How an entry differs from that of the event before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    /// Not at all.
+    No,
+    /// It has other fields and the same time: it lost some, or gained some within the second of its last write.
+    Fields,
+    /// It is new, or its time is later.
+    Wrote,
+    /// Its time went back: a clock was wrong, or a client sent it.
+    Back,
+}
+
+/// An entry, its fields, and how it differs.
+struct Examined<'e> {
+    entry: &'e ManagedEntry<'e>,
+    fields: Value,
+    moved: Moved,
+}
+
+impl<'e> Event<'e> {
+    /// Who changed each field; `after` is the object's new body.
+    pub fn authors(&self, after: &Body, changes: &[FieldChange<'_>]) -> Vec<Authorship<'e>> {
+        let Some(examined) = self.examined() else {
+            return vec![Authorship::default(); changes.len()];
+        };
+        let writer = self.is_next.then(|| writer(&examined)).flatten();
+        let mut authors: Vec<Authorship<'e>> = changes
+            .iter()
+            .map(|change| match change.op {
+                Op::Removed => Authorship::default(),
+                op => author_of_present(&examined, writer, after, &change.path, op),
+            })
+            .collect();
+        // An update that removes a field leaves no trace of its own.
+        let remover = writer.or_else(|| self.is_next.then(|| only_author(&authors)).flatten());
+        for (authorship, change) in authors.iter_mut().zip(changes) {
+            if change.op == Op::Removed {
+                authorship.author = remover.map(|entry| (entry, Certainty::Write));
+            }
+        }
+        authors
+    }
+
+    /// `None` if nothing can be proven by the entries.
+    fn examined(&self) -> Option<Vec<Examined<'e>>> {
+        let before = self.before?;
+        let now = Stamps::of(self.entries).filter(|now| !now.0.is_empty())?;
+        let examine = |(entry, stamp): (&'e ManagedEntry<'e>, &stamps::Stamp)| {
+            let moved = match before.get(stamp.entry) {
+                None => Moved::Wrote,
+                Some(old) if stamp.seconds < old.seconds => Moved::Back,
+                Some(old) if stamp.seconds > old.seconds => Moved::Wrote,
+                Some(old) if stamp.fields != old.fields => Moved::Fields,
+                Some(_) => Moved::No,
+            };
+            let fields = serde_json::from_str(entry.fields?.get()).ok()?;
+            Some(Examined {
+                entry,
+                fields,
+                moved,
+            })
+        };
+        self.entries.iter().zip(&now.0).map(examine).collect()
+    }
+}
+
+/// The entry that wrote, if it is the only one.
+fn writer<'e>(examined: &[Examined<'e>]) -> Option<&'e ManagedEntry<'e>> {
+    let of = |moved: Moved| examined.iter().filter(move |one| one.moved == moved);
+    if of(Moved::Back).next().is_some() {
+        return None;
+    }
+    // Where none has a later time, one may have written again within a second.
+    let moved = [Moved::Wrote, Moved::Fields]
+        .into_iter()
+        .find(|moved| of(*moved).next().is_some())?;
+    let mut entries = of(moved).map(|one| one.entry);
+    let first = entries.next()?;
+    (entries.next().is_none() && !first.is_collective()).then_some(first)
+}
+
+/// The author of a field that is in the new body.
+fn author_of_present<'e>(
+    examined: &[Examined<'e>],
+    writer: Option<&'e ManagedEntry<'e>>,
+    after: &Body,
+    path: &Path,
+    op: Op,
+) -> Authorship<'e> {
+    let held = |one: &Examined<'e>| holds(&one.fields, path.segments(), after.stored());
+    let holders: Vec<(&Examined<'e>, Holds)> = examined
+        .iter()
+        .map(|one| (one, held(one)))
+        .filter(|(_, held)| *held != Holds::No)
+        .collect();
+    let counted: Vec<&(&Examined<'e>, Holds)> = holders
+        .iter()
+        .filter(|(one, _)| !one.entry.is_collective())
+        .collect();
+    let is_writer =
+        |one: &Examined<'_>| writer.is_some_and(|writer| std::ptr::eq(writer, one.entry));
+    let during_write = writer.map(|entry| (entry, Certainty::Write));
+    let author = match counted[..] {
+        [] => during_write,
+        [(one, _)] => match one.moved {
+            Moved::Wrote => Some((one.entry, Certainty::Field)),
+            // If another wrote, this one only lost fields.
+            Moved::Fields if is_writer(one) => Some((one.entry, Certainty::Field)),
+            // The handler of the subresource copies the time of the entry.
+            Moved::No if is_scaling(one.entry, path) && is_still(examined) => {
+                Some((one.entry, Certainty::Field))
+            }
+            Moved::Back => None,
+            Moved::Fields | Moved::No => during_write,
+        },
+        // Several manage parts of what changed, and one of them wrote.
+        _ if counted.iter().all(|(_, held)| *held == Holds::Parts)
+            && counted.iter().any(|(one, _)| is_writer(one)) =>
+        {
+            during_write
+        }
+        // A claim of two.
+        _ => None,
+    };
+    Authorship {
+        author,
+        is_default: op == Op::Added && holders.is_empty(),
+    }
+}
+
+fn is_still(examined: &[Examined<'_>]) -> bool {
+    examined.iter().all(|one| one.moved == Moved::No)
+}
+
+fn is_scaling(entry: &ManagedEntry<'_>, path: &Path) -> bool {
+    let is = |segment: &Segment, name: &str| matches!(segment, Segment::Field(f) if **f == *name);
+    entry.subresource == "scale"
+        && matches!(path.segments(), [spec, replicas] if is(spec, "spec") && is(replicas, "replicas"))
+}
+
+/// The author of all fields that have one, if it is the same.
+fn only_author<'e>(authors: &[Authorship<'e>]) -> Option<&'e ManagedEntry<'e>> {
+    let mut entries = authors.iter().filter_map(|one| one.author);
+    let (first, _) = entries.next()?;
+    entries
+        .all(|(entry, _)| std::ptr::eq(entry, first))
+        .then_some(first)
+}
+
+/// Who created an object: the one entry of the object itself that has the time of its creation.
+pub fn creator<'e>(
+    entries: &'e [ManagedEntry<'e>],
+    created: Option<Timestamp>,
+) -> Option<&'e ManagedEntry<'e>> {
+    let created = created?.second();
+    let mut own = entries.iter().filter(|entry| {
+        entry.subresource.is_empty()
+            && !entry.is_collective()
+            && entry.at().map(Timestamp::second) == Some(created)
+    });
+    let first = own.next()?;
+    own.next().is_none().then_some(first)
+}
+
+/// An author and what it changed, as a row shows it.
+#[derive(Debug, Clone)]
+pub struct ChangeAuthor<'e> {
+    /// Its entry.
+    pub entry: &'e ManagedEntry<'e>,
+    /// How much is proven.
+    pub certainty: Certainty,
+    /// What it changed.
+    pub paths: Vec<&'e Path>,
+}
+
+impl<'e> ChangeAuthor<'e> {
+    /// The authors of an event's changes, each with its fields.
+    pub fn group(authors: &[Authorship<'e>], changes: &'e [FieldChange<'_>]) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for (authorship, change) in authors.iter().zip(changes) {
+            let Some((entry, certainty)) = authorship.author else {
+                continue;
+            };
+            let known = all
+                .iter_mut()
+                .find(|by| std::ptr::eq(by.entry, entry) && by.certainty == certainty);
+            match known {
+                Some(by) => by.paths.push(&change.path),
+                None => all.push(Self {
+                    entry,
+                    certainty,
+                    paths: vec![&change.path],
+                }),
+            }
+        }
+        all
+    }
+
+    /// The author as a row shows it: of its paths as many as a row has fields.
+    pub fn to_json(&self, via: Option<&str>) -> Value {
+        let mut by = Map::new();
+        by.insert("manager".to_owned(), (*self.entry.manager).into());
+        by.insert("operation".to_owned(), (*self.entry.operation).into());
+        if !self.entry.subresource.is_empty() {
+            by.insert("subresource".to_owned(), (*self.entry.subresource).into());
+        }
+        if let Some(at) = self.entry.at() {
+            by.insert("at".to_owned(), at.to_string().into());
+        }
+        by.insert("certainty".to_owned(), self.certainty.as_str().into());
+        if let Some(via) = via {
+            by.insert("via".to_owned(), via.into());
+        }
+        let paths = self.paths.iter().take(FIELDS_MAX);
+        let paths: Vec<Value> = paths.map(|path| path.to_string().into()).collect();
+        by.insert("paths".to_owned(), paths.into());
+        Value::Object(by)
+    }
+}
+
+/// What the object itself says of the tool behind its managers: annotations and labels that deployment tools write.
+///
+/// The cause of a change (`kubernetes.io/change-cause`) is repeated only if it changed too: an old one would name the wrong
+/// change.
+pub fn via(after: &Body, changes: &[FieldChange<'_>]) -> Option<String> {
+    const CAUSE: &str = "kubernetes.io/change-cause";
+    let text = |group: &str, key: &str| -> Option<&str> {
+        let value = after.stored().get("metadata")?.get(group)?.get(key)?;
+        match Shape::of(value) {
+            Shape::Scalar(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    };
+    let is_cause = |change: &FieldChange<'_>| matches!(change.path.segments().last(), Some(Segment::Field(key)) if **key == *CAUSE);
+    if let Some(cause) = text("annotations", CAUSE)
+        && changes.iter().any(is_cause)
+    {
+        return Some(format!("change-cause: {cause}"));
+    }
+    if let Some(id) = text("annotations", "argocd.argoproj.io/tracking-id") {
+        return Some(format!("Argo CD: {id}"));
+    }
+    for (tool, place, name, namespace) in [
+        (
+            "Flux Kustomization",
+            "labels",
+            "kustomize.toolkit.fluxcd.io/name",
+            "kustomize.toolkit.fluxcd.io/namespace",
+        ),
+        (
+            "Flux HelmRelease",
+            "labels",
+            "helm.toolkit.fluxcd.io/name",
+            "helm.toolkit.fluxcd.io/namespace",
+        ),
+        (
+            "Helm",
+            "annotations",
+            "meta.helm.sh/release-name",
+            "meta.helm.sh/release-namespace",
+        ),
+    ] {
+        if let Some(name) = text(place, name) {
+            let namespace = text(place, namespace).unwrap_or_default();
+            return Some(format!("{tool}: {namespace}/{name}"));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

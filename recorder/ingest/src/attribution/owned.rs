@@ -1,0 +1,101 @@
+//! Whether an entry of `managedFields` holds a path (`fieldsV1` of structured-merge-diff).
+//!
+//! ```text
+//!   {"f:spec": {"f:replicas": {}, "f:containers": {"k:{\"name\":\"app\"}": {".": {}, "f:image": {}}}}}
+//!
+//!   f:NAME   a field                       {}   a leaf: the field and all that is in it
+//!   k:{…}    an element, by its keys       .    the element or map itself
+//!   v:VALUE  an element of a set
+//!   i:INDEX  an element by its index
+//! ```
+//!
+//! The keys of an element are compared with the element itself, so no schema is needed: the identities by which kube9 stores
+//! lists may be others than those of the API server.
+
+use kube9_model::change::body::{Shape, escaped};
+use kube9_model::change::path::Segment;
+use serde_json::{Map, Value};
+
+/// How an entry holds a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// Not at all.
+    No,
+    /// The field, or a field that it is in and that is managed as one.
+    Whole,
+    /// Something inside the field.
+    Parts,
+}
+
+/// How `fields` hold the path of a value in `body`.
+pub(super) fn holds(fields: &Value, path: &[Segment], body: &Value) -> Holds {
+    match fields.as_object() {
+        // An empty root holds nothing; anywhere else empty means a leaf.
+        Some(fields) if !fields.is_empty() => inside(fields, path, Some(body)),
+        _ => Holds::No,
+    }
+}
+
+fn inside(fields: &Map<String, Value>, path: &[Segment], body: Option<&Value>) -> Holds {
+    if fields.is_empty() {
+        return Holds::Whole;
+    }
+    let Some((segment, rest)) = path.split_first() else {
+        return Holds::Parts;
+    };
+    let next = match segment {
+        Segment::Field(name) => {
+            let value = body.and_then(|body| body.get(&*escaped(name)));
+            fields.get(&format!("f:{name}")).map(|held| (held, value))
+        }
+        Segment::Element(key) => {
+            let value = body.and_then(|body| element(body, key));
+            value.and_then(|value| Some((held_element(fields, value)?, Some(value))))
+        }
+        Segment::Index(index) => {
+            let value = body.and_then(|body| match Shape::of(body) {
+                Shape::List(list) => list.elements().get(*index as usize).copied(),
+                _ => None,
+            });
+            fields
+                .get(&format!("i:{index}"))
+                .or_else(|| held_element(fields, value?))
+                .map(|held| (held, value))
+        }
+    };
+    match next {
+        Some((Value::Object(held), value)) => inside(held, rest, value),
+        _ => Holds::No,
+    }
+}
+
+/// An element by its identity; also of a list with one element, which may be stored by another identity.
+fn element<'v>(list: &'v Value, key: &str) -> Option<&'v Value> {
+    let by_key = list
+        .as_object()
+        .and_then(|fields| fields.get(&*escaped(key)));
+    by_key.or_else(|| match Shape::of(list) {
+        Shape::List(list) if list.len() == 1 => list.elements().first().copied(),
+        _ => None,
+    })
+}
+
+/// What is held of an element.
+fn held_element<'f>(fields: &'f Map<String, Value>, element: &Value) -> Option<&'f Value> {
+    let is_element = |name: &str| {
+        if let Some(keys) = name.strip_prefix("k:") {
+            let keys: Option<Map<String, Value>> = serde_json::from_str(keys).ok();
+            return keys.is_some_and(|keys| {
+                let is_same = |(key, value): (&String, &Value)| element.get(key) == Some(value);
+                !keys.is_empty() && keys.iter().all(is_same)
+            });
+        }
+        name.strip_prefix("v:")
+            .and_then(|value| serde_json::from_str::<Value>(value).ok())
+            .is_some_and(|value| value == *element)
+    };
+    fields
+        .iter()
+        .find(|(name, _)| is_element(name))
+        .map(|(_, held)| held)
+}

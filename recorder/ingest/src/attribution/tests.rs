@@ -1,0 +1,502 @@
+use foldhash::quality::FixedState;
+use kube9_model::change::diff::{self, FieldChange};
+use kube9_model::change::kinds::{BUILT_IN, TrackedKind};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::body::{MarkKey, Object};
+
+fn kind(name: &str) -> &'static TrackedKind {
+    TrackedKind::find(BUILT_IN.iter(), name).unwrap()
+}
+
+fn entry(manager: &str, operation: &str, second: u32, fields: Value) -> Value {
+    json!({
+        "manager": manager, "operation": operation, "apiVersion": "apps/v1",
+        "time": format!("2026-11-30T10:00:{second:02}Z"), "fieldsType": "FieldsV1", "fieldsV1": fields,
+    })
+}
+
+fn of_scale(mut entry: Value) -> Value {
+    entry["subresource"] = json!("scale");
+    entry
+}
+
+/// An object with these entries.
+fn object(mut object: Value, entries: &[Value]) -> String {
+    object["metadata"]["name"] = json!("web");
+    object["metadata"]["managedFields"] = json!(entries);
+    object.to_string()
+}
+
+/// The author of each change, as `path manager certainty`; `?` where it is unknown, `(default)` where it is one.
+fn authors_of(kind: &'static TrackedKind, before: &str, after: &str, is_next: bool) -> Vec<String> {
+    let scan = |text| Object::scan(kind, text, &FixedState::with_seed(1), |_| false).unwrap();
+    let key = MarkKey::new(&[1; 32]);
+    let (old, new) = (scan(before), scan(after));
+    let (old_body, new_body) = (old.body(&key).unwrap(), new.body(&key).unwrap());
+    let changes: Vec<FieldChange<'_>> = diff::changes(kind.rules, &old_body, &new_body, false);
+    let stamps = Stamps::of(&old.metadata.managed_fields);
+    let event = Event {
+        before: stamps.as_ref(),
+        entries: &new.metadata.managed_fields,
+        is_next,
+    };
+    let authors = event.authors(&new_body, &changes);
+    authors
+        .iter()
+        .zip(&changes)
+        .map(|(authorship, change)| {
+            let author = authorship
+                .author
+                .map_or("?".to_owned(), |(entry, certainty)| {
+                    format!("{} {}", entry.manager, certainty.as_str())
+                });
+            let default = if authorship.is_default {
+                " (default)"
+            } else {
+                ""
+            };
+            format!("{} {author}{default}", change.path)
+        })
+        .collect()
+}
+
+fn replicas(n: u32) -> Value {
+    json!({"spec": {"replicas": n}})
+}
+
+fn labels(labels: Value) -> Value {
+    json!({"metadata": {"labels": labels}})
+}
+
+#[test]
+fn sole_manager_that_wrote_is_the_author() {
+    let (fields, other) = (
+        json!({"f:spec": {"f:replicas": {}}}),
+        json!({"f:status": {}}),
+    );
+    let before = object(
+        replicas(1),
+        &[
+            entry("a", "Update", 1, fields.clone()),
+            entry("c", "Update", 1, other.clone()),
+        ],
+    );
+    let same = object(
+        replicas(2),
+        &[
+            entry("a", "Update", 5, fields.clone()),
+            entry("c", "Update", 1, other.clone()),
+        ],
+    );
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &same, true),
+        ["spec.replicas a field"]
+    );
+    let new = object(
+        replicas(2),
+        &[
+            entry("b", "Apply", 5, fields),
+            entry("c", "Update", 1, other),
+        ],
+    );
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &new, true),
+        ["spec.replicas b field"]
+    );
+    // Also after a gap: the last writer manages it.
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &new, false),
+        ["spec.replicas b field"]
+    );
+}
+
+#[test]
+fn second_write_within_a_second_is_attributed_only_if_its_fields_moved() {
+    let fields = json!({"f:spec": {"f:replicas": {}}});
+    let more = json!({"f:spec": {"f:replicas": {}, "f:paused": {}}});
+    let before = object(replicas(1), &[entry("a", "Update", 1, fields.clone())]);
+    let still = object(replicas(2), &[entry("a", "Update", 1, fields)]);
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &still, true),
+        ["spec.replicas ?"]
+    );
+    let grew = object(
+        json!({"spec": {"replicas": 2, "paused": true}}),
+        &[entry("a", "Update", 1, more)],
+    );
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &grew, true),
+        ["spec.replicas a field", "spec.paused a field"]
+    );
+}
+
+#[test]
+fn entry_that_lost_fields_to_the_writer_is_not_an_author() {
+    let both = json!({"f:spec": {"f:replicas": {}, "f:paused": {}}});
+    let (replicas_only, paused) = (
+        json!({"f:spec": {"f:replicas": {}}}),
+        json!({"f:spec": {"f:paused": {}}}),
+    );
+    let spec =
+        |replicas: u32, paused: bool| json!({"spec": {"replicas": replicas, "paused": paused}});
+    let before = object(spec(1, false), &[entry("a", "Update", 1, both)]);
+    let after = object(
+        spec(1, true),
+        &[
+            entry("a", "Update", 1, replicas_only),
+            entry("b", "Update", 5, paused),
+        ],
+    );
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &after, true),
+        ["spec.paused b field"]
+    );
+}
+
+#[test]
+fn scale_is_attributed_though_its_time_stands_still() {
+    let fields = json!({"f:spec": {"f:replicas": {}}});
+    let scaled = |n| {
+        object(
+            replicas(n),
+            &[of_scale(entry("kubectl", "Update", 1, fields.clone()))],
+        )
+    };
+    assert_eq!(
+        authors_of(kind("deploy"), &scaled(1), &scaled(2), true),
+        ["spec.replicas kubectl field"]
+    );
+    let moved = object(
+        replicas(2),
+        &[
+            of_scale(entry("kubectl", "Update", 1, fields.clone())),
+            entry("x", "Update", 5, json!({"f:spec": {"f:paused": {}}})),
+        ],
+    );
+    assert_eq!(
+        authors_of(kind("deploy"), &scaled(1), &moved, true),
+        ["spec.replicas x write"]
+    );
+}
+
+#[test]
+fn atomic_ancestor_and_list_elements_are_found_without_a_schema() {
+    let containers = |image: &str, more: bool| {
+        let mut list = vec![
+            json!({"name": "app", "image": image, "ports": [{"containerPort": 80, "protocol": "TCP", "name": "http"}]}),
+        ];
+        if more {
+            list.push(json!({"name": "side", "image": "s"}));
+        }
+        json!({"spec": {"template": {"spec": {"containers": list, "tolerations": [{"key": image}]}}}})
+    };
+    let held = |containers: Value| json!({"f:spec": {"f:template": {"f:spec": {"f:containers": containers}}}});
+    let app = json!({".": {}, "f:image": {}, "f:name": {}});
+    let before = object(
+        containers("a:1", false),
+        &[entry(
+            "a",
+            "Update",
+            1,
+            held(json!({"k:{\"name\":\"app\"}": app})),
+        )],
+    );
+    let mut of_a = held(json!({"k:{\"name\":\"app\"}": app}));
+    of_a["f:spec"]["f:template"]["f:spec"]["f:tolerations"] = json!({});
+    let of_b = held(json!({"k:{\"name\":\"side\"}": {".": {}, "f:image": {}, "f:name": {}}}));
+    let after = object(
+        containers("a:2", true),
+        &[entry("a", "Update", 5, of_a), entry("b", "Update", 6, of_b)],
+    );
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &after, false),
+        [
+            "spec.template.spec.containers[app].image a field",
+            "spec.template.spec.containers[side] b field",
+            "spec.template.spec.tolerations[0].key a field",
+        ]
+    );
+}
+
+#[test]
+fn key_of_the_api_server_may_differ_from_the_stored_identity() {
+    let ports = |node_port: u32| {
+        json!({"spec": {"ports": [
+            {"name": "http", "port": 80, "protocol": "TCP", "nodePort": node_port}, {"name": "admin", "port": 81, "protocol": "TCP"},
+        ]}})
+    };
+    let fields = json!({"f:spec": {"f:ports": {"k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:nodePort": {}}}}});
+    let before = object(ports(30001), &[entry("a", "Update", 1, fields.clone())]);
+    let after = object(ports(30002), &[entry("a", "Update", 2, fields)]);
+    assert_eq!(
+        authors_of(kind("svc"), &before, &after, true),
+        ["spec.ports[http].nodePort a field"]
+    );
+}
+
+#[test]
+fn claim_of_two_is_unknown() {
+    let fields = json!({"f:spec": {"f:replicas": {}}});
+    let before = object(replicas(1), &[]);
+    let after = object(
+        replicas(2),
+        &[
+            entry("a", "Apply", 5, fields.clone()),
+            entry("b", "Apply", 6, fields),
+        ],
+    );
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &after, true),
+        ["spec.replicas ?"]
+    );
+}
+
+#[test]
+fn removed_field_has_the_author_of_the_write() {
+    let with = object(
+        labels(json!({"x": "1", "y": "1"})),
+        &[entry(
+            "a",
+            "Apply",
+            1,
+            json!({"f:metadata": {"f:labels": {"f:x": {}, "f:y": {}}}}),
+        )],
+    );
+    let applied = object(
+        labels(json!({"y": "1"})),
+        &[entry(
+            "a",
+            "Apply",
+            5,
+            json!({"f:metadata": {"f:labels": {"f:y": {}}}}),
+        )],
+    );
+    assert_eq!(
+        authors_of(kind("deploy"), &with, &applied, true),
+        ["metadata.labels.x a write"]
+    );
+    // With a gap another may have removed it without a trace.
+    assert_eq!(
+        authors_of(kind("deploy"), &with, &applied, false),
+        ["metadata.labels.x ?"]
+    );
+    // An update that only removes leaves no trace.
+    let removed = object(
+        labels(json!({"y": "1"})),
+        &[
+            entry(
+                "a",
+                "Apply",
+                1,
+                json!({"f:metadata": {"f:labels": {"f:y": {}}}}),
+            ),
+            entry("c", "Update", 1, json!({"f:status": {}})),
+        ],
+    );
+    let before = object(
+        labels(json!({"x": "1", "y": "1"})),
+        &[
+            entry(
+                "a",
+                "Apply",
+                1,
+                json!({"f:metadata": {"f:labels": {"f:y": {}}}}),
+            ),
+            entry("c", "Update", 1, json!({"f:status": {}})),
+        ],
+    );
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &removed, true),
+        ["metadata.labels.x ?"]
+    );
+    // The same write changed another field.
+    let edited = object(
+        labels(json!({"y": "2"})),
+        &[
+            entry(
+                "a",
+                "Apply",
+                1,
+                json!({"f:metadata": {"f:labels": {".": {}}}}),
+            ),
+            entry(
+                "e",
+                "Update",
+                5,
+                json!({"f:metadata": {"f:labels": {"f:y": {}}}}),
+            ),
+        ],
+    );
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &edited, true),
+        ["metadata.labels.x e write", "metadata.labels.y e field"]
+    );
+}
+
+#[test]
+fn field_that_nobody_manages_is_a_default() {
+    let fields = json!({"f:spec": {"f:replicas": {}}});
+    let before = object(replicas(1), &[entry("a", "Apply", 1, fields.clone())]);
+    let spec = json!({"spec": {"replicas": 1, "minReadySeconds": 0}});
+    let still = object(spec.clone(), &[entry("a", "Apply", 1, fields)]);
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &still, true),
+        ["spec.minReadySeconds ? (default)"]
+    );
+    let during = object(
+        spec,
+        &[entry(
+            "a",
+            "Apply",
+            5,
+            json!({"f:spec": {"f:replicas": {}, "f:x": {}}}),
+        )],
+    );
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &during, true),
+        ["spec.minReadySeconds a write (default)"]
+    );
+}
+
+#[test]
+fn collective_managers_missing_entries_and_wrong_clocks_prove_nothing() {
+    let fields = json!({"f:spec": {"f:replicas": {}}});
+    let before = object(replicas(1), &[entry("a", "Update", 10, fields.clone())]);
+    for entries in [
+        vec![],
+        vec![entry("before-first-apply", "Update", 20, fields.clone())],
+        vec![entry("ancient-changes", "Update", 20, fields.clone())],
+        vec![entry("a", "Update", 5, fields.clone())],
+        vec![
+            entry("a", "Update", 20, fields.clone()),
+            entry("a", "Update", 20, fields.clone()),
+        ],
+        vec![json!({"manager": "a", "operation": "Update", "time": "2026-11-30T10:00:20Z"})],
+    ] {
+        let after = object(replicas(2), &entries);
+        assert_eq!(
+            authors_of(kind("deploy"), &before, &after, true),
+            ["spec.replicas ?"],
+            "{entries:?}"
+        );
+    }
+    let many: Vec<Value> = (0..65)
+        .map(|n| entry(&format!("m{n}"), "Apply", 20, json!({})))
+        .collect();
+    let after = object(replicas(2), &many);
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &after, true),
+        ["spec.replicas ?"]
+    );
+}
+
+#[test]
+fn order_of_containers_has_the_author_of_the_write() {
+    let held = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {
+        "k:{\"name\":\"a\"}": {".": {}}, "k:{\"name\":\"b\"}": {".": {}},
+    }}}}});
+    let of = |names: [&str; 2], second: u32| {
+        let list: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+        object(
+            json!({"spec": {"template": {"spec": {"containers": list}}}}),
+            &[
+                entry("m", "Update", second, held.clone()),
+                entry("n", "Update", 1, held.clone()),
+            ],
+        )
+    };
+    assert_eq!(
+        authors_of(kind("deploy"), &of(["a", "b"], 1), &of(["b", "a"], 5), true),
+        ["spec.template.spec.containers m write"]
+    );
+}
+
+#[test]
+fn stamps_survive_storage() {
+    let text = object(
+        replicas(1),
+        &[
+            entry("a", "Update", 1, json!({"f:spec": {}})),
+            entry("b", "Apply", 2, json!({})),
+        ],
+    );
+    let object = Object::scan(kind("deploy"), &text, &FixedState::with_seed(1), |_| false).unwrap();
+    let stamps = Stamps::of(&object.metadata.managed_fields).unwrap();
+    let bytes = stamps.to_bytes();
+    assert_eq!(bytes.len(), 32);
+    assert_eq!(Stamps::from_bytes(&bytes), Some(stamps));
+    assert_eq!(Stamps::from_bytes(&bytes[1..]), None);
+}
+
+#[test]
+fn creator_is_the_entry_of_the_time_of_creation() {
+    let created = Timestamp::parse("2026-11-30T10:00:01Z").ok();
+    let text = object(
+        replicas(1),
+        &[
+            entry("a", "Update", 1, json!({"f:spec": {}})),
+            of_scale(entry("s", "Update", 1, json!({"f:spec": {}}))),
+            entry("b", "Update", 2, json!({})),
+        ],
+    );
+    let object = Object::scan(kind("deploy"), &text, &FixedState::with_seed(1), |_| false).unwrap();
+    let entries = &object.metadata.managed_fields;
+    assert_eq!(
+        creator(entries, created).map(|entry| &*entry.manager),
+        Some("a")
+    );
+    assert!(creator(entries, None).is_none());
+    assert!(creator(entries, Timestamp::parse("2026-11-30T10:00:09Z").ok()).is_none());
+}
+
+#[test]
+fn row_names_each_author_with_its_fields_and_its_tool() {
+    let annotations = |image: &str, cause: &str| {
+        json!({
+            "metadata": {"annotations": {"kubernetes.io/change-cause": cause, "meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": "shop"}},
+            "spec": {"replicas": image.len(), "paused": image.len() > 1},
+        })
+    };
+    let fields =
+        json!({"f:spec": {"f:replicas": {}, "f:paused": {}}, "f:metadata": {"f:annotations": {}}});
+    let key = MarkKey::new(&[1; 32]);
+    let rules = kind("deploy").rules;
+    let run = |before: &str, after: &str| {
+        let scan = |text| {
+            Object::scan(kind("deploy"), text, &FixedState::with_seed(1), |_| false).unwrap()
+        };
+        let old = scan(before);
+        let new = scan(after);
+        let (old_body, new_body) = (old.body(&key).unwrap(), new.body(&key).unwrap());
+        let changes = diff::changes(rules, &old_body, &new_body, false);
+        let stamps = Stamps::of(&old.metadata.managed_fields);
+        let event = Event {
+            before: stamps.as_ref(),
+            entries: &new.metadata.managed_fields,
+            is_next: true,
+        };
+        let authors = event.authors(&new_body, &changes);
+        let via = via(&new_body, &changes);
+        ChangeAuthor::group(&authors, &changes)
+            .iter()
+            .map(|by| by.to_json(via.as_deref()))
+            .collect::<Vec<_>>()
+    };
+    let at = |image: &str, cause: &str, second| {
+        object(
+            annotations(image, cause),
+            &[entry("helm", "Update", second, fields.clone())],
+        )
+    };
+    assert_eq!(
+        run(&at("a", "one", 1), &at("bb", "one", 5)),
+        [json!({
+            "manager": "helm", "operation": "Update", "at": "2026-11-30T10:00:05.000Z", "certainty": "field",
+            "via": "Helm: shop/web", "paths": ["spec.replicas", "spec.paused"],
+        })]
+    );
+    let by = run(&at("a", "one", 1), &at("bb", "two", 5));
+    assert_eq!(by[0]["via"], "change-cause: two");
+}

@@ -1,0 +1,205 @@
+//! Makes the stored form of what was read: hides values, redacts texts, and stores lists by the identities of their elements.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use kube9_model::change::body::{
+    SIZE, SPECIAL, hidden, identities, keyed, null, too_large, unescaped,
+};
+use kube9_model::change::path::{push_element, push_field};
+use kube9_model::change::rules::Rules;
+use serde_json::{Map, Value};
+
+use super::mark_key::ObjectMarks;
+use super::select::{At, Choice, Mode};
+use crate::redact::{is_secret_pair, redact, redact_with, secret_spans};
+
+pub(super) struct Hide<'m> {
+    rules: &'static Rules,
+    marks: &'m ObjectMarks,
+    /// The path of the value; elements of lists without identities share the path of their list.
+    path: String,
+}
+
+impl<'m> Hide<'m> {
+    pub(super) const fn new(rules: &'static Rules, marks: &'m ObjectMarks) -> Self {
+        Self {
+            rules,
+            marks,
+            path: String::new(),
+        }
+    }
+
+    /// The stored form of an object.
+    pub(super) fn body(&mut self, fields: Map<String, Value>) -> Map<String, Value> {
+        match self.map(At::ROOT, fields) {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        }
+    }
+
+    fn mark(&self, value: &str) -> Value {
+        hidden(self.marks.mark(&self.path, value.as_bytes()))
+    }
+
+    fn value(&mut self, at: At, key: &str, value: Value) -> Value {
+        match value {
+            Value::String(text) => self.text(at, key, text),
+            Value::Array(elements) => self.list(at, key, elements),
+            Value::Object(fields) => self.map(at, fields),
+            Value::Null => null(),
+            Value::Bool(_) | Value::Number(_) if at.mode == Mode::Hide => {
+                self.mark(&value.to_string())
+            }
+            scalar => scalar,
+        }
+    }
+
+    fn text(&self, at: At, key: &str, text: String) -> Value {
+        if at.hides(self.rules, &text) || is_secret_pair(key, &text) {
+            return self.mark(&text);
+        }
+        Value::String(self.redacted(text))
+    }
+
+    /// A text with marks in place of its secrets.
+    fn redacted(&self, text: String) -> String {
+        match redact_with(&text, |secret| self.redaction(secret)) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(redacted) => redacted,
+        }
+    }
+
+    /// What stands in place of a secret.
+    fn redaction(&self, secret: &str) -> String {
+        let digits = self.marks.mark(&self.path, secret.as_bytes());
+        format!("[REDACTED #{digits:016x}]")
+    }
+
+    fn map(&mut self, at: At, mut fields: Map<String, Value>) -> Value {
+        if fields.contains_key(SPECIAL) {
+            return self.placeholder(&fields);
+        }
+        // {"name": "api-token", "value": "…"}
+        let is_named = fields
+            .get("value")
+            .and_then(Value::as_str)
+            .is_some_and(|value| {
+                let names = ["name", "key"].into_iter();
+                let mut names = names.filter_map(|name| fields.get(name)?.as_str());
+                names.any(|name| is_secret_pair(name, value))
+            });
+        let length = self.path.len();
+        // In place: a new map would hash each key again.
+        for (key, value) in &mut fields {
+            let name = unescaped(key);
+            let (Choice::Read(inner) | Choice::Opaque(inner)) = at.field(self.rules, name) else {
+                continue;
+            };
+            push_field(&mut self.path, name);
+            *value = match std::mem::take(value) {
+                Value::String(text) if is_named && name == "value" => self.mark(&text),
+                value => self.value(inner, name, value),
+            };
+            self.path.truncate(length);
+        }
+        Value::Object(fields)
+    }
+
+    /// The mark of a part that was not read: of its text, and now also of its path.
+    fn placeholder(&self, fields: &Map<String, Value>) -> Value {
+        let text = fields.get(SPECIAL).and_then(Value::as_str);
+        let size = fields.get(SIZE).and_then(Value::as_u64);
+        let digits = self
+            .marks
+            .mark(&self.path, text.unwrap_or_default().as_bytes());
+        too_large(digits, size.unwrap_or_default())
+    }
+
+    fn list(&mut self, at: At, key: &str, elements: Vec<Value>) -> Value {
+        let Choice::Read(inner) = at.element(self.rules) else {
+            return Value::Array(Vec::new());
+        };
+        let length = self.path.len();
+        // Identities are shown, so they must be texts that are.
+        let texts = (inner.mode != Mode::Hide)
+            .then(|| identities(self.rules.identities(at.state), elements.iter()))
+            .flatten()
+            .filter(|texts| texts.iter().all(|text| self.is_shown(inner, text)));
+        if let Some(texts) = texts {
+            let element = |(text, value): (&String, Value)| {
+                push_element(&mut self.path, text);
+                let value = self.value(inner, "", value);
+                self.path.truncate(length);
+                value
+            };
+            let stored: Vec<Value> = texts.iter().zip(elements).map(element).collect();
+            return keyed(stored, &texts);
+        }
+        if inner.mode != Mode::Hide && is_command_line(key, &elements) {
+            return self.command_line(inner, elements);
+        }
+        elements
+            .into_iter()
+            .map(|value| self.value(inner, key, value))
+            .collect()
+    }
+
+    fn is_shown(&self, at: At, text: &str) -> bool {
+        !at.hides(self.rules, text) && matches!(redact(text), Cow::Borrowed(_))
+    }
+
+    /// Arguments, which may be secrets because of those before them: `--password`, `hunter2`.
+    fn command_line(&self, at: At, elements: Vec<Value>) -> Value {
+        let mut line = String::new();
+        for element in elements.iter().filter_map(Value::as_str) {
+            _ = write!(line, "{element} ");
+        }
+        let spans = secret_spans(&line);
+        let (mut start, mut stored, mut flag) = (0, Vec::with_capacity(elements.len()), None);
+        for element in elements {
+            let Value::String(text) = element else {
+                continue;
+            };
+            let end = start + text.len();
+            let of_flag = flag
+                .is_some_and(|flag: String| is_secret_pair(flag.trim_start_matches('-'), &text));
+            flag = (text.starts_with('-') && !text.contains('=')).then(|| text.clone());
+            stored.push(if at.hides(self.rules, &text) || of_flag {
+                self.mark(&text)
+            } else {
+                let parts = spans
+                    .iter()
+                    .map(|(from, to)| (*from.max(&start), *to.min(&end)))
+                    .filter(|(from, to)| from < to)
+                    .map(|(from, to)| (from - start, to - start));
+                Value::String(self.redacted(self.without(&text, parts)))
+            });
+            start = end + 1;
+        }
+        Value::Array(stored)
+    }
+
+    /// A text with marks in place of these parts.
+    fn without(&self, text: &str, parts: impl Iterator<Item = (usize, usize)>) -> String {
+        let (mut out, mut copied) = (String::with_capacity(text.len()), 0);
+        for (from, to) in parts {
+            let (from, to) = (text.floor_char_boundary(from), text.ceil_char_boundary(to));
+            out.push_str(&text[copied..from.max(copied)]);
+            out.push_str(&self.redaction(&text[from.max(copied)..to.max(copied)]));
+            copied = to.max(copied);
+        }
+        out.push_str(&text[copied..]);
+        out
+    }
+}
+
+/// Whether a list is a command and its arguments.
+fn is_command_line(key: &str, elements: &[Value]) -> bool {
+    elements.len() > 1
+        && elements.iter().all(Value::is_string)
+        && (matches!(key, "command" | "args")
+            || elements
+                .iter()
+                .any(|one| one.as_str().is_some_and(|text| text.starts_with('-'))))
+}

@@ -1,0 +1,522 @@
+//! One pass over the JSON of an object, for two purposes: to hash and measure what its body is made of, and to build that.
+//!
+//! ```text
+//!   JSON ─▶ Reader ─ select: which fields ─▶ Sink: Measure (hash, sizes) or Build (values)
+//! ```
+//!
+//! Each value that is read has a number, in the order of the text. The measuring pass lists the values that are too large by
+//! their numbers; the building pass does not read those, but marks them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use kube9_model::change::body::escaped;
+use kube9_model::change::rules::Rules;
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Number, Value};
+
+use super::select::{At, Choice, DEPTH_MAX, Mode};
+
+/// Bytes of a body, as JSON.
+pub const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Keys of one map.
+pub const KEYS_MAX: usize = 2000;
+
+/// Bytes of a mark in a body.
+pub(super) const MARK_BYTES: usize = 24;
+
+/// A value that is one mark because it is too large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooLarge {
+    /// Its number.
+    number: u32,
+    /// How many values are in it.
+    inside: u32,
+}
+
+/// What is made of the values that are read.
+pub(super) trait Sink {
+    type Value;
+    type Map: Default;
+    type List: Default;
+
+    fn scalar(&mut self, rules: &Rules, at: At, scalar: Scalar<'_>) -> Self::Value;
+    fn key(&mut self, key: &str);
+    fn field(&mut self, map: &mut Self::Map, key: &str, value: Self::Value);
+    fn map(&mut self, at: At, map: Self::Map) -> Self::Value;
+    fn element(&mut self, list: &mut Self::List, value: Self::Value);
+    fn list(&mut self, at: At, list: Self::List) -> Self::Value;
+    fn opaque(&mut self, raw: &str) -> Self::Value;
+    /// The number of the value that follows, and whether it is too large to be read.
+    fn begin(&mut self) -> Begin;
+    /// Ends the value that began with this number.
+    fn end(&mut self, number: u32, value: Self::Value) -> Self::Value;
+    /// The number of the next value.
+    fn next_number(&self) -> u32;
+    /// A field of the top level, or of the metadata; the numbers of the values in it are from the first to before the second.
+    fn top(&mut self, in_metadata: bool, key: &str, numbers: (u32, u32), value: Self::Value);
+}
+
+/// How a value is read.
+pub(super) struct Begin {
+    pub(super) number: u32,
+    pub(super) is_too_large: bool,
+}
+
+/// A text, a number, a boolean or a null.
+pub(super) enum Scalar<'t> {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(Cow<'t, str>),
+}
+
+/// Reads one value.
+pub(super) struct Reader<'s, S> {
+    pub(super) rules: &'static Rules,
+    pub(super) sink: &'s mut S,
+    pub(super) at: At,
+}
+
+impl<S: Sink> Reader<'_, S> {
+    fn inner(&mut self, at: At) -> Reader<'_, S> {
+        Reader {
+            rules: self.rules,
+            sink: &mut *self.sink,
+            at,
+        }
+    }
+}
+
+/// Reads the value under a key of a map, if its field is in the body.
+pub(super) fn read_field<'de, S: Sink, A: MapAccess<'de>>(
+    reader: &mut Reader<'_, S>,
+    map: &mut A,
+    key: &str,
+) -> Result<Option<S::Value>, A::Error> {
+    match reader.at.field(reader.rules, key) {
+        Choice::Skip => {
+            map.next_value::<IgnoredAny>()?;
+            Ok(None)
+        }
+        Choice::Read(at) => {
+            reader.sink.key(key);
+            map.next_value_seed(reader.inner(at)).map(Some)
+        }
+        Choice::Opaque(_) => {
+            reader.sink.key(key);
+            let raw: &RawValue = map.next_value()?;
+            Ok(Some(reader.sink.opaque(raw.get())))
+        }
+    }
+}
+
+/// As [`read_field`], of a value that was taken from the text already.
+pub(super) fn read_raw<S: Sink>(
+    reader: &mut Reader<'_, S>,
+    key: &str,
+    raw: &RawValue,
+) -> serde_json::Result<Option<S::Value>> {
+    match reader.at.field(reader.rules, key) {
+        Choice::Skip => Ok(None),
+        Choice::Read(at) => {
+            reader.sink.key(key);
+            let mut text = serde_json::Deserializer::from_str(raw.get());
+            reader.inner(at).deserialize(&mut text).map(Some)
+        }
+        Choice::Opaque(_) => {
+            reader.sink.key(key);
+            Ok(Some(reader.sink.opaque(raw.get())))
+        }
+    }
+}
+
+impl<'de, S: Sink> DeserializeSeed<'de> for Reader<'_, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
+        let begin = self.sink.begin();
+        if begin.is_too_large {
+            let raw: &RawValue = de::Deserialize::deserialize(deserializer)?;
+            return Ok(self.sink.opaque(raw.get()));
+        }
+        let Self { rules, sink, at } = self;
+        let reader = Reader {
+            rules,
+            sink: &mut *sink,
+            at,
+        };
+        let value = if at.depth >= DEPTH_MAX {
+            let raw: &RawValue = de::Deserialize::deserialize(deserializer)?;
+            if raw.get().starts_with(['{', '[']) {
+                reader.sink.opaque(raw.get())
+            } else {
+                serde_json::Deserializer::from_str(raw.get())
+                    .deserialize_any(reader)
+                    .map_err(de::Error::custom)?
+            }
+        } else {
+            deserializer.deserialize_any(reader)?
+        };
+        Ok(sink.end(begin.number, value))
+    }
+}
+
+impl<'de, S: Sink> Visitor<'de> for Reader<'_, S> {
+    type Value = S::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<S::Value, E> {
+        Ok(self.sink.scalar(self.rules, self.at, Scalar::Null))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<S::Value, E> {
+        Ok(self.sink.scalar(self.rules, self.at, Scalar::Bool(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<S::Value, E> {
+        let scalar = Scalar::Number(value.into());
+        Ok(self.sink.scalar(self.rules, self.at, scalar))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<S::Value, E> {
+        let scalar = Scalar::Number(value.into());
+        Ok(self.sink.scalar(self.rules, self.at, scalar))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<S::Value, E> {
+        let scalar = Number::from_f64(value).map_or(Scalar::Null, Scalar::Number);
+        Ok(self.sink.scalar(self.rules, self.at, scalar))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<S::Value, E> {
+        let scalar = Scalar::Text(Cow::Borrowed(value));
+        Ok(self.sink.scalar(self.rules, self.at, scalar))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<S::Value, E> {
+        let scalar = Scalar::Text(Cow::Owned(value));
+        Ok(self.sink.scalar(self.rules, self.at, scalar))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut access: A) -> Result<S::Value, A::Error> {
+        let mut list = S::List::default();
+        match self.at.element(self.rules) {
+            Choice::Read(at) => {
+                while let Some(value) = access.next_element_seed(self.inner(at))? {
+                    self.sink.element(&mut list, value);
+                }
+            }
+            // No table says so of an element; were it so, it would not be in the body.
+            Choice::Skip | Choice::Opaque(_) => {
+                while access.next_element::<IgnoredAny>()?.is_some() {}
+            }
+        }
+        Ok(self.sink.list(self.at, list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<S::Value, A::Error> {
+        let mut map = S::Map::default();
+        while let Some(Text(key)) = access.next_key()? {
+            if let Some(value) = read_field(&mut self, &mut access, &key)? {
+                self.sink.field(&mut map, &key, value);
+            }
+        }
+        Ok(self.sink.map(self.at, map))
+    }
+}
+
+/// A text that is copied only if it has escapes; a null is an empty text.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Text<'de>(pub(super) Cow<'de, str>);
+
+impl<'de> de::Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+            fn visit_unit<E>(self) -> Result<Text<'de>, E> {
+                Ok(Text::default())
+            }
+        }
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// Hashes what is read, and finds what is too large.
+pub(super) struct Measure<H> {
+    hasher: H,
+    next: u32,
+    too_large: Vec<TooLarge>,
+    /// The fields of the top level and of the metadata: the numbers of their values, and their sizes.
+    top: Vec<((u32, u32), usize)>,
+}
+
+/// Size and number of keys of a map.
+#[derive(Default)]
+pub(super) struct MapSize {
+    bytes: usize,
+    keys: usize,
+}
+
+impl<H: std::hash::Hasher> Measure<H> {
+    pub(super) const fn new(hasher: H) -> Self {
+        Self {
+            hasher,
+            next: 0,
+            too_large: Vec::new(),
+            top: Vec::new(),
+        }
+    }
+
+    /// Hashes a text of its own.
+    pub(super) fn text(&mut self, tag: u8, text: &str) {
+        self.hasher
+            .write_u64(u64::from(tag) << 56 | text.len() as u64);
+        self.hasher.write(text.as_bytes());
+    }
+
+    /// Notes that a value is too large; of what is inside it nothing else need be known.
+    fn mark(&mut self, number: u32, inside: u32) {
+        let end = number + inside;
+        self.too_large
+            .retain(|one| one.number < number || one.number > end);
+        self.too_large.push(TooLarge { number, inside });
+    }
+
+    /// The hash, and what is too large in the order of the text.
+    pub(super) fn finish(mut self) -> (u64, Vec<TooLarge>) {
+        let mut fields = std::mem::take(&mut self.top);
+        let mut sum: usize = fields.iter().map(|(_, bytes)| bytes).sum();
+        fields.sort_unstable_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        for ((from, to), bytes) in fields {
+            if sum <= BODY_BYTES_MAX {
+                break;
+            }
+            if from < to {
+                self.mark(from, to - from - 1);
+                sum -= bytes.saturating_sub(MARK_BYTES);
+            }
+        }
+        self.too_large.sort_unstable_by_key(|one| one.number);
+        (self.hasher.finish(), self.too_large)
+    }
+}
+
+impl<H: std::hash::Hasher> Sink for Measure<H> {
+    /// Bytes as JSON; unescaped, and hidden values as marks.
+    type Value = usize;
+    type Map = MapSize;
+    type List = usize;
+
+    fn scalar(&mut self, rules: &Rules, at: At, scalar: Scalar<'_>) -> usize {
+        match scalar {
+            Scalar::Null => {
+                self.hasher.write_u64(1 << 56);
+                "null".len()
+            }
+            Scalar::Bool(value) => {
+                self.hasher.write_u64(2 << 56 | u64::from(value));
+                "false".len()
+            }
+            Scalar::Number(number) => {
+                let (tag, bits) = match (number.as_u64(), number.as_i64(), number.as_f64()) {
+                    (Some(value), ..) => (3_u64, value),
+                    (_, Some(value), _) => (4, value as u64),
+                    (.., value) => (5, value.unwrap_or_default().to_bits()),
+                };
+                self.hasher.write_u64(tag << 56);
+                self.hasher.write_u64(bits);
+                "0.00000".len()
+            }
+            Scalar::Text(text) => {
+                self.text(6, &text);
+                if at.hides(rules, &text) {
+                    MARK_BYTES
+                } else {
+                    text.len() + "\"\"".len()
+                }
+            }
+        }
+    }
+
+    fn key(&mut self, key: &str) {
+        self.text(7, key);
+    }
+
+    fn field(&mut self, map: &mut MapSize, key: &str, value: usize) {
+        map.keys += 1;
+        map.bytes += key.len() + "\"\":,".len() + value;
+    }
+
+    fn map(&mut self, _: At, map: MapSize) -> usize {
+        self.hasher.write_u64(8 << 56);
+        if map.keys > KEYS_MAX {
+            return usize::MAX;
+        }
+        map.bytes + "{}".len()
+    }
+
+    fn element(&mut self, list: &mut usize, value: usize) {
+        *list += value + ",".len();
+    }
+
+    fn list(&mut self, _: At, list: usize) -> usize {
+        self.hasher.write_u64(9 << 56);
+        list + "[]".len()
+    }
+
+    fn opaque(&mut self, raw: &str) -> usize {
+        self.text(10, raw);
+        MARK_BYTES
+    }
+
+    fn begin(&mut self) -> Begin {
+        let number = self.next;
+        self.next += 1;
+        Begin {
+            number,
+            is_too_large: false,
+        }
+    }
+
+    fn end(&mut self, number: u32, bytes: usize) -> usize {
+        if bytes <= BODY_BYTES_MAX {
+            return bytes;
+        }
+        self.mark(number, self.next - number - 1);
+        MARK_BYTES
+    }
+
+    fn next_number(&self) -> u32 {
+        self.next
+    }
+
+    fn top(&mut self, _: bool, key: &str, numbers: (u32, u32), bytes: usize) {
+        self.top.push((numbers, key.len() + "\"\":,".len() + bytes));
+    }
+}
+
+/// Builds what is read: values as they are, keys escaped, and what is opaque as the placeholder that `opaque` makes.
+pub(super) struct Build<'p, F> {
+    next: u32,
+    /// What is still to come.
+    too_large: &'p [TooLarge],
+    opaque: F,
+    fields: Map<String, Value>,
+}
+
+impl<'p, F: FnMut(&str) -> Value> Build<'p, F> {
+    pub(super) fn new(too_large: &'p [TooLarge], opaque: F) -> Self {
+        Self {
+            next: 0,
+            too_large,
+            opaque,
+            fields: Map::new(),
+        }
+    }
+
+    /// The fields of the object.
+    pub(super) fn finish(self) -> Map<String, Value> {
+        self.fields
+    }
+}
+
+impl<F: FnMut(&str) -> Value> Sink for Build<'_, F> {
+    /// `None`: nothing of it is in the body.
+    type Value = Option<Value>;
+    type Map = Map<String, Value>;
+    type List = Vec<Value>;
+
+    fn scalar(&mut self, rules: &Rules, at: At, scalar: Scalar<'_>) -> Option<Value> {
+        if at.mode == Mode::Only {
+            return None;
+        }
+        match scalar {
+            // Of Kubernetes' own kinds a null is an absent field.
+            Scalar::Null if !rules.is_custom() => None,
+            Scalar::Null => Some(Value::Null),
+            Scalar::Bool(value) => Some(Value::Bool(value)),
+            Scalar::Number(number) => Some(Value::Number(number)),
+            Scalar::Text(text) => Some(Value::String(text.into_owned())),
+        }
+    }
+
+    fn key(&mut self, _: &str) {}
+
+    fn field(&mut self, map: &mut Map<String, Value>, key: &str, value: Option<Value>) {
+        if let Some(value) = value {
+            map.insert(escaped(key).into_owned(), value);
+        }
+    }
+
+    fn map(&mut self, at: At, map: Map<String, Value>) -> Option<Value> {
+        (at.mode != Mode::Only || !map.is_empty()).then_some(Value::Object(map))
+    }
+
+    fn element(&mut self, list: &mut Vec<Value>, value: Option<Value>) {
+        list.extend(value);
+    }
+
+    fn list(&mut self, at: At, list: Vec<Value>) -> Option<Value> {
+        (at.mode != Mode::Only || !list.is_empty()).then_some(Value::Array(list))
+    }
+
+    fn opaque(&mut self, raw: &str) -> Option<Value> {
+        Some((self.opaque)(raw))
+    }
+
+    fn begin(&mut self) -> Begin {
+        let number = self.next;
+        self.next += 1;
+        let mut is_too_large = false;
+        if let Some((first, rest)) = self.too_large.split_first()
+            && first.number == number
+        {
+            self.next += first.inside;
+            self.too_large = rest;
+            is_too_large = true;
+        }
+        Begin {
+            number,
+            is_too_large,
+        }
+    }
+
+    fn end(&mut self, _: u32, value: Option<Value>) -> Option<Value> {
+        value
+    }
+
+    fn next_number(&self) -> u32 {
+        self.next
+    }
+
+    fn top(&mut self, in_metadata: bool, key: &str, _: (u32, u32), value: Option<Value>) {
+        let Some(value) = value else {
+            return;
+        };
+        let key = escaped(key).into_owned();
+        if !in_metadata {
+            self.fields.insert(key, value);
+            return;
+        }
+        let metadata = self.fields.entry("metadata");
+        if let Value::Object(metadata) = metadata.or_insert_with(|| Value::Object(Map::new())) {
+            metadata.insert(key, value);
+        }
+    }
+}

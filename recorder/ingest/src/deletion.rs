@@ -1,0 +1,347 @@
+//! Why an object was deleted: from what the object says of itself, and from what happened to those that it belongs to.
+//!
+//! The first that fits wins: what the API server or a controller stated about the object, then what follows from its owner,
+//! its namespace or its node, and else a request. Kubernetes does not say who made it.
+
+use std::time::Duration;
+
+use kube9_model::time::Timestamp;
+
+/// How long after an owner's change a controller still deletes because of it. A Deployment's rollout can wait longer, but
+/// then its pods still have the label of an older template.
+const EFFECT_MAX: Duration = Duration::from_secs(120);
+
+/// The controller that deletes finished Jobs runs late under load.
+const TTL_LATE_MAX: Duration = Duration::from_secs(300);
+
+/// Why an object was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeletionCause {
+    /// The eviction API: a drain, the descheduler, an autoscaler.
+    EvictionApi,
+    /// The scheduler made room for a pod of higher priority.
+    Preemption,
+    /// The pod does not tolerate a taint of its node.
+    TaintManager,
+    /// The pod's node does not exist any more, or the pod ended long ago.
+    PodGc,
+    /// The kubelet ended the pod: node pressure, or a node that shuts down.
+    Kubelet,
+    /// The garbage collector, because the owner was deleted.
+    OwnerDeleted,
+    /// Its namespace was deleted.
+    NamespaceDeleted,
+    /// Its controller has fewer replicas.
+    ScaleDown,
+    /// Its controller has another template.
+    Rollout,
+    /// The Job's time to live after it finished.
+    JobTtl,
+    /// The CronJob keeps only so many finished Jobs.
+    CronJobHistoryLimit,
+    /// The StatefulSet's retention policy for claims.
+    ClaimRetention,
+    /// Its node was deleted.
+    NodeRemoved,
+    /// The garbage collector, because its owner does not exist.
+    Orphaned,
+    /// A request; who made it is unknown.
+    Request,
+}
+
+impl DeletionCause {
+    /// The word that is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EvictionApi => "eviction API",
+            Self::Preemption => "preemption",
+            Self::TaintManager => "taint manager",
+            Self::PodGc => "pod GC",
+            Self::Kubelet => "kubelet",
+            Self::OwnerDeleted => "owner deleted",
+            Self::NamespaceDeleted => "namespace deleted",
+            Self::ScaleDown => "scale-down",
+            Self::Rollout => "rollout",
+            Self::JobTtl => "Job TTL",
+            Self::CronJobHistoryLimit => "CronJob history limit",
+            Self::ClaimRetention => "StatefulSet claim retention",
+            Self::NodeRemoved => "node removed",
+            Self::Orphaned => "orphaned",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// Whether a cause was read or concluded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CauseCertainty {
+    /// The object says so.
+    Stated,
+    /// It follows from what else happened.
+    Inferred,
+}
+
+impl CauseCertainty {
+    /// The word that is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stated => "stated",
+            Self::Inferred => "inferred",
+        }
+    }
+}
+
+/// What is known of the controller of a deleted object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OwnerState {
+    /// The object has no owner, or none that is recorded.
+    #[default]
+    Unknown,
+    /// It is being deleted, or was deleted.
+    Deleted,
+    /// It never existed under this uid.
+    Missing,
+    /// It exists.
+    Exists {
+        /// When its replicas were last reduced.
+        scaled_down: Option<Timestamp>,
+        /// When its template last changed.
+        template_changed: Option<Timestamp>,
+    },
+}
+
+/// What is known of a deleted object.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DeletedObject<'a> {
+    /// Its kind, and that of its controller.
+    pub kind: &'a str,
+    /// The kind of its controller; empty if it has none.
+    pub owner_kind: &'a str,
+    /// What is known of its controller.
+    pub owner: OwnerState,
+    /// When it was deleted, or when the deletion began.
+    pub at: Timestamp,
+    /// The reason of the pod's condition `DisruptionTarget`, if its status is `True`.
+    pub disruption: Option<&'a str>,
+    /// Its namespace is being deleted.
+    pub is_namespace_deleted: bool,
+    /// The node that it ran on, or that it describes, was deleted.
+    pub is_node_deleted: bool,
+    /// When a Job or a pod finished.
+    pub finished: Option<Timestamp>,
+    /// `spec.ttlSecondsAfterFinished` of a Job.
+    pub ttl: Option<Duration>,
+    /// The owner's limit for finished Jobs of this outcome, and how many newer ones it has.
+    pub history: Option<(u32, u32)>,
+    /// The template of a pod is another than that of its controller: its hash differs.
+    pub has_old_template: bool,
+}
+
+/// Why an object was deleted, and whether that was read or concluded.
+pub fn cause(object: &DeletedObject<'_>) -> (DeletionCause, CauseCertainty) {
+    if let Some(stated) = object.disruption.and_then(stated) {
+        return (stated, CauseCertainty::Stated);
+    }
+    (inferred(object), CauseCertainty::Inferred)
+}
+
+/// What the condition `DisruptionTarget` of a pod means (KEP-3329).
+fn stated(reason: &str) -> Option<DeletionCause> {
+    Some(match reason {
+        "EvictionByEvictionAPI" => DeletionCause::EvictionApi,
+        "PreemptionByScheduler" | "PreemptionByKubeScheduler" => DeletionCause::Preemption,
+        "DeletionByTaintManager" => DeletionCause::TaintManager,
+        "DeletionByPodGC" => DeletionCause::PodGc,
+        "TerminationByKubelet" => DeletionCause::Kubelet,
+        _ => return None,
+    })
+}
+
+fn inferred(object: &DeletedObject<'_>) -> DeletionCause {
+    let within = |since: Option<Timestamp>| {
+        since.is_some_and(|since| since <= object.at && object.at.since(since) <= EFFECT_MAX)
+    };
+    if object.is_namespace_deleted {
+        return DeletionCause::NamespaceDeleted;
+    }
+    if object.is_node_deleted {
+        return DeletionCause::NodeRemoved;
+    }
+    let is_of_claims = object.kind == "PersistentVolumeClaim"
+        && matches!(object.owner_kind, "StatefulSet" | "Pod");
+    match object.owner {
+        // A claim has an owner only if the StatefulSet's retention policy is `Delete` (KEP-1847).
+        OwnerState::Deleted if is_of_claims => return DeletionCause::ClaimRetention,
+        OwnerState::Deleted => return DeletionCause::OwnerDeleted,
+        OwnerState::Missing => return DeletionCause::Orphaned,
+        OwnerState::Unknown | OwnerState::Exists { .. } => {}
+    }
+    if object.kind == "Job" {
+        if let (Some(finished), Some(ttl)) = (object.finished, object.ttl) {
+            let due = finished.plus(ttl);
+            // Times of the API are whole seconds.
+            if due <= object.at.plus(Duration::from_secs(1)) && object.at.since(due) <= TTL_LATE_MAX
+            {
+                return DeletionCause::JobTtl;
+            }
+        }
+        if let Some((limit, newer)) = object.history
+            && object.owner_kind == "CronJob"
+            && object.finished.is_some()
+            && newer >= limit
+        {
+            return DeletionCause::CronJobHistoryLimit;
+        }
+    }
+    if let OwnerState::Exists {
+        scaled_down,
+        template_changed,
+    } = object.owner
+    {
+        if within(template_changed) || object.has_old_template {
+            return DeletionCause::Rollout;
+        }
+        if within(scaled_down) {
+            return DeletionCause::ScaleDown;
+        }
+    }
+    DeletionCause::Request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_secs(10_000);
+
+    fn object(kind: &'static str) -> DeletedObject<'static> {
+        DeletedObject {
+            kind,
+            at: AT,
+            ..DeletedObject::default()
+        }
+    }
+
+    fn exists(scaled_down: Option<i64>, template_changed: Option<i64>) -> OwnerState {
+        OwnerState::Exists {
+            scaled_down: scaled_down.map(Timestamp::from_secs),
+            template_changed: template_changed.map(Timestamp::from_secs),
+        }
+    }
+
+    fn inferred_of(object: DeletedObject<'_>) -> DeletionCause {
+        let (cause, certainty) = cause(&object);
+        assert_eq!(certainty, CauseCertainty::Inferred);
+        cause
+    }
+
+    #[test]
+    fn condition_of_a_pod_is_stated() {
+        for (reason, expected) in [
+            ("EvictionByEvictionAPI", DeletionCause::EvictionApi),
+            ("PreemptionByScheduler", DeletionCause::Preemption),
+            ("DeletionByTaintManager", DeletionCause::TaintManager),
+            ("DeletionByPodGC", DeletionCause::PodGc),
+            ("TerminationByKubelet", DeletionCause::Kubelet),
+        ] {
+            let pod = DeletedObject {
+                disruption: Some(reason),
+                // It was also scaled down, which is not why.
+                owner: exists(Some(9_999), None),
+                ..object("Pod")
+            };
+            assert_eq!(cause(&pod), (expected, CauseCertainty::Stated));
+        }
+        let unknown = DeletedObject {
+            disruption: Some("SomethingNew"),
+            ..object("Pod")
+        };
+        assert_eq!(inferred_of(unknown), DeletionCause::Request);
+    }
+
+    #[test]
+    fn pod_of_a_controller_is_deleted_by_a_rollout_or_a_scale_down() {
+        let pod = |owner: OwnerState| {
+            inferred_of(DeletedObject {
+                owner,
+                ..object("Pod")
+            })
+        };
+        assert_eq!(pod(exists(Some(9_990), None)), DeletionCause::ScaleDown);
+        assert_eq!(pod(exists(None, Some(9_990))), DeletionCause::Rollout);
+        assert_eq!(
+            pod(exists(Some(9_000), Some(9_000))),
+            DeletionCause::Request
+        );
+        assert_eq!(pod(exists(Some(10_001), None)), DeletionCause::Request);
+        assert_eq!(pod(exists(None, None)), DeletionCause::Request);
+        let old = DeletedObject {
+            owner: exists(None, Some(100)),
+            has_old_template: true,
+            ..object("Pod")
+        };
+        assert_eq!(inferred_of(old), DeletionCause::Rollout);
+    }
+
+    #[test]
+    fn owner_namespace_and_node_take_their_objects_with_them() {
+        let of = |change: fn(&mut DeletedObject<'_>)| {
+            let mut pod = object("Pod");
+            change(&mut pod);
+            inferred_of(pod)
+        };
+        assert_eq!(
+            of(|pod| pod.owner = OwnerState::Deleted),
+            DeletionCause::OwnerDeleted
+        );
+        assert_eq!(
+            of(|pod| pod.owner = OwnerState::Missing),
+            DeletionCause::Orphaned
+        );
+        assert_eq!(
+            of(|pod| pod.is_namespace_deleted = true),
+            DeletionCause::NamespaceDeleted
+        );
+        assert_eq!(
+            of(|pod| pod.is_node_deleted = true),
+            DeletionCause::NodeRemoved
+        );
+        let claim = |owner_kind| {
+            inferred_of(DeletedObject {
+                owner_kind,
+                owner: OwnerState::Deleted,
+                ..object("PersistentVolumeClaim")
+            })
+        };
+        assert_eq!(claim("StatefulSet"), DeletionCause::ClaimRetention);
+        assert_eq!(claim("Pod"), DeletionCause::ClaimRetention);
+        assert_eq!(claim("Application"), DeletionCause::OwnerDeleted);
+    }
+
+    #[test]
+    fn finished_job_is_deleted_by_its_time_to_live_or_its_cron_job() {
+        let job = |ttl: Option<u64>, history| {
+            inferred_of(DeletedObject {
+                owner_kind: "CronJob",
+                owner: exists(None, None),
+                finished: Some(Timestamp::from_secs(9_900)),
+                ttl: ttl.map(Duration::from_secs),
+                history,
+                ..object("Job")
+            })
+        };
+        assert_eq!(job(Some(100), None), DeletionCause::JobTtl);
+        assert_eq!(job(Some(101), None), DeletionCause::JobTtl);
+        assert_eq!(job(Some(200), None), DeletionCause::Request);
+        assert_eq!(job(None, Some((3, 3))), DeletionCause::CronJobHistoryLimit);
+        assert_eq!(job(None, Some((3, 2))), DeletionCause::Request);
+        // Long overdue: another request deleted it.
+        let overdue = DeletedObject {
+            finished: Some(Timestamp::from_secs(1)),
+            ttl: Some(Duration::from_secs(10)),
+            ..object("Job")
+        };
+        assert_eq!(inferred_of(overdue), DeletionCause::Request);
+        assert_eq!(inferred_of(object("ConfigMap")), DeletionCause::Request);
+    }
+}
