@@ -67,11 +67,20 @@ pub fn is_secret_literal(key: &str, value: &str) -> bool {
         Sensitivity::Key => looks_secret(value) && !is_uuid(value) && !ends_with(key, "id"),
         Sensitivity::Parameter | Sensitivity::None => {
             let ends = |words: &[&str]| words.iter().any(|end| ends_with(key, end));
-            let of_algorithm = ends(&["algorithm", "alg", "class"]);
+            let format = [
+                "algorithm",
+                "alg",
+                "algo",
+                "class",
+                "alphabet",
+                "chars",
+                "charset",
+                "characters",
+            ];
             // Names of objects have no capitals.
             let name = ends(&["name", "names", "ref", "user", "id", "namespace"])
                 && !value.bytes().any(|byte| byte.is_ascii_uppercase());
-            describes_secret(key) && !of_algorithm && !name && is_out_of_place(value)
+            describes_secret(key) && !ends(&format) && !name && is_out_of_place(value)
         }
     };
     // Longer, it is encoded data, in which any prefix of a token occurs by chance.
@@ -121,6 +130,7 @@ fn is_harmless(sensitivity: Sensitivity, key: &str, value: &str) -> bool {
     if is_switch(value)
         || is_plain_address(value)
         || is_account(value)
+        || is_file_name(value)
         || is_quantity(value) && !(number && digits >= PASSWORD_DIGITS_MIN)
     {
         return true;
@@ -128,7 +138,8 @@ fn is_harmless(sensitivity: Sensitivity, key: &str, value: &str) -> bool {
     if sensitivity == Sensitivity::Certain {
         return is_harmless_text(sensitivity, key, value);
     }
-    if number {
+    let default = ["auto", "default", "external", "internal", "unlimited"];
+    if number || default.iter().any(|one| value.eq_ignore_ascii_case(one)) {
         return true;
     }
     // The name of a cookie.
@@ -191,6 +202,17 @@ fn is_reference(value: &str) -> bool {
                 && value.contains(['/', '#', ':'])
                 && !value.split(['/', '#', ':']).any(is_random)
             || value.starts_with('@'))
+}
+
+/// `tls.key`, `certs/db.pem`; or a path of a store, `secret/data/db`.
+fn is_file_name(value: &str) -> bool {
+    #[rustfmt::skip]
+    const ENDS: &[&str] = &[
+        ".asc", ".crt", ".der", ".gpg", ".jks", ".json", ".key", ".p12", ".pem", ".pfx", ".pub", ".txt", ".yaml", ".yml",
+    ];
+    let name = ENDS.iter().find_map(|end| value.strip_suffix(end));
+    name.is_some_and(|name| is_object_name(name) || is_plain_word(name))
+        || value.matches('/').count() > 1 && is_object_name(value)
 }
 
 /// A line of `/etc/passwd`, whose password is elsewhere.
@@ -322,6 +344,13 @@ mod tests {
             ("SSH_PRIVATE_KEY", "/keys/id_rsa"),
             ("SSL_KEYSTORE_PASSWORD", "/opt/app/keystore.password"),
             ("passwordFile", "C:\\secrets\\db"),
+            ("PRIVATE_KEY", "tls.key"),
+            ("SIGNING_KEY", "certs/web_signing.pem"),
+            ("DB_PASSWORD", "secret/data/shop/db"),
+            ("ENCRYPTION_KEY_ALIAS", "alias/prod"),
+            ("PASSWORD_CHARSET", "abcdefghijklmnopqrstuvwxyz0123456789"),
+            ("SSH_PRIVATE_KEY_BITS", "4096"),
+            ("MAX_TOKENS", "unlimited"),
             ("tls.privateKeyPath", "/etc/tls/tls.key"),
             // Addresses.
             ("AUTH_SERVICE_URL", "http://auth:8080"),
