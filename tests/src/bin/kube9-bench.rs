@@ -1,4 +1,4 @@
-//! Measures kube9: `cargo run --release --bin kube9-bench -- storage --rows 1000000`.
+//! Measures kube9: `cargo run --profile bench --bin kube9-bench -- storage --rows 1000000`.
 //!
 //! Prints each figure with its limit, as a ratio. Absolute figures depend on the machine, ratios less so.
 
