@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-cargo build --release --locked --quiet -p kube9-recorder
+cargo build --release --locked --quiet -p kube9-recorder -p kube9-query
 cargo build --locked --quiet -p kube9-tests --bin kube9-chaos
 
 # Property tests with other seeds than those of every change.
@@ -12,3 +12,6 @@ PROPTEST_CASES=5000 cargo test --locked --quiet --workspace
 # Hostile objects at the chart's memory limit: every attack three times (listed, watched, listed after a restart); the
 # Events of others must be complete. Needs a memory cgroup, which usually requires root.
 target/debug/kube9-chaos --tenant all --recorder target/release/kube9-recorder
+
+# An hour of normal life on a real node: every finding must be justified.
+KUBE9_E2E_BIN=target/release bash tests/e2e/normal-life.sh
