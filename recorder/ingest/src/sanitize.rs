@@ -369,9 +369,9 @@ impl Cleaner {
 fn holds_secret(key: &str, value: &Value) -> bool {
     let sensitivity = sensitivity(key);
     match value {
+        Value::String(text) => is_secret_pair(key, text),
         _ if sensitivity == Sensitivity::None => false,
         Value::Null | Value::Bool(_) => false,
-        Value::String(text) => is_secret_pair(key, text),
         Value::Number(number) => is_secret_pair(key, &number.to_string()),
         Value::Array(_) | Value::Object(_) if sensitivity == Sensitivity::Certain => true,
         Value::Array(values) => values.iter().any(|value| holds_secret(key, value)),
@@ -540,9 +540,9 @@ mod tests {
         assert_eq!(extra(said.clone()), said);
         assert_eq!(
             extra(
-                json!({"auth": {"x": ["k3vN8qPz1LmW"]}, "STRIPE_KEY": "k3vN8qPz1LmW0aRt", "passwords": ["a", "b"]})
+                json!({"auth": {"x": ["k3vN8qPz1LmW"]}, "STRIPE_KEY": "k3vN8qPz1LmW0aRt", "passwords": ["a", "b"], "passwordFile": "k3vN8qPz1LmW0aRt"})
             ),
-            json!({"auth": hidden, "STRIPE_KEY": hidden, "passwords": hidden})
+            json!({"auth": hidden, "STRIPE_KEY": hidden, "passwords": hidden, "passwordFile": hidden})
         );
     }
 

@@ -2,7 +2,7 @@
 
 use super::char_class::{is_blank, is_key, is_space, is_wide};
 use super::harmless::{is_address, is_harmless_text, is_key_mark, names_objects};
-use super::literals::{is_out_of_place, is_secret_literal};
+use super::literals::{is_displaced, is_secret_literal};
 use super::stopwords::is_stopword;
 use super::token_patterns::decodes_to_pair;
 use super::value_shape::{
@@ -10,7 +10,7 @@ use super::value_shape::{
     is_tagged_image, is_uuid,
 };
 use super::{ByteRange, NEAR_BYTES, Pair, Scan};
-use crate::sensitive_key::{Sensitivity, describes_secret, sensitivity};
+use crate::sensitive_key::{Sensitivity, sensitivity};
 
 impl<'t> Scan<'t> {
     /// What to redact after the key `start..end`.
@@ -117,14 +117,8 @@ impl<'t> Scan<'t> {
         let value = &self.text[from..to];
         let ends =
             |b: &u8| is_space(*b) || matches!(b, b'"' | b'\'' | b'\\' | b',' | b';' | b'}' | b']');
-        // Names of objects and commits have no capitals.
-        let capital = value.bytes().any(|b| b.is_ascii_uppercase());
-        (to - from < NEAR_BYTES
-            && self.bytes.get(to).is_none_or(ends)
-            && capital
-            && is_out_of_place(value)
-            && describes_secret(key))
-        .then_some((from, to))
+        (to - from < NEAR_BYTES && self.bytes.get(to).is_none_or(ends) && is_displaced(key, value))
+            .then_some((from, to))
     }
 
     /// The key that ends with the word `start..end`; `api key` and `pass phrase` are two words.

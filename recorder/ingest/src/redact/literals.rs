@@ -173,7 +173,7 @@ fn is_name_under(key: &str, value: &str) -> bool {
 
 /// Whether a value does not belong under a name that only describes a secret (`PASSWORD_FILE`, `TOKEN_TTL`): it is
 /// generated, or letters and digits that are neither a name nor a path.
-pub(super) fn is_out_of_place(value: &str) -> bool {
+fn is_out_of_place(value: &str) -> bool {
     const BYTES_MIN: usize = 10;
     let has = |which: fn(&u8) -> bool| value.bytes().any(|byte| which(&byte));
     value.len() >= BYTES_MIN
@@ -184,6 +184,14 @@ pub(super) fn is_out_of_place(value: &str) -> bool {
         })
         && !(is_object_name(value) || is_quantity(value) || is_uuid(value) || is_stand_in(value))
         && (is_random(value) || value.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+/// Whether a value is generated although its key only describes a secret. Names of objects and commits have no capitals.
+pub(super) fn is_displaced(key: &str, value: &str) -> bool {
+    value.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && value.bytes().any(|byte| byte.is_ascii_uppercase())
+        && is_out_of_place(value)
+        && describes_secret(key)
 }
 
 /// A boolean, as programs write them.

@@ -28,6 +28,7 @@ use crate::sensitive_key::{Sensitivity, sensitivity};
 use char_class::{is_key, is_space, quote_bit};
 use clients::Client;
 use harmless::is_harmless_text;
+use literals::is_displaced;
 pub use literals::is_secret_literal;
 use value_shape::is_random;
 use view::View;
@@ -85,10 +86,10 @@ pub fn secret_spans(text: &str) -> Vec<(usize, usize)> {
 /// Whether a value under this key is a secret, as it would be in `"key":"value"`.
 pub fn is_secret_pair(key: &str, value: &str) -> bool {
     let sensitivity = sensitivity(key);
-    sensitivity > Sensitivity::None
-        && value != REDACTED
-        && !marked::is_mark(value)
-        && !is_harmless_text(sensitivity, key, value)
+    if sensitivity == Sensitivity::None {
+        return is_displaced(key, value);
+    }
+    value != REDACTED && !marked::is_mark(value) && !is_harmless_text(sensitivity, key, value)
 }
 
 /// Bytes by which a value is judged; a longer one is not a word, a name or a number. An end further away is searched
