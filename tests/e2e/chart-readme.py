@@ -21,7 +21,7 @@ It installs one pod: the container `recorder` writes Kubernetes Events and chang
 No release is published yet: [build the images](../../docs/install.md#requirements) first, and name their registry.
 
 ```sh
-helm install kube9 charts/kube9 --namespace kube9-system --create-namespace \\
+helm install kube9 charts/kube9 --namespace kube9-system --create-namespace --wait \\
   --set recorder.image.registry=REGISTRY,recorder.image.repository=kube9-recorder \\
   --set query.image.registry=REGISTRY,query.image.repository=kube9-query
 kubectl exec -it -n kube9-system deploy/kube9 -c query -- kube9-query events list --since=1h
