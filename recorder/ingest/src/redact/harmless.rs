@@ -26,13 +26,15 @@ pub(super) fn is_harmless_text(sensitivity: Sensitivity, key: &str, value: &str)
     }
 }
 
-/// Several words, the first of which commonly begins a sentence.
+/// Several words, one of which is longer than a few random letters.
 pub(super) fn is_sentence(text: &str) -> bool {
     let mut words = text.split(' ');
+    let long = |word: &str| word.len() > 4 || word.len() > 1 && is_stopword(bare(word));
     words
         .next()
         .is_some_and(|word| is_stopword(bare(word)) || is_plain_word(word))
         && text.contains(' ')
+        && text.split(' ').any(long)
         && words.all(|word| {
             is_plain_word(word) || is_quantity(word) || word.is_empty() || is_object_name(word)
         })

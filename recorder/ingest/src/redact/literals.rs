@@ -486,6 +486,7 @@ mod tests {
             ("spring.datasource.password", "s3cr3t!"),
             ("dbPassword", "Tr0ub4dor&3"),
             ("JWT_SECRET", "my-super-secret"),
+            ("API_TOKEN", "K K x Uunn"),
             ("CLIENT_SECRET", "correcthorse"),
             ("clientSecret", "k3vN8qPz1LmW"),
             ("SECRET", "k3vN8qPz1LmW"),
