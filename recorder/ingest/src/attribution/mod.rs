@@ -22,6 +22,7 @@ use std::borrow::Cow;
 use kube9_model::change::body::{Body, Shape};
 use kube9_model::change::diff::{FIELDS_MAX, FieldChange, Op};
 use kube9_model::change::path::{Path, Segment};
+use kube9_model::change::stored::Stored;
 use kube9_model::time::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -121,7 +122,7 @@ enum Moved {
 /// An entry, its fields, and how it differs.
 struct Examined<'e> {
     entry: &'e ManagedEntry<'e>,
-    fields: Value,
+    fields: Stored,
     moved: Moved,
 }
 
@@ -335,7 +336,7 @@ pub fn via(after: &Body, changes: &[FieldChange<'_>]) -> Option<String> {
     let text = |group: &str, key: &str| -> Option<&str> {
         let value = after.stored().get("metadata")?.get(group)?.get(key)?;
         match Shape::of(value) {
-            Shape::Scalar(Value::String(text)) => Some(text),
+            Shape::Scalar(Stored::Text(text)) => Some(text),
             _ => None,
         }
     };

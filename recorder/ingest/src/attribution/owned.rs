@@ -14,7 +14,7 @@
 
 use kube9_model::change::body::{Shape, escaped};
 use kube9_model::change::path::Segment;
-use serde_json::{Map, Value};
+use kube9_model::change::stored::{Fields, Stored};
 
 /// How an entry holds a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,15 +28,15 @@ pub(super) enum Holds {
 }
 
 /// How `fields` hold the path of a value in `body`.
-pub(super) fn holds(fields: &Value, path: &[Segment], body: &Value) -> Holds {
-    match fields.as_object() {
+pub(super) fn holds(fields: &Stored, path: &[Segment], body: &Stored) -> Holds {
+    match fields.as_map() {
         // An empty root holds nothing; anywhere else empty means a leaf.
         Some(fields) if !fields.is_empty() => inside(fields, path, Some(body)),
         _ => Holds::No,
     }
 }
 
-fn inside(fields: &Map<String, Value>, path: &[Segment], body: Option<&Value>) -> Holds {
+fn inside(fields: &Fields, path: &[Segment], body: Option<&Stored>) -> Holds {
     if fields.is_empty() {
         return Holds::Whole;
     }
@@ -45,7 +45,7 @@ fn inside(fields: &Map<String, Value>, path: &[Segment], body: Option<&Value>) -
     };
     let next = match segment {
         Segment::Field(name) => {
-            let value = body.and_then(|body| body.get(&*escaped(name)));
+            let value = body.and_then(|body| body.get(&escaped(name)));
             fields.get(&format!("f:{name}")).map(|held| (held, value))
         }
         Segment::Element(key) => {
@@ -64,16 +64,14 @@ fn inside(fields: &Map<String, Value>, path: &[Segment], body: Option<&Value>) -
         }
     };
     match next {
-        Some((Value::Object(held), value)) => inside(held, rest, value),
+        Some((Stored::Map(held), value)) => inside(held, rest, value),
         _ => Holds::No,
     }
 }
 
 /// An element by its identity; also of a list with one element, which may be stored by another identity.
-fn element<'v>(list: &'v Value, key: &str) -> Option<&'v Value> {
-    let by_key = list
-        .as_object()
-        .and_then(|fields| fields.get(&*escaped(key)));
+fn element<'v>(list: &'v Stored, key: &str) -> Option<&'v Stored> {
+    let by_key = list.as_map().and_then(|fields| fields.get(&escaped(key)));
     by_key.or_else(|| match Shape::of(list) {
         Shape::List(list) if list.len() == 1 => list.elements().first().copied(),
         _ => None,
@@ -81,17 +79,17 @@ fn element<'v>(list: &'v Value, key: &str) -> Option<&'v Value> {
 }
 
 /// What is held of an element.
-fn held_element<'f>(fields: &'f Map<String, Value>, element: &Value) -> Option<&'f Value> {
+fn held_element<'f>(fields: &'f Fields, element: &Stored) -> Option<&'f Stored> {
     let is_element = |name: &str| {
         if let Some(keys) = name.strip_prefix("k:") {
-            let keys: Option<Map<String, Value>> = serde_json::from_str(keys).ok();
-            return keys.is_some_and(|keys| {
-                let is_same = |(key, value): (&String, &Value)| element.get(key) == Some(value);
+            let keys: Option<Stored> = serde_json::from_str(keys).ok();
+            return keys.as_ref().and_then(Stored::as_map).is_some_and(|keys| {
+                let is_same = |(key, value): (&str, &Stored)| element.get(key) == Some(value);
                 !keys.is_empty() && keys.iter().all(is_same)
             });
         }
         name.strip_prefix("v:")
-            .and_then(|value| serde_json::from_str::<Value>(value).ok())
+            .and_then(|value| serde_json::from_str::<Stored>(value).ok())
             .is_some_and(|value| value == *element)
     };
     fields

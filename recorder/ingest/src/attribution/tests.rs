@@ -128,7 +128,7 @@ fn second_write_within_a_second_is_attributed_only_if_its_fields_moved() {
     );
     assert_eq!(
         authors_of(kind("deploy"), &before, &grew, true),
-        ["spec.replicas a field", "spec.paused a field"]
+        ["spec.paused a field", "spec.replicas a field"]
     );
 }
 
@@ -494,7 +494,7 @@ fn row_names_each_author_with_its_fields_and_its_tool() {
         run(&at("a", "one", 1), &at("bb", "one", 5)),
         [json!({
             "manager": "helm", "operation": "Update", "at": "2026-11-30T10:00:05.000Z", "certainty": "field",
-            "via": "Helm: shop/web", "paths": ["spec.replicas", "spec.paused"],
+            "via": "Helm: shop/web", "paths": ["spec.paused", "spec.replicas"],
         })]
     );
     let by = run(&at("a", "one", 1), &at("bb", "two", 5));

@@ -8,7 +8,7 @@ use kube9_model::change::body::{
 };
 use kube9_model::change::path::{push_element, push_field};
 use kube9_model::change::rules::Rules;
-use serde_json::{Map, Value};
+use kube9_model::change::stored::{Fields, Stored};
 
 use super::mark_key::ObjectMarks;
 use super::select::{At, Choice, Mode};
@@ -31,42 +31,42 @@ impl<'m> Hide<'m> {
     }
 
     /// The stored form of an object.
-    pub(super) fn body(&mut self, fields: Map<String, Value>) -> Map<String, Value> {
+    pub(super) fn body(&mut self, fields: Fields) -> Fields {
         match self.map(At::ROOT, fields) {
-            Value::Object(fields) => fields,
-            _ => Map::new(),
+            Stored::Map(fields) => fields,
+            _ => Fields::default(),
         }
     }
 
-    fn mark(&self, value: &str) -> Value {
+    fn mark(&self, value: &str) -> Stored {
         hidden(self.marks.mark(&self.path, value.as_bytes()))
     }
 
-    fn value(&mut self, at: At, key: &str, value: Value) -> Value {
+    fn value(&mut self, at: At, key: &str, value: Stored) -> Stored {
         match value {
-            Value::String(text) => self.text(at, key, text),
-            Value::Array(elements) => self.list(at, key, elements),
-            Value::Object(fields) => self.map(at, fields),
-            Value::Null => null(),
-            Value::Bool(_) | Value::Number(_) if at.mode == Mode::Hide => {
-                self.mark(&value.to_string())
+            Stored::Text(text) => self.text(at, key, text),
+            Stored::List(elements) => self.list(at, key, elements),
+            Stored::Map(fields) => self.map(at, fields),
+            Stored::Null => null(),
+            Stored::Bool(_) | Stored::Number(_) if at.mode == Mode::Hide => {
+                self.mark(&value.to_text())
             }
             scalar => scalar,
         }
     }
 
-    fn text(&self, at: At, key: &str, text: String) -> Value {
+    fn text(&self, at: At, key: &str, text: Box<str>) -> Stored {
         if at.hides(self.rules, &text) || is_secret_pair(key, &text) {
             return self.mark(&text);
         }
-        Value::String(self.redacted(text))
+        Stored::Text(self.redacted(text))
     }
 
     /// A text with marks in place of its secrets.
-    fn redacted(&self, text: String) -> String {
+    fn redacted(&self, text: Box<str>) -> Box<str> {
         match redact_with(&text, |secret| self.redaction(secret)) {
             Cow::Borrowed(_) => text,
-            Cow::Owned(redacted) => redacted,
+            Cow::Owned(redacted) => redacted.into(),
         }
     }
 
@@ -76,49 +76,52 @@ impl<'m> Hide<'m> {
         format!("[REDACTED #{digits:016x}]")
     }
 
-    fn map(&mut self, at: At, mut fields: Map<String, Value>) -> Value {
+    fn map(&mut self, at: At, mut fields: Fields) -> Stored {
         if fields.contains_key(SPECIAL) {
             return self.placeholder(&fields);
         }
         // {"name": "api-token", "value": "…"}
         let is_named = fields
             .get("value")
-            .and_then(Value::as_str)
+            .and_then(Stored::as_text)
             .is_some_and(|value| {
                 let names = ["name", "key"].into_iter();
-                let mut names = names.filter_map(|name| fields.get(name)?.as_str());
+                let mut names = names.filter_map(|name| fields.get(name)?.as_text());
                 names.any(|name| is_secret_pair(name, value))
             });
         let length = self.path.len();
         // In place: a new map would hash each key again.
-        for (key, value) in &mut fields {
+        for (key, value) in fields.iter_mut() {
             let name = unescaped(key);
             let (Choice::Read(inner) | Choice::Opaque(inner)) = at.field(self.rules, name) else {
                 continue;
             };
             push_field(&mut self.path, name);
             *value = match std::mem::take(value) {
-                Value::String(text) if is_named && name == "value" => self.mark(&text),
+                Stored::Text(text) if is_named && name == "value" => self.mark(&text),
                 value => self.value(inner, name, value),
             };
             self.path.truncate(length);
         }
-        Value::Object(fields)
+        Stored::Map(fields)
     }
 
     /// The mark of a part that was not read: of its text, and now also of its path.
-    fn placeholder(&self, fields: &Map<String, Value>) -> Value {
-        let text = fields.get(SPECIAL).and_then(Value::as_str);
-        let size = fields.get(SIZE).and_then(Value::as_u64);
+    fn placeholder(&self, fields: &Fields) -> Stored {
+        let text = fields.get(SPECIAL).and_then(Stored::as_text);
+        let size = match fields.get(SIZE) {
+            Some(Stored::Number(size)) => size.as_u64(),
+            _ => None,
+        };
         let digits = self
             .marks
             .mark(&self.path, text.unwrap_or_default().as_bytes());
         too_large(digits, size.unwrap_or_default())
     }
 
-    fn list(&mut self, at: At, key: &str, elements: Vec<Value>) -> Value {
+    fn list(&mut self, at: At, key: &str, elements: Vec<Stored>) -> Stored {
         let Choice::Read(inner) = at.element(self.rules) else {
-            return Value::Array(Vec::new());
+            return Stored::List(Vec::new());
         };
         let length = self.path.len();
         // Identities are shown, so they must be texts that are.
@@ -127,22 +130,20 @@ impl<'m> Hide<'m> {
             .flatten()
             .filter(|texts| texts.iter().all(|text| self.is_shown(inner, text)));
         if let Some(texts) = texts {
-            let element = |(text, value): (&String, Value)| {
+            let element = |(text, value): (&String, Stored)| {
                 push_element(&mut self.path, text);
                 let value = self.value(inner, "", value);
                 self.path.truncate(length);
                 value
             };
-            let stored: Vec<Value> = texts.iter().zip(elements).map(element).collect();
+            let stored: Vec<Stored> = texts.iter().zip(elements).map(element).collect();
             return keyed(stored, &texts);
         }
         if inner.mode != Mode::Hide && is_command_line(key, &elements) {
             return self.command_line(inner, elements);
         }
-        elements
-            .into_iter()
-            .map(|value| self.value(inner, key, value))
-            .collect()
+        let element = |value| self.value(inner, key, value);
+        Stored::List(elements.into_iter().map(element).collect())
     }
 
     fn is_shown(&self, at: At, text: &str) -> bool {
@@ -150,20 +151,20 @@ impl<'m> Hide<'m> {
     }
 
     /// Arguments, which may be secrets because of those before them: `--password`, `hunter2`.
-    fn command_line(&self, at: At, elements: Vec<Value>) -> Value {
+    fn command_line(&self, at: At, elements: Vec<Stored>) -> Stored {
         let mut line = String::new();
-        for element in elements.iter().filter_map(Value::as_str) {
+        for element in elements.iter().filter_map(Stored::as_text) {
             _ = write!(line, "{element} ");
         }
         let spans = secret_spans(&line);
         let (mut start, mut stored, mut flag) = (0, Vec::with_capacity(elements.len()), None);
         for element in elements {
-            let Value::String(text) = element else {
+            let Stored::Text(text) = element else {
                 continue;
             };
             let end = start + text.len();
             let of_flag = flag
-                .is_some_and(|flag: String| is_secret_pair(flag.trim_start_matches('-'), &text));
+                .is_some_and(|flag: Box<str>| is_secret_pair(flag.trim_start_matches('-'), &text));
             flag = (text.starts_with('-') && !text.contains('=')).then(|| text.clone());
             stored.push(if at.hides(self.rules, &text) || of_flag {
                 self.mark(&text)
@@ -173,11 +174,11 @@ impl<'m> Hide<'m> {
                     .map(|(from, to)| (*from.max(&start), *to.min(&end)))
                     .filter(|(from, to)| from < to)
                     .map(|(from, to)| (from - start, to - start));
-                Value::String(self.redacted(self.without(&text, parts)))
+                Stored::Text(self.redacted(self.without(&text, parts).into()))
             });
             start = end + 1;
         }
-        Value::Array(stored)
+        Stored::List(stored)
     }
 
     /// A text with marks in place of these parts.
@@ -195,11 +196,11 @@ impl<'m> Hide<'m> {
 }
 
 /// Whether a list is a command and its arguments.
-fn is_command_line(key: &str, elements: &[Value]) -> bool {
+fn is_command_line(key: &str, elements: &[Stored]) -> bool {
     elements.len() > 1
-        && elements.iter().all(Value::is_string)
+        && elements.iter().all(|one| one.as_text().is_some())
         && (matches!(key, "command" | "args")
             || elements
                 .iter()
-                .any(|one| one.as_str().is_some_and(|text| text.starts_with('-'))))
+                .any(|one| one.as_text().is_some_and(|text| text.starts_with('-'))))
 }

@@ -7,11 +7,11 @@ use std::hash::BuildHasher;
 use kube9_model::change::body::{Body, too_large};
 use kube9_model::change::kinds::{OWNED_PODS, TrackedKind};
 use kube9_model::change::rules::Rules;
+use kube9_model::change::stored::{Fields, Stored};
 use kube9_model::time::Timestamp;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::hide::Hide;
 use super::mark_key::MarkKey;
@@ -317,14 +317,17 @@ fn time(text: Text<'_>) -> Option<Timestamp> {
 }
 
 /// What a path cannot say: the parts of an object that are made at random, or of which one element is kept.
-fn trim(kind: &str, fields: &mut Map<String, Value>) {
+fn trim(kind: &str, fields: &mut Fields) {
     match kind {
         "HorizontalPodAutoscaler" => {
             let conditions = fields
                 .get_mut("status")
                 .and_then(|status| status.get_mut("conditions"));
-            if let Some(Value::Array(conditions)) = conditions {
-                conditions.retain(|one| one.get("type").is_some_and(|t| t == "ScalingLimited"));
+            if let Some(Stored::List(conditions)) = conditions {
+                let kind = |one: &Stored| {
+                    one.get("type").and_then(Stored::as_text) == Some("ScalingLimited")
+                };
+                conditions.retain(kind);
                 if conditions.is_empty() {
                     fields.remove("status");
                 }
@@ -332,15 +335,15 @@ fn trim(kind: &str, fields: &mut Map<String, Value>) {
         }
         "Pod" => {
             // The token that the API server mounts into each pod, under a random name.
-            let is_token = |one: &Value| {
-                let name = one.get("name").and_then(Value::as_str);
+            let is_token = |one: &Stored| {
+                let name = one.get("name").and_then(Stored::as_text);
                 name.is_some_and(|name| name.starts_with("kube-api-access-"))
             };
-            let remove = |parent: &mut Value, list: &str| {
-                if let Some(Value::Array(elements)) = parent.get_mut(list) {
+            let remove = |parent: &mut Stored, list: &str| {
+                if let Some(Stored::List(elements)) = parent.get_mut(list) {
                     elements.retain(|one| !is_token(one));
                     if elements.is_empty()
-                        && let Value::Object(parent) = parent
+                        && let Stored::Map(parent) = parent
                     {
                         parent.remove(list);
                     }
@@ -349,7 +352,7 @@ fn trim(kind: &str, fields: &mut Map<String, Value>) {
             if let Some(spec) = fields.get_mut("spec") {
                 remove(spec, "volumes");
                 for list in ["containers", "initContainers", "ephemeralContainers"] {
-                    if let Some(Value::Array(containers)) = spec.get_mut(list) {
+                    if let Some(Stored::List(containers)) = spec.get_mut(list) {
                         for container in containers {
                             remove(container, "volumeMounts");
                         }
@@ -359,9 +362,12 @@ fn trim(kind: &str, fields: &mut Map<String, Value>) {
             // Until a container has an image, its id is empty.
             for list in ["containerStatuses", "initContainerStatuses"] {
                 let statuses = fields.get_mut("status").and_then(|s| s.get_mut(list));
-                for status in statuses.and_then(Value::as_array_mut).into_iter().flatten() {
-                    if let Value::Object(status) = status
-                        && status.get("imageID").is_some_and(|id| id == "")
+                let Some(Stored::List(statuses)) = statuses else {
+                    continue;
+                };
+                for status in statuses {
+                    if let Stored::Map(status) = status
+                        && status.get("imageID").and_then(Stored::as_text) == Some("")
                     {
                         status.remove("imageID");
                     }

@@ -12,9 +12,10 @@ use std::fmt;
 
 use kube9_model::change::body::escaped;
 use kube9_model::change::rules::Rules;
+use kube9_model::change::stored::{Fields, Stored};
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
 use serde_json::value::RawValue;
-use serde_json::{Map, Number, Value};
 
 use super::select::{At, Choice, DEPTH_MAX, Mode};
 
@@ -417,66 +418,72 @@ pub(super) struct Build<'p, F> {
     /// What is still to come.
     too_large: &'p [TooLarge],
     opaque: F,
-    fields: Map<String, Value>,
+    fields: Vec<(Box<str>, Stored)>,
+    metadata: Vec<(Box<str>, Stored)>,
 }
 
-impl<'p, F: FnMut(&str) -> Value> Build<'p, F> {
+impl<'p, F: FnMut(&str) -> Stored> Build<'p, F> {
     pub(super) fn new(too_large: &'p [TooLarge], opaque: F) -> Self {
         Self {
             next: 0,
             too_large,
             opaque,
-            fields: Map::new(),
+            fields: Vec::new(),
+            metadata: Vec::new(),
         }
     }
 
     /// The fields of the object.
-    pub(super) fn finish(self) -> Map<String, Value> {
-        self.fields
+    pub(super) fn finish(mut self) -> Fields {
+        if !self.metadata.is_empty() {
+            let metadata = Stored::Map(Fields::new(self.metadata));
+            self.fields.push(("metadata".into(), metadata));
+        }
+        Fields::new(self.fields)
     }
 }
 
-impl<F: FnMut(&str) -> Value> Sink for Build<'_, F> {
+impl<F: FnMut(&str) -> Stored> Sink for Build<'_, F> {
     /// `None`: nothing of it is in the body.
-    type Value = Option<Value>;
-    type Map = Map<String, Value>;
-    type List = Vec<Value>;
+    type Value = Option<Stored>;
+    type Map = Vec<(Box<str>, Stored)>;
+    type List = Vec<Stored>;
 
-    fn scalar(&mut self, rules: &Rules, at: At, scalar: Scalar<'_>) -> Option<Value> {
+    fn scalar(&mut self, rules: &Rules, at: At, scalar: Scalar<'_>) -> Option<Stored> {
         if at.mode == Mode::Only {
             return None;
         }
         match scalar {
             // Of Kubernetes' own kinds a null is an absent field.
             Scalar::Null if !rules.is_custom() => None,
-            Scalar::Null => Some(Value::Null),
-            Scalar::Bool(value) => Some(Value::Bool(value)),
-            Scalar::Number(number) => Some(Value::Number(number)),
-            Scalar::Text(text) => Some(Value::String(text.into_owned())),
+            Scalar::Null => Some(Stored::Null),
+            Scalar::Bool(value) => Some(Stored::Bool(value)),
+            Scalar::Number(number) => Some(Stored::Number(number)),
+            Scalar::Text(text) => Some(Stored::Text(text.into())),
         }
     }
 
     fn key(&mut self, _: &str) {}
 
-    fn field(&mut self, map: &mut Map<String, Value>, key: &str, value: Option<Value>) {
+    fn field(&mut self, map: &mut Vec<(Box<str>, Stored)>, key: &str, value: Option<Stored>) {
         if let Some(value) = value {
-            map.insert(escaped(key).into_owned(), value);
+            map.push((escaped(key).into(), value));
         }
     }
 
-    fn map(&mut self, at: At, map: Map<String, Value>) -> Option<Value> {
-        (at.mode != Mode::Only || !map.is_empty()).then_some(Value::Object(map))
+    fn map(&mut self, at: At, map: Vec<(Box<str>, Stored)>) -> Option<Stored> {
+        (at.mode != Mode::Only || !map.is_empty()).then(|| Stored::Map(Fields::new(map)))
     }
 
-    fn element(&mut self, list: &mut Vec<Value>, value: Option<Value>) {
+    fn element(&mut self, list: &mut Vec<Stored>, value: Option<Stored>) {
         list.extend(value);
     }
 
-    fn list(&mut self, at: At, list: Vec<Value>) -> Option<Value> {
-        (at.mode != Mode::Only || !list.is_empty()).then_some(Value::Array(list))
+    fn list(&mut self, at: At, list: Vec<Stored>) -> Option<Stored> {
+        (at.mode != Mode::Only || !list.is_empty()).then_some(Stored::List(list))
     }
 
-    fn opaque(&mut self, raw: &str) -> Option<Value> {
+    fn opaque(&mut self, raw: &str) -> Option<Stored> {
         Some((self.opaque)(raw))
     }
 
@@ -497,7 +504,7 @@ impl<F: FnMut(&str) -> Value> Sink for Build<'_, F> {
         }
     }
 
-    fn end(&mut self, _: u32, value: Option<Value>) -> Option<Value> {
+    fn end(&mut self, _: u32, value: Option<Stored>) -> Option<Stored> {
         value
     }
 
@@ -505,18 +512,15 @@ impl<F: FnMut(&str) -> Value> Sink for Build<'_, F> {
         self.next
     }
 
-    fn top(&mut self, in_metadata: bool, key: &str, _: (u32, u32), value: Option<Value>) {
+    fn top(&mut self, in_metadata: bool, key: &str, _: (u32, u32), value: Option<Stored>) {
         let Some(value) = value else {
             return;
         };
-        let key = escaped(key).into_owned();
-        if !in_metadata {
-            self.fields.insert(key, value);
-            return;
-        }
-        let metadata = self.fields.entry("metadata");
-        if let Value::Object(metadata) = metadata.or_insert_with(|| Value::Object(Map::new())) {
-            metadata.insert(key, value);
-        }
+        let fields = if in_metadata {
+            &mut self.metadata
+        } else {
+            &mut self.fields
+        };
+        fields.push((escaped(key).into(), value));
     }
 }

@@ -18,9 +18,10 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::rules::Identity;
+use super::stored::{Fields, Stored};
 
 /// The key that makes an object special.
 pub const SPECIAL: &str = "~";
@@ -41,7 +42,7 @@ const IDENTITY_BYTES_MAX: usize = 256;
 
 /// The stored form of an object's body.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Body(Value);
+pub struct Body(Stored);
 
 /// The text is not a stored body.
 #[derive(Debug, thiserror::Error)]
@@ -56,8 +57,8 @@ pub enum BadBody {
 
 impl Body {
     /// From a value in the stored form.
-    pub const fn from_stored(fields: Map<String, Value>) -> Self {
-        Self(Value::Object(fields))
+    pub const fn from_stored(fields: Fields) -> Self {
+        Self(Stored::Map(fields))
     }
 
     /// Reads a stored text.
@@ -66,23 +67,23 @@ impl Body {
     /// The text is not a JSON object.
     pub fn parse(text: &str) -> Result<Self, BadBody> {
         match serde_json::from_str(text)? {
-            value @ Value::Object(_) => Ok(Self(value)),
+            value @ Stored::Map(_) => Ok(Self(value)),
             _ => Err(BadBody::NotAnObject),
         }
     }
 
     /// The text that is stored.
     pub fn to_text(&self) -> String {
-        self.0.to_string()
+        self.0.to_text()
     }
 
     /// The value in the stored form.
-    pub const fn stored(&self) -> &Value {
+    pub const fn stored(&self) -> &Stored {
         &self.0
     }
 
     /// The value in the stored form, for patches.
-    pub(super) const fn stored_mut(&mut self) -> &mut Value {
+    pub(super) const fn stored_mut(&mut self) -> &mut Stored {
         &mut self.0
     }
 
@@ -101,9 +102,9 @@ impl Body {
 #[derive(Debug, Clone, Copy)]
 pub enum Shape<'v> {
     /// A text, a number or a boolean.
-    Scalar(&'v Value),
+    Scalar(&'v Stored),
     /// An object, or a map of texts.
-    Map(&'v Map<String, Value>),
+    Map(&'v Fields),
     /// A list.
     List(List<'v>),
     /// A null of a custom resource.
@@ -119,16 +120,19 @@ pub enum Shape<'v> {
 
 impl<'v> Shape<'v> {
     /// What a stored value stands for.
-    pub fn of(value: &'v Value) -> Self {
+    pub fn of(value: &'v Stored) -> Self {
         match value {
-            Value::Array(elements) => Self::List(List::Array(elements)),
-            Value::Object(fields) => match fields.get(SPECIAL) {
+            Stored::List(elements) => Self::List(List::Array(elements)),
+            Stored::Map(fields) => match fields.get(SPECIAL) {
                 None => Self::Map(fields),
-                Some(Value::Array(order)) => Self::List(List::Keyed { order, fields }),
-                Some(Value::String(text)) if text == NULL => Self::Null,
-                Some(Value::String(digits)) => Self::Hidden {
+                Some(Stored::List(order)) => Self::List(List::Keyed { order, fields }),
+                Some(Stored::Text(text)) if **text == *NULL => Self::Null,
+                Some(Stored::Text(digits)) => Self::Hidden {
                     digits,
-                    size: fields.get(SIZE).and_then(Value::as_u64),
+                    size: match fields.get(SIZE) {
+                        Some(Stored::Number(size)) => size.as_u64(),
+                        _ => None,
+                    },
                 },
                 // Not written by kube9.
                 Some(_) => Self::Map(fields),
@@ -142,24 +146,24 @@ impl<'v> Shape<'v> {
 #[derive(Debug, Clone, Copy)]
 pub enum List<'v> {
     /// Its elements have no identities.
-    Array(&'v [Value]),
+    Array(&'v [Stored]),
     /// Its elements by their identities.
     Keyed {
         /// The keys, in the list's order.
-        order: &'v [Value],
+        order: &'v [Stored],
         /// The elements; also the order.
-        fields: &'v Map<String, Value>,
+        fields: &'v Fields,
     },
 }
 
 impl<'v> List<'v> {
     /// Its elements, in order.
-    pub fn elements(self) -> Vec<&'v Value> {
+    pub fn elements(self) -> Vec<&'v Stored> {
         match self {
             Self::Array(elements) => elements.iter().collect(),
             Self::Keyed { order, fields } => order
                 .iter()
-                .filter_map(|key| fields.get(key.as_str()?))
+                .filter_map(|key| fields.get(key.as_text()?))
                 .collect(),
         }
     }
@@ -196,48 +200,42 @@ pub fn unescaped(key: &str) -> &str {
 }
 
 /// The stored form of a null.
-pub fn null() -> Value {
-    special(NULL.to_owned())
+pub fn null() -> Stored {
+    special(NULL)
 }
 
 /// The stored form of a hidden value.
-pub fn hidden(digits: u64) -> Value {
-    special(format!("#{digits:016x}"))
+pub fn hidden(digits: u64) -> Stored {
+    special(&format!("#{digits:016x}"))
 }
 
 /// The stored form of a part that is too large.
-pub fn too_large(digits: u64, size: u64) -> Value {
+pub fn too_large(digits: u64, size: u64) -> Stored {
     let mut value = hidden(digits);
-    if let Value::Object(fields) = &mut value {
-        fields.insert(SIZE.to_owned(), size.into());
+    if let Stored::Map(fields) = &mut value {
+        fields.insert(SIZE.into(), Stored::Number(size.into()));
     }
     value
 }
 
-fn special(text: String) -> Value {
-    let mut fields = Map::with_capacity(1);
-    fields.insert(SPECIAL.to_owned(), Value::String(text));
-    Value::Object(fields)
+fn special(text: &str) -> Stored {
+    Stored::Map(Fields::new(vec![(SPECIAL.into(), text.into())]))
 }
 
 /// The stored form of a list whose elements have these identities.
-pub fn keyed(elements: Vec<Value>, identities: &[String]) -> Value {
-    let mut fields = Map::with_capacity(elements.len() + 1);
-    let order: Vec<Value> = identities
-        .iter()
-        .map(|text| Value::String(escaped(text).into_owned()))
-        .collect();
-    fields.insert(SPECIAL.to_owned(), Value::Array(order));
-    for (text, element) in identities.iter().zip(elements) {
-        fields.insert(escaped(text).into_owned(), element);
-    }
-    Value::Object(fields)
+pub fn keyed(elements: Vec<Stored>, identities: &[String]) -> Stored {
+    let keys = identities.iter().map(|text| escaped(text));
+    let order = keys.clone().map(|key| Stored::from(&*key)).collect();
+    let mut fields = Vec::with_capacity(elements.len() + 1);
+    fields.push((SPECIAL.into(), Stored::List(order)));
+    fields.extend(keys.map(Into::into).zip(elements));
+    Stored::Map(Fields::new(fields))
 }
 
 /// The identities of a list's elements: by the first of `choices` that each element has, and no two share.
 pub fn identities<'v>(
     choices: &[Identity],
-    elements: impl Iterator<Item = &'v Value> + Clone,
+    elements: impl Iterator<Item = &'v Stored> + Clone,
 ) -> Option<Vec<String>> {
     choices.iter().find_map(|choice| {
         let texts: Option<Vec<String>> = elements
@@ -257,18 +255,18 @@ fn are_distinct(texts: &[String]) -> bool {
 }
 
 /// The identity of an element, if it has one.
-pub fn identity(fields: Identity, element: &Value) -> Option<String> {
+pub fn identity(fields: Identity, element: &Stored) -> Option<String> {
     let mut text = String::new();
     for (n, path) in fields.iter().enumerate() {
         let field = path
             .split('.')
-            .try_fold(element, |value, name| value.as_object()?.get(name));
+            .try_fold(element, |value, name| value.get(name));
         if n > 0 {
             text.push('/');
         }
         match field {
-            Some(Value::String(part)) => text.push_str(part),
-            Some(Value::Number(part)) => text.push_str(&part.to_string()),
+            Some(Stored::Text(part)) => text.push_str(part),
+            Some(Stored::Number(part)) => text.push_str(&part.to_string()),
             // Only the first field must be there: a taint without an effect, a subject without a namespace.
             None if n > 0 => {}
             _ => return None,
@@ -278,12 +276,12 @@ pub fn identity(fields: Identity, element: &Value) -> Option<String> {
 }
 
 /// A stored value as the API has it, with marks where values are hidden.
-pub fn plain(value: &Value) -> Value {
+pub fn plain(value: &Stored) -> Value {
     match Shape::of(value) {
-        Shape::Scalar(Value::String(text)) => Value::String(with_short_marks(text).into_owned()),
-        Shape::Scalar(value) => value.clone(),
+        Shape::Scalar(Stored::Text(text)) => Value::String(with_short_marks(text).into_owned()),
+        Shape::Scalar(value) => value.to_value(),
         Shape::Map(fields) => {
-            let field = |(key, value): (&String, &Value)| (unescaped(key).to_owned(), plain(value));
+            let field = |(key, value): (&str, &Stored)| (unescaped(key).to_owned(), plain(value));
             Value::Object(fields.iter().map(field).collect())
         }
         Shape::List(list) => list.elements().into_iter().map(plain).collect(),
@@ -320,9 +318,9 @@ fn with_short_marks(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-fn is_complete(value: &Value) -> bool {
+fn is_complete(value: &Stored) -> bool {
     match Shape::of(value) {
-        Shape::Scalar(Value::String(text)) => !text.contains(REDACTED_START),
+        Shape::Scalar(Stored::Text(text)) => !text.contains(REDACTED_START),
         Shape::Scalar(_) | Shape::Null => true,
         Shape::Map(fields) => fields.values().all(is_complete),
         Shape::List(list) => list.elements().into_iter().all(is_complete),
@@ -338,33 +336,34 @@ pub(crate) mod testing {
     use crate::change::automaton::{Automaton, State};
 
     pub(crate) fn stored(rules: &Rules, value: Value) -> Body {
-        let Value::Object(fields) = store(rules, Automaton::<()>::ROOT, value) else {
+        let value = serde_json::from_value(value).unwrap();
+        let Stored::Map(fields) = store(rules, Automaton::<()>::ROOT, value) else {
             panic!("a body is an object");
         };
         Body::from_stored(fields)
     }
 
-    fn store(rules: &Rules, state: State, value: Value) -> Value {
+    fn store(rules: &Rules, state: State, value: Stored) -> Stored {
         let all = rules.automaton();
         match value {
-            Value::Null => null(),
-            Value::Array(elements) => {
+            Stored::Null => null(),
+            Stored::List(elements) => {
                 let texts = identities(rules.identities(state), elements.iter());
-                let elements: Vec<Value> = elements
+                let elements: Vec<Stored> = elements
                     .into_iter()
                     .map(|element| store(rules, all.element(state), element))
                     .collect();
                 match texts {
                     Some(texts) => keyed(elements, &texts),
-                    None => Value::Array(elements),
+                    None => Stored::List(elements),
                 }
             }
-            Value::Object(fields) => {
-                let field = |(key, value): (String, Value)| {
+            Stored::Map(fields) => {
+                let field = |(key, value): (Box<str>, Stored)| {
                     let state = all.step(state, &key);
-                    (escaped(&key).into_owned(), store(rules, state, value))
+                    (escaped(&key).into(), store(rules, state, value))
                 };
-                Value::Object(fields.into_iter().map(field).collect())
+                Stored::Map(Fields::new(fields.into_iter().map(field).collect()))
             }
             scalar => scalar,
         }
@@ -395,7 +394,7 @@ mod tests {
         ]}}}});
         let body = stored(kind("deploy").rules, object.clone());
         assert_eq!(
-            body.stored()["spec"]["template"]["spec"]["containers"],
+            body.stored().to_value()["spec"]["template"]["spec"]["containers"],
             json!({
                 "~": ["b", "a"],
                 "b": {"name": "b", "image": "x", "ports": {
@@ -420,7 +419,10 @@ mod tests {
         ] {
             let object = json!({"spec": {"volumes": elements}});
             let body = stored(kind("pod").rules, object);
-            assert!(body.stored()["spec"]["volumes"].is_array(), "{elements}");
+            assert!(
+                body.stored().to_value()["spec"]["volumes"].is_array(),
+                "{elements}"
+            );
         }
     }
 
@@ -434,19 +436,18 @@ mod tests {
         });
         let body = stored(custom().rules, object.clone());
         assert_eq!(body.plain(), object);
-        assert_eq!(body.stored()["ids"]["~"], json!(["2", "1"]));
+        assert_eq!(body.stored().to_value()["ids"]["~"], json!(["2", "1"]));
         assert!(body.is_complete());
     }
 
     #[test]
     fn mark_is_stored_whole_and_shown_short() {
         let text = "a [REDACTED #0123456789abcdef] b [REDACTED #x]";
-        let fields =
-            json!({"h": hidden(0x0123_4567_89ab_cdef), "l": too_large(1, 70_000), "t": text});
-        let Value::Object(fields) = fields else {
-            unreachable!()
-        };
-        let body = Body::from_stored(fields);
+        let body = Body::from_stored(Fields::new(vec![
+            ("h".into(), hidden(0x0123_4567_89ab_cdef)),
+            ("l".into(), too_large(1, 70_000)),
+            ("t".into(), text.into()),
+        ]));
         assert!(!body.is_complete());
         assert_eq!(
             body.plain(),

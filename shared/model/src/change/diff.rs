@@ -7,7 +7,8 @@
 //! - The order of a list is a change of its own (`order`), where it matters: as the kind's table says for lists with
 //!   identities, always for others.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -15,6 +16,7 @@ use super::automaton::{Automaton, State};
 use super::body::{Body, List, SPECIAL, Shape, identities, plain, unescaped};
 use super::path::{Path, Segment};
 use super::rules::{Field, Rules, Silence};
+use super::stored::{Fields, Stored, merged};
 
 /// What happened to a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,9 +51,9 @@ pub struct FieldChange<'b> {
     /// What happened to it.
     pub op: Op,
     /// Its value before; of a list in another order, the order.
-    pub from: Option<&'b Value>,
+    pub from: Option<&'b Stored>,
     /// Its value after.
-    pub to: Option<&'b Value>,
+    pub to: Option<&'b Stored>,
     /// By itself it makes no row.
     pub silent: bool,
     /// Changes of this field often break something.
@@ -83,8 +85,25 @@ pub fn changes<'b>(
 struct Diff<'r, 'b> {
     rules: &'r Rules,
     deleting: bool,
-    path: Vec<Segment>,
+    path: Vec<Step<'b>>,
     changes: Vec<FieldChange<'b>>,
+}
+
+/// A segment of the path, which is copied only into a change.
+enum Step<'b> {
+    Field(&'b str),
+    Element(Cow<'b, str>),
+    Index(u32),
+}
+
+impl Step<'_> {
+    fn segment(&self) -> Segment {
+        match self {
+            Self::Field(name) => Segment::Field((*name).into()),
+            Self::Element(key) => Segment::Element((**key).into()),
+            Self::Index(index) => Segment::Index(*index),
+        }
+    }
 }
 
 /// A field, and what is known about it and those it is in.
@@ -120,20 +139,20 @@ impl<'b> Diff<'_, 'b> {
     }
 
     /// Runs `inner` one segment further inside.
-    fn inside(&mut self, segment: Segment, inner: impl FnOnce(&mut Self)) {
-        self.path.push(segment);
+    fn inside(&mut self, step: Step<'b>, inner: impl FnOnce(&mut Self)) {
+        self.path.push(step);
         inner(self);
         self.path.pop();
     }
 
-    fn emit(&mut self, at: At, op: Op, from: Option<&'b Value>, to: Option<&'b Value>) {
+    fn emit(&mut self, at: At, op: Op, from: Option<&'b Stored>, to: Option<&'b Stored>) {
         let silent = match at.silence {
             Silence::Never => false,
             Silence::WhenSet => op == Op::Added,
             Silence::UnlessDeleting => !self.deleting,
         };
         self.changes.push(FieldChange {
-            path: self.path.clone().into(),
+            path: self.path.iter().map(Step::segment).collect(),
             op,
             from,
             to,
@@ -142,7 +161,7 @@ impl<'b> Diff<'_, 'b> {
         });
     }
 
-    fn values(&mut self, at: At, before: &'b Value, after: &'b Value) {
+    fn values(&mut self, at: At, before: &'b Stored, after: &'b Stored) {
         match (Shape::of(before), Shape::of(after)) {
             (Shape::Map(old), Shape::Map(new)) => self.maps(at, old, new),
             (Shape::List(old), Shape::List(new)) => {
@@ -156,48 +175,41 @@ impl<'b> Diff<'_, 'b> {
         }
     }
 
-    fn maps(&mut self, at: At, before: &'b Map<String, Value>, after: &'b Map<String, Value>) {
-        for (key, old) in before {
+    fn maps(&mut self, at: At, before: &'b Fields, after: &'b Fields) {
+        for (key, old, new) in merged(before, after) {
             let name = unescaped(key);
             let at = self.field(at, name);
-            self.inside(Segment::Field(name.into()), |diff| match after.get(key) {
-                Some(new) => diff.values(at, old, new),
-                None => diff.one_sided(at, Op::Removed, old),
+            self.inside(Step::Field(name), |diff| match (old, new) {
+                (Some(old), Some(new)) => diff.values(at, old, new),
+                (Some(old), None) => diff.one_sided(at, Op::Removed, old),
+                (None, Some(new)) => diff.one_sided(at, Op::Added, new),
+                (None, None) => {}
             });
-        }
-        for (key, new) in after {
-            if !before.contains_key(key) {
-                let name = unescaped(key);
-                let at = self.field(at, name);
-                self.inside(Segment::Field(name.into()), |diff| {
-                    diff.one_sided(at, Op::Added, new);
-                });
-            }
         }
     }
 
     /// A field that one of the bodies lacks.
-    fn one_sided(&mut self, at: At, op: Op, value: &'b Value) {
-        let is_plain = |value: &Value| !matches!(Shape::of(value), Shape::Map(_) | Shape::List(_));
+    fn one_sided(&mut self, at: At, op: Op, value: &'b Stored) {
+        let is_plain = |value: &Stored| !matches!(Shape::of(value), Shape::Map(_) | Shape::List(_));
         match Shape::of(value) {
             Shape::Map(fields)
                 if !fields.is_empty()
                     && (self.path.len() <= 1 || fields.values().all(is_plain)) =>
             {
-                for (key, value) in fields {
+                for (key, value) in fields.iter() {
                     let name = unescaped(key);
                     let at = self.field(at, name);
-                    self.inside(Segment::Field(name.into()), |diff| {
+                    self.inside(Step::Field(name), |diff| {
                         diff.one_sided(at, op, value);
                     });
                 }
             }
             Shape::List(List::Keyed { order, fields }) => {
                 let at = self.element(at);
-                for key in order.iter().filter_map(Value::as_str) {
+                for key in order.iter().filter_map(Stored::as_text) {
                     if let Some(value) = fields.get(key) {
-                        let segment = Segment::Element(unescaped(key).into());
-                        self.inside(segment, |diff| diff.one_value(at, op, value));
+                        let step = Step::Element(Cow::Borrowed(unescaped(key)));
+                        self.inside(step, |diff| diff.one_value(at, op, value));
                     }
                 }
             }
@@ -205,7 +217,7 @@ impl<'b> Diff<'_, 'b> {
         }
     }
 
-    fn one_value(&mut self, at: At, op: Op, value: &'b Value) {
+    fn one_value(&mut self, at: At, op: Op, value: &'b Stored) {
         if op == Op::Added {
             self.emit(at, op, None, Some(value));
         } else {
@@ -213,7 +225,7 @@ impl<'b> Diff<'_, 'b> {
         }
     }
 
-    fn lists(&mut self, at: At, before: (List<'b>, &'b Value), after: (List<'b>, &'b Value)) {
+    fn lists(&mut self, at: At, before: (List<'b>, &'b Stored), after: (List<'b>, &'b Stored)) {
         let field = self.rules.field(at.state);
         let inner = self.element(at);
         if let (
@@ -227,12 +239,12 @@ impl<'b> Diff<'_, 'b> {
             },
         ) = (before.0, after.0)
             && old.len() == new.len()
-            && old.keys().all(|key| new.contains_key(key))
+            && merged(old, new).all(|(_, old, new)| old.is_some() && new.is_some())
         {
-            for key in new_order.iter().filter_map(Value::as_str) {
+            for key in new_order.iter().filter_map(Stored::as_text) {
                 if let (Some(old), Some(new)) = (old.get(key), new.get(key)) {
-                    let segment = Segment::Element(unescaped(key).into());
-                    self.inside(segment, |diff| diff.values(inner, old, new));
+                    let step = Step::Element(Cow::Borrowed(unescaped(key)));
+                    self.inside(step, |diff| diff.values(inner, old, new));
                 }
             }
             if field.ordered && old_order != new_order {
@@ -245,14 +257,14 @@ impl<'b> Diff<'_, 'b> {
             && field.single
         {
             let choices = self.rules.identities(at.state);
-            let segment = identities(choices, [*new].into_iter())
+            let step = identities(choices, [*new].into_iter())
                 .and_then(|mut texts| texts.pop())
-                .map_or(Segment::Index(0), |text| Segment::Element(text.into()));
-            self.inside(segment, |diff| diff.values(inner, old, new));
+                .map_or(Step::Index(0), |text| Step::Element(Cow::Owned(text)));
+            self.inside(step, |diff| diff.values(inner, old, new));
             return;
         }
         let choices = self.rules.identities(at.state);
-        let of = |choice, list: &[&'b Value]| {
+        let of = |choice, list: &[&'b Stored]| {
             if list.is_empty() {
                 return Some(Vec::new());
             }
@@ -276,8 +288,8 @@ impl<'b> Diff<'_, 'b> {
     fn by_identity(
         &mut self,
         at: At,
-        (old, old_texts): (&[&'b Value], &[String]),
-        (new, new_texts): (&[&'b Value], &[String]),
+        (old, old_texts): (&[&'b Stored], &[String]),
+        (new, new_texts): (&[&'b Stored], &[String]),
     ) {
         let index = |texts: &'_ [String]| -> HashMap<String, usize> {
             texts
@@ -289,7 +301,7 @@ impl<'b> Diff<'_, 'b> {
         let (in_old, in_new) = (index(old_texts), index(new_texts));
         for (text, value) in old_texts.iter().zip(old) {
             self.inside(
-                Segment::Element(text.as_str().into()),
+                Step::Element(Cow::Owned(text.clone())),
                 |diff| match in_new.get(text) {
                     Some(n) => diff.values(at, value, new[*n]),
                     None => diff.one_value(at, Op::Removed, value),
@@ -298,7 +310,7 @@ impl<'b> Diff<'_, 'b> {
         }
         for (text, value) in new_texts.iter().zip(new) {
             if !in_old.contains_key(text) {
-                self.inside(Segment::Element(text.as_str().into()), |diff| {
+                self.inside(Step::Element(Cow::Owned(text.clone())), |diff| {
                     diff.one_value(at, Op::Added, value);
                 });
             }
@@ -309,8 +321,8 @@ impl<'b> Diff<'_, 'b> {
     fn arrays(
         &mut self,
         at: At,
-        (old, before): (&[&'b Value], &'b Value),
-        (new, after): (&[&'b Value], &'b Value),
+        (old, before): (&[&'b Stored], &'b Stored),
+        (new, after): (&[&'b Stored], &'b Stored),
     ) {
         if old == new {
             return;
@@ -319,7 +331,7 @@ impl<'b> Diff<'_, 'b> {
             self.emit(at, Op::Order, Some(before), Some(after));
             return;
         }
-        let is_map = |value: &&Value| matches!(Shape::of(value), Shape::Map(_));
+        let is_map = |value: &&Stored| matches!(Shape::of(value), Shape::Map(_));
         let start = old.iter().zip(new).take_while(|(a, b)| a == b).count();
         let rest = old.len().min(new.len()) - start;
         let end = old
@@ -340,7 +352,7 @@ impl<'b> Diff<'_, 'b> {
         let inner = self.element(at);
         for n in 0..old_part.len().max(new_part.len()) {
             let index = u32::try_from(start + n).unwrap_or(u32::MAX);
-            self.inside(Segment::Index(index), |diff| {
+            self.inside(Step::Index(index), |diff| {
                 match (old_part.get(n), new_part.get(n)) {
                     (Some(old), Some(new)) => diff.values(inner, old, new),
                     (Some(old), None) => diff.one_value(inner, Op::Removed, old),
@@ -355,7 +367,7 @@ impl<'b> Diff<'_, 'b> {
 /// Whether the elements that both lists have stand in the same order.
 fn are_in_the_same_order(old: &[String], new: &[String]) -> bool {
     let common = |list: &'_ [String], other: &'_ [String]| -> Vec<String> {
-        let other: std::collections::HashSet<&String> = other.iter().collect();
+        let other: HashSet<&String> = other.iter().collect();
         list.iter()
             .filter(|text| other.contains(text))
             .cloned()
@@ -364,11 +376,11 @@ fn are_in_the_same_order(old: &[String], new: &[String]) -> bool {
     common(old, new) == common(new, old)
 }
 
-fn is_permutation(old: &[&Value], new: &[&Value]) -> bool {
+fn is_permutation(old: &[&Stored], new: &[&Stored]) -> bool {
     if old.len() != new.len() || old.len() > PERMUTATION_MAX {
         return false;
     }
-    let mut left: Vec<&Value> = new.to_vec();
+    let mut left: Vec<&Stored> = new.to_vec();
     old.iter().all(|value| {
         let found = left.iter().position(|other| other == value);
         found.map(|n| left.swap_remove(n)).is_some()
@@ -469,7 +481,7 @@ mod tests {
     /// Each change as `op path from to`, silent ones in parentheses.
     fn lines(rules: &Rules, before: Value, after: Value) -> Vec<String> {
         let (before, after) = (stored(rules, before), stored(rules, after));
-        let shown = |value: Option<&Value>| value.map_or("-".to_owned(), |v| plain(v).to_string());
+        let shown = |value: Option<&Stored>| value.map_or("-".to_owned(), |v| plain(v).to_string());
         changes(rules, &before, &after, false)
             .iter()
             .map(|change| {
@@ -568,8 +580,8 @@ mod tests {
                 ports(json!([{"port": 8080, "protocol": "TCP", "nodePort": 30000}]))
             ),
             [
-                "changed spec.ports[8080/TCP].port 80 8080",
-                "(added spec.ports[8080/TCP].nodePort - 30000)"
+                "(added spec.ports[8080/TCP].nodePort - 30000)",
+                "changed spec.ports[8080/TCP].port 80 8080"
             ]
         );
         // A name for the one port.
@@ -592,7 +604,7 @@ mod tests {
             ),
             [
                 "added spec.ports[80/TCP].name - \"a\"",
-                "added spec.ports[81/TCP] - {\"port\":81,\"protocol\":\"TCP\",\"name\":\"b\"}"
+                "added spec.ports[81/TCP] - {\"name\":\"b\",\"port\":81,\"protocol\":\"TCP\"}"
             ]
         );
     }
@@ -722,7 +734,7 @@ mod tests {
             ),
             [
                 "(added spec.nodeName - \"n\")",
-                "(added status.containerStatuses[a] - {\"name\":\"a\",\"imageID\":\"i\"})"
+                "(added status.containerStatuses[a] - {\"imageID\":\"i\",\"name\":\"a\"})"
             ]
         );
     }

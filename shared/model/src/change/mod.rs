@@ -4,6 +4,7 @@
 //! ```text
 //!   kinds      the tracked kinds as data: lists, ignored and silent fields, and so on
 //!     rules    one kind's lines as one state machine ── automaton ── path
+//!   stored     JSON with sorted maps
 //!   body       the stored form: JSON in which lists with identities are maps with an order
 //!     diff     two bodies → changed fields: path, op, from, to
 //!     patch    the newest body whole, older ones as reverse merge patches (RFC 7396)
@@ -16,3 +17,4 @@ pub mod kinds;
 pub mod patch;
 pub mod path;
 pub mod rules;
+pub mod stored;

@@ -9,9 +9,8 @@
 //! What is deleted first, the oldest, is needed by no other revision. A body stays whole where the patches below the newest
 //! would become more than twice as large as it, or more than 64; and where the patch is more than half as large as it.
 
-use serde_json::{Map, Value};
-
 use super::body::Body;
+use super::stored::{Fields, Stored, merged};
 
 /// Most patches that are applied to rebuild a body.
 pub const STEPS_MAX: u32 = 64;
@@ -19,59 +18,55 @@ pub const STEPS_MAX: u32 = 64;
 /// The patch that turns `from` into `to`, or `None` where they are equal.
 ///
 /// Neither holds a null, so that a null of the patch always means a removal.
-pub fn between(from: &Body, to: &Body) -> Option<Value> {
+pub fn between(from: &Body, to: &Body) -> Option<Stored> {
     match (from.stored(), to.stored()) {
-        (Value::Object(from), Value::Object(to)) => objects(from, to),
+        (Stored::Map(from), Stored::Map(to)) => maps(from, to),
         (from, to) => (from != to).then(|| to.clone()),
     }
 }
 
-fn objects(from: &Map<String, Value>, to: &Map<String, Value>) -> Option<Value> {
-    let mut patch = Map::new();
-    for (key, old) in from {
-        match (old, to.get(key)) {
-            (_, None) => _ = patch.insert(key.clone(), Value::Null),
-            (Value::Object(old), Some(Value::Object(new))) => {
-                if let Some(inner) = objects(old, new) {
-                    patch.insert(key.clone(), inner);
-                }
-            }
-            (old, Some(new)) => {
-                if old != new {
-                    patch.insert(key.clone(), new.clone());
-                }
-            }
-        }
+fn maps(from: &Fields, to: &Fields) -> Option<Stored> {
+    let mut patch = Vec::new();
+    for (key, old, new) in merged(from, to) {
+        let value = match (old, new) {
+            (Some(Stored::Map(old)), Some(Stored::Map(new))) => match maps(old, new) {
+                Some(inner) => inner,
+                None => continue,
+            },
+            (Some(old), Some(new)) if old == new => continue,
+            (_, Some(new)) => new.clone(),
+            (_, None) => Stored::Null,
+        };
+        patch.push((key.into(), value));
     }
-    for (key, new) in to {
-        if !from.contains_key(key) {
-            patch.insert(key.clone(), new.clone());
-        }
-    }
-    (!patch.is_empty()).then_some(Value::Object(patch))
+    (!patch.is_empty()).then(|| Stored::Map(Fields::new(patch)))
 }
 
 /// Applies a patch, as RFC 7396 and SQLite's `json_patch` do.
-pub fn apply(body: &mut Body, patch: Value) {
+pub fn apply(body: &mut Body, patch: Stored) {
     merge(body.stored_mut(), patch);
 }
 
-fn merge(target: &mut Value, patch: Value) {
-    let Value::Object(patch) = patch else {
+fn merge(target: &mut Stored, patch: Stored) {
+    let Stored::Map(patch) = patch else {
         *target = patch;
         return;
     };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
+    if target.as_map().is_none() {
+        *target = Stored::Map(Fields::default());
     }
-    let Value::Object(fields) = target else {
+    let Stored::Map(fields) = target else {
         return;
     };
     for (key, value) in patch {
-        if value.is_null() {
-            fields.shift_remove(&key);
+        if value == Stored::Null {
+            fields.remove(&key);
+        } else if let Some(field) = fields.get_mut(&key) {
+            merge(field, value);
         } else {
-            merge(fields.entry(key).or_insert(Value::Null), value);
+            let mut field = Stored::Null;
+            merge(&mut field, value);
+            fields.insert(key, field);
         }
     }
 }
@@ -98,7 +93,7 @@ impl Chain {
     /// How `older`, so far the newest body, is kept now that `newer` is; `older_bytes` and `newer_bytes` are the lengths of
     /// their texts. The chain is afterwards the one below `newer`.
     pub fn push(&mut self, older: (&Body, usize), newer: (&Body, usize)) -> Kept {
-        let patch = between(newer.0, older.0).map_or_else(|| "{}".to_owned(), |p| p.to_string());
+        let patch = between(newer.0, older.0).map_or_else(|| "{}".to_owned(), |p| p.to_text());
         let bytes = self.bytes + patch.len() as u64;
         let fits =
             self.steps < STEPS_MAX && bytes <= 2 * newer.1 as u64 && patch.len() <= older.1 / 2;
@@ -114,12 +109,12 @@ impl Chain {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Map, Value, json};
 
     use super::*;
 
     fn body(value: &Value) -> Body {
-        Body::from_stored(value.as_object().unwrap().clone())
+        Body::parse(&value.to_string()).unwrap()
     }
 
     #[test]
@@ -193,7 +188,10 @@ mod tests {
             ),
         ] {
             let mut made = body(&json!({"root": target}));
-            apply(&mut made, json!({"root": patch}));
+            apply(
+                &mut made,
+                serde_json::from_value(json!({"root": patch})).unwrap(),
+            );
             assert_eq!(made, body(&json!({"root": expected})), "{target} {patch}");
         }
     }
@@ -225,7 +223,7 @@ mod tests {
                     )
                 })
                 .collect();
-            Body::from_stored(fields)
+            body(&Value::Object(fields))
         };
         let kept: Vec<Kept> = (0..8).map(|n| push(&wide(n), &wide(n + 1))).collect();
         let whole: Vec<usize> = (0..8).filter(|n| kept[*n] == Kept::Whole).collect();

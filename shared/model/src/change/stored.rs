@@ -1,0 +1,316 @@
+//! JSON with sorted maps, for bodies and patches.
+//!
+//! A body is read, compared and written with each change. Maps of `serde_json` keep the order of their keys in a hash table,
+//! whose hashing and memory took most of that time; the keys of an object have no order that matters.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Number, Value};
+
+/// A JSON value.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Stored {
+    /// In a patch: a removal. A body has none.
+    #[default]
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number.
+    Number(Number),
+    /// A text.
+    Text(Box<str>),
+    /// A list.
+    List(Vec<Self>),
+    /// A map.
+    Map(Fields),
+}
+
+impl Stored {
+    /// The text, if it is one.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The map, if it is one.
+    pub const fn as_map(&self) -> Option<&Fields> {
+        match self {
+            Self::Map(fields) => Some(fields),
+            _ => None,
+        }
+    }
+
+    /// The value under a key, if this is a map that has it.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.as_map()?.get(key)
+    }
+
+    /// The value under a key, if this is a map that has it.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        match self {
+            Self::Map(fields) => fields.get_mut(key),
+            _ => None,
+        }
+    }
+
+    /// The JSON text.
+    pub fn to_text(&self) -> String {
+        // Keys are texts and nothing else can fail, so the error is that of a formatter that has none.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// As a value of `serde_json`.
+    pub fn to_value(&self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(*value),
+            Self::Number(number) => Value::Number(number.clone()),
+            Self::Text(text) => Value::String(text.to_string()),
+            Self::List(elements) => elements.iter().map(Self::to_value).collect(),
+            Self::Map(fields) => Value::Object(
+                fields
+                    .iter()
+                    .map(|(key, value)| (key.to_owned(), value.to_value()))
+                    .collect(),
+            ),
+        }
+    }
+}
+
+impl From<&str> for Stored {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+/// A map, sorted by its keys.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Fields(Vec<(Box<str>, Stored)>);
+
+impl Fields {
+    /// From fields in any order; of those with the same key the last one counts.
+    pub fn new(mut fields: Vec<(Box<str>, Stored)>) -> Self {
+        if !fields.is_sorted_by(|(a, _), (b, _)| a < b) {
+            fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+            fields.dedup_by(|later, earlier| {
+                let is_same = later.0 == earlier.0;
+                if is_same {
+                    earlier.1 = std::mem::take(&mut later.1);
+                }
+                is_same
+            });
+        }
+        Self(fields)
+    }
+
+    fn find(&self, key: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(one, _)| (**one).cmp(key))
+    }
+
+    /// The value under a key.
+    pub fn get(&self, key: &str) -> Option<&Stored> {
+        self.find(key).ok().map(|at| &self.0[at].1)
+    }
+
+    /// The value under a key.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Stored> {
+        self.find(key).ok().map(|at| &mut self.0[at].1)
+    }
+
+    /// Whether it has a key.
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.find(key).is_ok()
+    }
+
+    /// Sets the value under a key.
+    pub fn insert(&mut self, key: Box<str>, value: Stored) {
+        match self.find(&key) {
+            Ok(at) => self.0[at].1 = value,
+            Err(at) => self.0.insert(at, (key, value)),
+        }
+    }
+
+    /// Takes a field out.
+    pub fn remove(&mut self, key: &str) -> Option<Stored> {
+        self.find(key).ok().map(|at| self.0.remove(at).1)
+    }
+
+    /// The fields, sorted.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Stored)> {
+        self.0.iter().map(|(key, value)| (&**key, value))
+    }
+
+    /// The fields, sorted.
+    pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (&str, &mut Stored)> {
+        self.0.iter_mut().map(|(key, value)| (&**key, value))
+    }
+
+    /// The values, sorted by their keys.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = &Stored> {
+        self.0.iter().map(|(_, value)| value)
+    }
+
+    /// How many fields it has.
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it has no fields.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl IntoIterator for Fields {
+    type Item = (Box<str>, Stored);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// Two maps side by side: each key with its values.
+pub fn merged<'a, 'b>(
+    a: &'a Fields,
+    b: &'b Fields,
+) -> impl Iterator<Item = (&'a str, Option<&'a Stored>, Option<&'b Stored>)>
+where
+    'b: 'a,
+{
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    std::iter::from_fn(move || {
+        let order = match (a.peek(), b.peek()) {
+            (Some((a, _)), Some((b, _))) => a.cmp(b),
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, _) => std::cmp::Ordering::Greater,
+        };
+        let old = if order.is_le() { a.next() } else { None };
+        let new = if order.is_ge() { b.next() } else { None };
+        let (key, _) = old.or(new)?;
+        Some((
+            key,
+            old.map(|(_, value)| value),
+            new.map(|(_, value)| value),
+        ))
+    })
+}
+
+impl Serialize for Stored {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Number(number) => number.serialize(serializer),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::List(elements) => serializer.collect_seq(elements),
+            Self::Map(fields) => {
+                let mut map = serializer.serialize_map(Some(fields.len()))?;
+                for (key, value) in fields.iter() {
+                    map.serialize_entry(key, value)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Stored {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StoredVisitor;
+        impl<'de> Visitor<'de> for StoredVisitor {
+            type Value = Stored;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+            fn visit_unit<E>(self) -> Result<Stored, E> {
+                Ok(Stored::Null)
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Stored, E> {
+                Ok(Stored::Bool(value))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Stored, E> {
+                Ok(Stored::Number(value.into()))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Stored, E> {
+                Ok(Stored::Number(value.into()))
+            }
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Stored, E> {
+                Number::from_f64(value)
+                    .map(Stored::Number)
+                    .ok_or_else(|| E::custom("a number is not finite"))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Stored, E> {
+                Ok(Stored::Text(text.into()))
+            }
+            fn visit_string<E>(self, text: String) -> Result<Stored, E> {
+                Ok(Stored::Text(text.into()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Stored, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(element) = access.next_element()? {
+                    elements.push(element);
+                }
+                Ok(Stored::List(elements))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Stored, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = access.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Stored::Map(Fields::new(fields)))
+            }
+        }
+        deserializer.deserialize_any(StoredVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_written_with_sorted_keys() {
+        let text = r#"{"b":[1,-1,1.5,null,true,"\u0001é"],"a":{"":{}},"b2":18446744073709551615}"#;
+        let value: Stored = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            value.to_text(),
+            r#"{"a":{"":{}},"b":[1,-1,1.5,null,true,"\u0001é"],"b2":18446744073709551615}"#
+        );
+        assert_eq!(
+            value.to_value(),
+            serde_json::from_str::<Value>(text).unwrap()
+        );
+    }
+
+    #[test]
+    fn last_of_repeated_keys_counts() {
+        let value: Stored = serde_json::from_str(r#"{"b":1,"a":1,"b":2,"a":3,"b":4}"#).unwrap();
+        assert_eq!(value.to_text(), r#"{"a":3,"b":4}"#);
+        let sorted: Stored = serde_json::from_str(r#"{"a":1,"a":3}"#).unwrap();
+        assert_eq!(sorted.to_text(), r#"{"a":3}"#);
+    }
+
+    #[test]
+    fn merged_maps_have_each_key_once() {
+        let map = |keys: &str| {
+            let field = |c: char| (c.to_string().into(), Stored::Null);
+            Fields::new(keys.chars().map(field).collect())
+        };
+        let (a, b) = (map("aceg"), map("bcdg"));
+        let all: Vec<String> = merged(&a, &b)
+            .map(|(key, old, new)| {
+                format!(
+                    "{key}{}{}",
+                    u8::from(old.is_some()),
+                    u8::from(new.is_some())
+                )
+            })
+            .collect();
+        assert_eq!(all, ["a10", "b01", "c11", "d01", "e10", "g11"]);
+        assert_eq!(merged(&map(""), &map("x")).count(), 1);
+    }
+}
