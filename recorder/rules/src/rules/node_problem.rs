@@ -16,7 +16,7 @@ pub(super) const RULE: Rule = Rule {
     doc: RuleDoc {
         summary: "A node reports a problem",
         severity: "error; warning if the status is `Unknown`; info for what is only announced",
-        opens: "a node has a condition that names a problem and is `True`, such as `NetworkUnavailable`, `KernelDeadlock`, `ReadonlyFilesystem`, `FrequentKubeletRestart`, `GPUMissing`, or any other with a word such as `Problem`, `Failure`, `Unhealthy`, `Pressure` or `Not`; or one that names a good state and is not `True`, such as `KernelReady` or `NetworkingReady`; or one that announces something, such as `RebootRequired` or `VMEventScheduled`",
+        opens: "a node has a condition that names a problem and is `True`, such as `NetworkUnavailable`, `KernelDeadlock`, `ReadonlyFilesystem`, `FrequentKubeletRestart`, `GPUMissing`, or any other with a word such as `Problem`, `Failure`, `Unhealthy`, `Pressure` or `Not`; or one that names a good state and is not `True`, such as `KernelReady` or `NetworkingReady`; or one of another type that is `True` with a reason such as `GpuMemWatchIsNotHealthy`; or one that announces something, such as `RebootRequired` or `VMEventScheduled`",
         opens_after: "`node_critical` if the status is `Unknown`; else immediately",
         closes: "the condition has its good value, or the node is removed",
         action: "Read the condition's message, then the node's kernel log (`journalctl -k`).",
@@ -124,7 +124,7 @@ const BAD: [&str; 80] = [
 ];
 
 /// Last words of good states.
-const GOOD: [&str; 13] = [
+const GOOD: [&str; 18] = [
     "ready",
     "healthy",
     "ok",
@@ -138,6 +138,16 @@ const GOOD: [&str; 13] = [
     "responsive",
     "alive",
     "working",
+    "available",
+    "accessible",
+    "writable",
+    "passed",
+    "up",
+];
+
+/// Words before the last that make no good state of it: `NotReady`, `UpdateAvailable`, `ScaleUp`.
+const UNLESS: [&str; 9] = [
+    "not", "no", "update", "updates", "upgrade", "upgrades", "scale", "clean", "start",
 ];
 
 /// Last words of what is to come.
@@ -180,7 +190,7 @@ fn polarity(kind: &str) -> Polarity {
         Polarity::Announced
     } else if has(&HARMLESS, last) {
         Polarity::Open
-    } else if has(&GOOD, last) && !has(&["not", "no"], before_last) {
+    } else if has(&GOOD, last) && !has(&UNLESS, before_last) {
         Polarity::Good
     } else if words.iter().any(|word| BAD.contains(&&**word))
         || kind.starts_with("OutOf")
@@ -190,6 +200,17 @@ fn polarity(kind: &str) -> Polarity {
         Polarity::Problem
     } else {
         Polarity::Open
+    }
+}
+
+/// Whether the reason names the problem that the type does not: `GpuNvlinkWatch` with `GpuNvlinkWatchIsNotHealthy`.
+fn says_unhealthy(condition: &Condition) -> bool {
+    let words = words(&condition.reason);
+    let mut last = words.iter().rev().map(String::as_str);
+    match last.next() {
+        Some("unhealthy") => last.next() != Some("not"),
+        Some("healthy") => last.next() == Some("not"),
+        _ => false,
     }
 }
 
@@ -218,7 +239,10 @@ fn check(context: &RuleContext<'_>, entry: &NodeEntry, output: &mut RuleOutput) 
     let node = &entry.node;
     let mut life = None;
     for condition in &node.conditions {
-        let polarity = polarity(&condition.kind);
+        let polarity = match polarity(&condition.kind) {
+            Polarity::Open if says_unhealthy(condition) => Polarity::Problem,
+            of_type => of_type,
+        };
         let Some((severity, what)) = trouble(condition, polarity) else {
             continue;
         };
@@ -307,6 +331,30 @@ mod tests {
                 apply(Kind::Node, node_reporting("FrequentKubeletRestart", "True")),
                 Opens(Error),
                 Delete(Kind::Node, node_reporting("FrequentKubeletRestart", "True")),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn reason_names_the_problem_that_the_type_does_not() {
+        let watch = |status, reason| {
+            let watch = over(
+                condition("GpuNvlinkWatch", status, 0),
+                json!({"reason": reason}),
+            );
+            let conditions = json!([condition("Ready", "True", 0), watch]);
+            let node = node("w1", json!({"status": {"conditions": conditions}}));
+            apply(Kind::Node, node)
+        };
+        run(
+            &RULE,
+            vec![
+                watch("False", "GpuNvlinkWatchIsHealthy"),
+                NoChange,
+                watch("True", "GpuNvlinkWatchIsNotHealthy"),
+                Opens(Error),
+                watch("False", "GpuNvlinkWatchIsHealthy"),
                 Closes,
             ],
         );
@@ -490,6 +538,9 @@ mod tests {
                     "NodeConfigOk",
                     "ClockSynchronized",
                     "acme.io/FabricReady",
+                    "RuntimeAvailable",
+                    "HealthCheckPassed",
+                    "LinkUp",
                 ],
             ),
             (
@@ -510,6 +561,7 @@ mod tests {
                     "PIDPressure",
                     "EtcdIsVoter",
                     "SysctlChanged",
+                    "UpdateAvailable",
                     "DeprecatedConfigsFieldInContainerdConfiguration",
                     "FailureDetectorEnabled",
                     "ScaleDown",
