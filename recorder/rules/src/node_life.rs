@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use kube9_ingest::objects::{Condition, Node};
+use kube9_ingest::objects::{Condition, Node, Phase};
 use kube9_model::time::Timestamp;
 
 use crate::config::ThresholdConfig;
+use crate::failure_mode::is_node_shutdown;
 use crate::world::{NodeEntry, World};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub fn life(
     thresholds: &ThresholdConfig,
 ) -> NodeLife {
     let node = &entry.node;
-    if entry.shuts_down || is_leaving(node) {
+    if entry.shuts_down || is_leaving(node) || has_ended_its_pods(world, node) {
         NodeLife::Leaving
     } else if is_starting(node, now, thresholds) {
         NodeLife::Starting
@@ -67,7 +68,7 @@ pub fn is_leaving(node: &Node) -> bool {
 /// `aws-node-termination-handler/spot-itn`, `cloud.google.com/impending-node-termination`, `kubevirt.io/drain`,
 /// `node.cloudprovider.kubernetes.io/shutdown`, `node.kubernetes.io/out-of-service`.
 const REMOVAL: [&str; 9] = [
-    "tobedeleted",
+    "delet",
     "terminat",
     "disrupt",
     "shutdown",
@@ -112,6 +113,32 @@ pub fn says_shutdown(node: &Node) -> bool {
     ready.is_some_and(|ready| !ready.is_true() && ready.message.contains("shutting down"))
 }
 
+/// How long before a node is silent its kubelet may end pods for the shutdown.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(600);
+
+/// Whether the kubelet ended pods for a shutdown before it went silent. The pods tell it also to a recorder that started
+/// later, for example because it ran on that node.
+fn has_ended_its_pods(world: &World, node: &Node) -> bool {
+    let Some(silent) = Condition::of(&node.conditions, "Ready")
+        .filter(|ready| !ready.is_true())
+        .and_then(|ready| ready.since)
+    else {
+        return false;
+    };
+    world.pods_on(&node.meta.name).any(|entry| {
+        let pod = &entry.pod;
+        let target = Condition::of(&pod.conditions, "DisruptionTarget").and_then(|c| c.since);
+        let ends = pod
+            .containers
+            .iter()
+            .filter_map(|c| c.terminated.as_ref()?.at);
+        let ended = target.into_iter().chain(ends).max();
+        pod.phase == Phase::Failed
+            && is_node_shutdown(&pod.reason)
+            && ended.is_some_and(|at| at.plus(SHUTDOWN_MAX) >= silent)
+    })
+}
+
 /// Whether a pod is on the node that would run elsewhere after a drain.
 fn has_workload(world: &World, node: &str) -> bool {
     world.pods_on(node).any(|entry| {
@@ -140,6 +167,7 @@ mod tests {
             "node.cloudprovider.kubernetes.io/shutdown:NoSchedule",
             "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute",
             "kubevirt.io/drain=draining:NoSchedule",
+            "example.com/deleting:NoSchedule",
         ] {
             assert!(announces_removal(taint), "{taint}");
         }

@@ -20,7 +20,7 @@ pub(super) const RULE: Rule = Rule {
         opens_after: "`node_unready`; `node_start` if the node is new, drained or being removed",
         closes: "the node is ready, or removed",
         action: "If the status is `Unknown`, the kubelet does not report: check the machine and its network. If it is `False`, read the kubelet's message.",
-        notes: "After 5 minutes, Kubernetes begins to evict the node's pods. A new node is one that has not been ready yet, or not for two minutes; it is never critical. A node is being removed if it has a taint or a condition that announces it, such as those of the cluster-autoscaler, Karpenter, the cloud's node controller or a handler of spot interruptions, or if its kubelet reports that the machine shuts down. It is drained if it is cordoned and runs only DaemonSet and static pods.",
+        notes: "After 5 minutes, Kubernetes begins to evict the node's pods. A new node is one that has not been ready yet, or not for two minutes; it is never critical. A node is being removed if it has a taint or a condition that announces it, such as those of the cluster-autoscaler, Karpenter, the cloud's node controller or a handler of spot interruptions, or if its kubelet reports that the machine shuts down, or ended pods for that. It is drained if it is cordoned and runs only DaemonSet and static pods.",
     },
     reads: &[Kind::Node],
     check: Check::Node(check),
@@ -356,6 +356,36 @@ mod tests {
                 Wait(60),
                 Delete(Kind::Node, down("Unknown", 53)),
                 NoChange,
+            ],
+        );
+    }
+
+    /// The recorder did not see what the kubelet said, because it ran on the node.
+    #[test]
+    fn node_that_ended_its_pods_for_a_shutdown_does_not_open() {
+        let ended_at = |second| {
+            let target = over(
+                condition("DisruptionTarget", "True", second),
+                json!({"reason": "TerminationByKubelet"}),
+            );
+            let status = json!({"phase": "Failed", "reason": "Terminated", "conditions": [target]});
+            let patch = json!({"spec": {"nodeName": "w1"}, "status": status});
+            apply(Kind::Pod, pod("web-2", patch))
+        };
+        run(
+            &RULE,
+            vec![
+                workload(),
+                ended_at(0),
+                apply(Kind::Node, down("Unknown", 3)),
+                Wait(300),
+                NoChange,
+                // It came back, and fails later.
+                apply(Kind::Node, down("True", 310)),
+                Wait(1010),
+                apply(Kind::Node, down("False", 1310)),
+                Wait(16),
+                Opens(Error),
             ],
         );
     }
