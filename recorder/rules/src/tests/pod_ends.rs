@@ -4,16 +4,21 @@ use kube9_ingest::item::FindingTransition;
 use serde_json::{Value, json};
 
 use super::harness::TestHarness;
-use super::objects::{condition, over, pod, pod_with, running, terminated, waiting};
+use super::objects::{condition, node, over, pod, pod_with, running, terminated, waiting};
 use super::prelude::{Kind, t};
 
 /// The rules that open a finding about these pods within `seconds`, with their severity.
 fn opened(pods: &[Value], seconds: u64) -> Vec<String> {
+    let pods = pods.iter().map(|pod| (Kind::Pod, pod.clone()));
+    opened_by(&Vec::from_iter(pods), seconds)
+}
+
+fn opened_by(objects: &[(Kind, Value)], seconds: u64) -> Vec<String> {
     let mut harness = TestHarness::new();
     harness.wait(1000);
     harness.take();
-    for pod in pods {
-        harness.apply(Kind::Pod, pod);
+    for (kind, object) in objects {
+        harness.apply(*kind, object);
     }
     harness.wait(seconds);
     let mut found: Vec<String> = (harness.findings().iter())
@@ -159,6 +164,41 @@ fn failure_within_a_sandbox_is_found() {
     let oom = runs_again_after("web-1", terminated("OOMKilled", 137, 0, 900));
     assert_eq!(
         opened(&[in_sandbox_since(oom, 960)], 60),
+        ["error ContainerOOMKilled"]
+    );
+}
+
+/// Kubelets before 1.29 do not report the sandbox: the node tells that it was away.
+#[test]
+fn end_with_the_node_is_quiet() {
+    let is = |ready: &str, second| {
+        let conditions = json!([condition("Ready", ready, second)]);
+        let node = node("w1", json!({"status": {"conditions": conditions}}));
+        (Kind::Node, node)
+    };
+    let ready = is("True", 960);
+    for (code, reason) in [(137, "Error"), (143, "Error"), (255, "Error")] {
+        let end = || terminated(reason, code, 0, 900);
+        for before in [is("False", 990), ready.clone()] {
+            let pods = three(|name| runs_again_after(name, end()));
+            let mut objects = vec![before];
+            objects.extend(pods.into_iter().map(|pod| (Kind::Pod, pod)));
+            objects.push(is("True", 998));
+            assert_eq!(opened_by(&objects, 60), QUIET, "{code}");
+        }
+    }
+    for (from, to) in [(0, 900), (0, 985), (955, 958)] {
+        let end = terminated("Error", 1, from, to);
+        let pod = (Kind::Pod, runs_again_after("web-1", end));
+        assert_eq!(
+            opened_by(&[ready.clone(), pod], 60),
+            ["warning ContainerExitedWithError"],
+            "{from}"
+        );
+    }
+    let oom = runs_again_after("web-1", terminated("OOMKilled", 137, 0, 900));
+    assert_eq!(
+        opened_by(&[ready, (Kind::Pod, oom)], 60),
         ["error ContainerOOMKilled"]
     );
 }

@@ -11,6 +11,7 @@ mod default_tokens;
 mod entry;
 mod index;
 mod queries;
+mod reboot;
 
 use std::collections::BTreeSet;
 
@@ -323,6 +324,9 @@ impl World {
         stable_after: std::time::Duration,
         dirty: &mut BTreeSet<Subject>,
     ) {
+        if let Some(until) = self.node_away_until(&pod, now) {
+            reboot::mark_ended_with_node(&mut pod, until);
+        }
         let known = self.pods.get_mut(&key);
         let mut known = known.filter(|known| known.pod.meta.uid == pod.meta.uid);
         pod.spec = match &known {
@@ -366,6 +370,13 @@ impl World {
             self.pods.insert(key.clone(), entry);
         }
         self.mark_dependents(Kind::Pod, &key, dirty);
+    }
+
+    /// Until when the node of a pod whose containers have ended before was away.
+    fn node_away_until(&self, pod: &Pod, now: Timestamp) -> Option<Timestamp> {
+        pod.containers.iter().find(|state| state.last.is_some())?;
+        let node = self.nodes.get(&self.node_key(pod.node.as_deref()?))?;
+        reboot::away_until(&node.node, now)
     }
 
     fn remove_pod(&mut self, key: &ObjectKey, dirty: &mut BTreeSet<Subject>) {
@@ -413,6 +424,11 @@ impl World {
         let ready = |node: &Node| Condition::of(&node.conditions, "Ready").map(Condition::is_true);
         let mut flaps = Vec::new();
         let mut shuts_down = node_life::says_shutdown(&node);
+        let is_ready = ready(&node) == Some(true);
+        let was_ready = same
+            .as_ref()
+            .is_some_and(|one| ready(&one.node) == Some(true));
+        let back = reboot::away_until(&node, now).filter(|_| is_ready && !was_ready);
         if let Some(before) = same {
             flaps = before.flaps;
             // A cordoned node may restart for maintenance.
@@ -429,6 +445,25 @@ impl World {
         };
         self.nodes.insert(key.clone(), entry);
         self.mark_dependents(Kind::Node, &key, dirty);
+        if let Some(until) = back {
+            self.mark_ended_with_node(&key.name, until, dirty);
+        }
+    }
+
+    fn mark_ended_with_node(
+        &mut self,
+        node: &str,
+        until: Timestamp,
+        dirty: &mut BTreeSet<Subject>,
+    ) {
+        let on = self.on_node(node);
+        let pods = Vec::from_iter(on.into_iter().flat_map(|on| &on.pods).cloned());
+        for key in pods {
+            let pod = self.pods.get_mut(&key).map(|entry| &mut entry.pod);
+            if pod.is_some_and(|pod| reboot::mark_ended_with_node(pod, until)) {
+                self.mark_dependents(Kind::Pod, &key, dirty);
+            }
+        }
     }
 
     fn apply_config_map(&mut self, key: ObjectKey, map: ConfigMap, dirty: &mut BTreeSet<Subject>) {

@@ -267,6 +267,6 @@ pub struct Terminated {
     pub started: Option<Timestamp>,
     /// `finishedAt`.
     pub at: Option<Timestamp>,
-    /// It ended with the sandbox of its pod, which exists again: after a reboot of the node, for example.
+    /// It ended with the sandbox of its pod, which exists again, or with its node: after a reboot, for example.
     pub with_sandbox: bool,
 }
