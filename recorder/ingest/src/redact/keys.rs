@@ -80,8 +80,8 @@ impl<'t> Scan<'t> {
         if colon && self.starts(at, "//") {
             return None;
         }
-        // `:=`, `=>`, `==`
-        let at = self.skip(at, |b| matches!(b, b'=' | b'>'));
+        // `:=`, `=>`, `==`, `===`; more belong to the value.
+        let at = self.skip(at, |b| matches!(b, b'=' | b'>')).min(at + 2);
         let further = self.skip(at, is_blank);
         let at = if colon && (self.starts(further, "= ") || self.starts(further, "=> ")) {
             self.skip(further, |b| matches!(b, b'=' | b'>'))
