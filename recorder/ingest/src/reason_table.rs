@@ -595,6 +595,8 @@ pub(super) const TABLE: &[Row] = &[
     row("ResourceCreated", Info, "Application created").by("argocd*"),
     row("ResourceDeleted", Info, "Application deleted").by("argocd*"),
     row("ResourceUpdated", Warning, "Application degraded").says(&[&["-> Degraded"]]).by("argocd*"),
+    row("ResourceUpdated", Warning, "Application's objects are missing").says(&[&["Healthy -> Missing"], &["Progressing -> Missing"], &["Degraded -> Missing"]]).by("argocd*"),
+    row("ResourceUpdated", Warning, "Application's state is unknown").says(&[&["Synced -> Unknown"], &["OutOfSync -> Unknown"], &["Healthy -> Unknown"]]).by("argocd*"),
     row("ResourceUpdated", Info, "Application status changed").by("argocd*"),
     row("Resumed", Info, "Job resumed").by("job-controller"),
     row("Resumed", Info, "Resumed"),

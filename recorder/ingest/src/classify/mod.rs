@@ -163,7 +163,7 @@ const HARMLESS: [&str; 17] = [
 ];
 
 /// What operators write about a change of state.
-const SENTENCES: [&str; 9] = [
+const SENTENCES: [&str; 10] = [
     " became degraded",
     " became faulted",
     " became unhealthy",
@@ -171,6 +171,7 @@ const SENTENCES: [&str; 9] = [
     " is degraded",
     "-> Degraded",
     " to Degraded",
+    " FAILED: ",
     "HEALTH_ERR",
     "HEALTH_WARN",
 ];

@@ -397,6 +397,24 @@ fn normal_event_of_an_operator_that_reports_trouble_is_a_warning() {
             "Status for clusteroperator/dns changed: Available changed from True to False (\"x\")",
             Error,
         ),
+        (
+            "ResourceUpdated",
+            "argocd-application-controller",
+            "Updated health status: Healthy -> Missing",
+            Warning,
+        ),
+        (
+            "ResourceUpdated",
+            "argocd-application-controller",
+            "Updated sync status: Synced -> Unknown",
+            Warning,
+        ),
+        (
+            "Switchover",
+            "postgres-operator",
+            "Switchover from \"acid-0\" to \"acid-1\" FAILED: could not switch over",
+            Warning,
+        ),
         ("FailedHealthCheck", "some-operator", "", Warning),
         ("ScalingDownFailed", "some-operator", "", Warning),
         ("ReplicaFailed", "some-operator", "", Warning),
@@ -457,6 +475,17 @@ fn normal_event_of_an_operator_about_normal_life_is_info() {
         ("ShuttingDown", "some-operator", ""),
         ("FailoverCompleted", "some-operator", ""),
         ("SwitchoverStarted", "some-operator", ""),
+        (
+            "Switchover",
+            "postgres-operator",
+            "Switching over from \"acid-0\" to \"acid-1\"",
+        ),
+        // A new application.
+        (
+            "ResourceUpdated",
+            "argocd-application-controller",
+            "Updated health status:  -> Missing",
+        ),
         ("HealthCheckPassed", "some-operator", "no longer degraded"),
         ("Reconciled", "some-operator", "0 failed"),
     ] {
