@@ -34,7 +34,8 @@ impl<'t> Scan<'t> {
             *armed |= client.needs.contains(&word);
             if *armed {
                 for (flag, takes) in client.flags {
-                    if word == *flag {
+                    if word == *flag || matches!(takes, Takes::Pair(_)) && ends_cluster(word, flag)
+                    {
                         return self.argument(end, word.starts_with('-'), *takes);
                     }
                     // What is attached to a flag of one letter.
@@ -248,7 +249,17 @@ impl<'t> Scan<'t> {
 
 /// Whether this word continues a sentence, so that this is not a command line.
 fn is_of_sentence(word: &str) -> bool {
-    word.ends_with(':') && !word.contains('/') || is_stopword(bare(word))
+    word.ends_with(':') && !word.contains('/') && !is_random(word) || is_stopword(bare(word))
+}
+
+/// `-sku`: several flags of one letter, of which the last takes an argument.
+fn ends_cluster(word: &str, flag: &str) -> bool {
+    const LETTERS_MAX: usize = 6;
+    let letters = word.strip_prefix('-').unwrap_or_default();
+    flag.len() == 2
+        && (2..=LETTERS_MAX).contains(&letters.len())
+        && letters.ends_with(&flag[1..])
+        && letters.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 /// What a message says about a flag: `-p is deprecated`, `-w requires an argument`, `-k failed: bad decrypt`.

@@ -484,6 +484,14 @@ fn flags_of_clients_hide_what_they_take_and_no_other_flag() {
             "curl -u elastic:[REDACTED] http://x",
         ),
         (
+            "curl -sku elastic:hunter2 https://x",
+            "curl -sku elastic:[REDACTED] https://x",
+        ),
+        (
+            "mc alias set m http://m:9000 admin k3vN8qPz1LmW0aRt9: exit status 1",
+            "mc alias set m http://m:9000 admin [REDACTED] exit status 1",
+        ),
+        (
             "docker login -u u -p hunter2 r.x",
             "docker login -u u -p [REDACTED] r.x",
         ),
