@@ -58,9 +58,11 @@ pub fn is_secret_literal(key: &str, value: &str) -> bool {
     }
     let sensitivity = sensitivity(key);
     if is_file(value) {
-        return sensitivity >= Sensitivity::Likely
-            && (quotes_secret(value)
-                || sensitivity == Sensitivity::Certain && lists_secret(value));
+        return if sensitivity >= Sensitivity::Likely {
+            quotes_secret(value) || sensitivity == Sensitivity::Certain && lists_secret(value)
+        } else {
+            sets_secret(value)
+        };
     }
     let named = match sensitivity {
         Sensitivity::Certain | Sensitivity::Likely => !is_harmless(sensitivity, key, value),
@@ -239,6 +241,24 @@ fn lists_secret(file: &str) -> bool {
             && !line.contains([' ', '\t', '=', ':', '#'])
             && !is_path(line)
     })
+}
+
+/// Whether a file of any name sets a secret: `password: …` with a generated value. A value that may be a word is left
+/// out: files of settings are full of defaults and examples.
+fn sets_secret(file: &str) -> bool {
+    let end = file.floor_char_boundary(SCANNED_BYTES_MAX);
+    let around = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '-' | '[' | ']');
+    let settings = file[..end].split(['\n', ',', '{', '}', ';', '<', '>']);
+    settings
+        .filter_map(|setting| setting.split_once(['=', ':']))
+        .map(|(key, value)| (key.trim_matches(around), value.trim_matches(around)))
+        .any(|(key, value)| {
+            value.len() <= NEAR_BYTES
+                && !key.contains(char::is_whitespace)
+                && is_random(value)
+                && sensitivity(key) >= Sensitivity::Likely
+                && is_secret_literal(key, value)
+        })
 }
 
 /// The value without `$(NAME)`, `${NAME}` and `{{ .name }}`.
@@ -456,6 +476,26 @@ mod tests {
                 "passwd",
                 "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/app:/sbin/nologin\n",
             ),
+            ("password-rules.txt", "at least 12 characters\n"),
+            ("htpasswd-readme", "see the wiki"),
+            ("PASSWORD_ENCODER", "argon2"),
+            ("REGISTRY_AUTH_HTPASSWD_REALM", "Registry"),
+            (
+                "application.yaml",
+                "password: changeme\ntoken: ${TOKEN}\nsecretName: web-tls-x7zqk\nid: k3vN8qPz1LmW0aRt\n",
+            ),
+            (
+                "app.properties",
+                "db.password=vault:secret/data/db#k3vN8qPz\ntoken.ttl=3600\n",
+            ),
+            (
+                "dashboard.json",
+                "{\"uid\":\"k3vN8qPz1LmW0aRt\",\"key\":\"k3vN8qPz1LmW0aRt\"}",
+            ),
+            (
+                "kubeconfig",
+                "certificate-authority-data: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUM=\nuser: x\n",
+            ),
             ("auth.conf", "# auth settings\nmode=oidc\n"),
             ("auth.yaml", "auth:\n  mode: oidc\n  tokenTTL: 1h\n"),
             ("password-policy.json", "{\"min\": 12}"),
@@ -528,6 +568,18 @@ mod tests {
             ),
             ("MODE", "ghp_k3vN8qPz1LmW0aRtk3vN8qPz1LmW0aRtaaaa"),
             // In files.
+            (
+                "application.yaml",
+                "db:\n  password: \"k3vN8qPz1LmW0aRt\"\n",
+            ),
+            (
+                "APP_CONFIG",
+                "{\"db\":{\"user\":\"a\",\"password\":\"k3vN8qPz1LmW\"}}",
+            ),
+            (
+                "aws",
+                "[default]\naws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPL3K3Y\n",
+            ),
             ("token.txt", "k3vN8qPz1LmW0aRt\n"),
             ("password", "hunter2hunter2\nother3other3\n"),
             (

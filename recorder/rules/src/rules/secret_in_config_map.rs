@@ -17,7 +17,7 @@ pub(super) const RULE: Rule = Rule {
         opens_after: "`assessment`",
         closes: "the key is removed, or its value is not a secret",
         action: "Move the value to a Secret, and rotate it: it was readable.",
-        notes: "Many accounts can read ConfigMaps, and they are often not encrypted at rest. Paths, addresses without a password, names, numbers, durations, switches, placeholders and references to a secret store are not secrets; of a file of settings, only private keys are found, unless its key is named like a secret. kube9 checks a value while it decodes the object, and keeps nothing of it.",
+        notes: "Many accounts can read ConfigMaps, and they are often not encrypted at rest. Paths, addresses without a password, names, numbers, durations, switches, placeholders and references to a secret store are not secrets; of a file of settings, only private keys and generated values beside a name of a secret (`password: …`) are found, unless its key is named like a secret. kube9 checks a value while it decodes the object, and keeps nothing of it.",
     },
     reads: &[Kind::ConfigMap],
     check: Check::ConfigMap(check),
