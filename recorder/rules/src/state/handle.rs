@@ -224,10 +224,12 @@ impl Analysis {
             })
         };
         let is_update = before.is_some() && kind == Kind::ConfigMap && late.is_none();
+        let mut is_held = false;
         let (what, rows) = if is_update && !rows.is_empty() {
-            let held = |row| self.rewrites.fold(watch, &key, row, now);
+            let fold = |row| self.rewrites.fold(watch, &key, row, now);
             let what = changes::pod_breaking_change(&rows);
-            let rows: Vec<Record> = rows.into_iter().filter_map(held).collect();
+            let rows: Vec<Record> = rows.into_iter().filter_map(fold).collect();
+            is_held = rows.is_empty();
             (what.filter(|_| !self.rewrites.is_routine(&key)), rows)
         } else {
             (changes::pod_breaking_change(&rows), rows)
@@ -240,13 +242,16 @@ impl Analysis {
         }
         let changed = after.changed.clone();
         if before != Some(&after) || !rows.is_empty() {
-            out.push(Item::Change(Box::new(Change {
-                watch,
-                name: Clean::name(&path(&key)),
-                snapshot: Clean::json(&after),
-                rows: rows.into_iter().map(sanitize).collect(),
-                version,
-            })));
+            // The snapshot of a held change is stored with its row: a start in between finds the difference.
+            if !is_held {
+                out.push(Item::Change(Box::new(Change {
+                    watch,
+                    name: Clean::name(&path(&key)),
+                    snapshot: Clean::json(&after),
+                    rows: rows.into_iter().map(sanitize).collect(),
+                    version,
+                })));
+            }
             source.changed = true;
             source.snapshots.insert(key.clone(), after);
         }
@@ -298,7 +303,8 @@ impl Analysis {
         }
         self.world.trim();
         out.push(off_mark(watch, namespace));
-        self.rewrites.forget(namespace);
+        let held = self.rewrites.forget(namespace);
+        out.extend(held.map(|row| Item::Row(Box::new(sanitize(row)))));
         self.idle_cron_jobs
             .retain(|subject, _| subject.namespace() != namespace);
         self.work_queue.enqueue(dirty);
@@ -311,7 +317,8 @@ impl Analysis {
         for (watch, key, row) in self.rewrites.due(now) {
             let source = self.freshness.source(watch);
             let Some(snapshot) = source.and_then(|source| source.snapshots.get(&key)) else {
-                continue; // the database is a new one, or the object was deleted
+                out.push(Item::Row(Box::new(sanitize(row)))); // the database is a new one
+                continue;
             };
             out.push(Item::Change(Box::new(Change {
                 watch,

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A person who edits a ConfigMap several times gets each change within a minute. A program that writes every ten seconds
-//! gets about 30 rows a day. Changes that are held when the process ends without notice have no row.
+//! gets about 30 rows a day. If the process ends while changes are held, the next start records them as one: the stored
+//! snapshot is that of the last row.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -157,9 +158,15 @@ impl Rewrites {
         Some(held.into_row(key))
     }
 
-    /// Forgets a namespace whose analysis is off.
-    pub(super) fn forget(&mut self, namespace: &str) {
-        self.recent.retain(|key, _| key.namespace != namespace);
+    /// Forgets a namespace whose analysis is off; returns the rows of its held changes.
+    pub(super) fn forget<'s>(
+        &'s mut self,
+        namespace: &'s str,
+    ) -> impl Iterator<Item = Record> + use<'s> {
+        let removed = self
+            .recent
+            .extract_if(move |key, _| key.namespace == namespace);
+        removed.filter_map(|(key, one)| Some(one.held?.into_row(&key)))
     }
 
     fn look_at(&mut self, at: Timestamp) {

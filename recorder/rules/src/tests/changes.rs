@@ -1,3 +1,4 @@
+use kube9_ingest::item::Item;
 use kube9_model::resume::StoredObjects;
 
 use super::harness::TestHarness;
@@ -343,6 +344,28 @@ fn config_map_that_a_person_edits_has_a_row_for_each_change() {
     );
     harness.wait(600);
     assert_eq!(rewritten(&mut harness, 2, 1), ["ConfigMap changed"; 2]);
+}
+
+#[test]
+fn snapshot_of_a_held_change_is_stored_with_its_row() {
+    let mut harness = with_config_map();
+    rewritten(&mut harness, 2, 1);
+    harness.take();
+    harness.apply(
+        Kind::ConfigMap,
+        &config_map(json!({"data": {"mode": "third"}})),
+    );
+    assert!(
+        harness.take().is_empty(),
+        "a stop now leaves the snapshot of the last row"
+    );
+    harness.wait(60);
+    let items = harness.take();
+    let [Item::Change(change)] = &items[..] else {
+        panic!("{items:?}");
+    };
+    assert_eq!(change.rows.len(), 1);
+    assert!(change.snapshot.is_some());
 }
 
 #[test]
