@@ -149,6 +149,7 @@ impl<'b> Diff<'_, 'b> {
         let silent = match at.silence {
             Silence::Never => false,
             Silence::WhenSet => op == Op::Added,
+            Silence::UnlessReplaced => matches!(op, Op::Added | Op::Removed),
             Silence::UnlessDeleting => !self.deleting,
         };
         self.changes.push(FieldChange {
@@ -736,6 +737,28 @@ mod tests {
                 "(added spec.nodeName - \"n\")",
                 "(added status.containerStatuses[a] - {\"imageID\":\"i\",\"name\":\"a\"})"
             ]
+        );
+    }
+
+    #[test]
+    fn image_that_a_tag_means_is_a_change_only_if_it_is_another_one() {
+        let pod = |image: Option<&str>| {
+            let id = image.map_or(
+                json!({"name": "a"}),
+                |id| json!({"name": "a", "imageID": id}),
+            );
+            json!({"status": {"containerStatuses": [id]}})
+        };
+        // The status of a lost pod is reset.
+        for (before, after) in [(None, Some("i@1")), (Some("i@1"), None)] {
+            let found = lines(rules("po"), pod(before), pod(after));
+            assert!(found.len() == 1 && found[0].starts_with('('), "{found:?}");
+        }
+        let found = lines(rules("po"), pod(Some("i@1")), json!({}));
+        assert!(found.len() == 1 && found[0].starts_with('('), "{found:?}");
+        assert_eq!(
+            lines(rules("po"), pod(Some("i@1")), pod(Some("i@2"))),
+            ["changed status.containerStatuses[a].imageID \"i@1\" \"i@2\""]
         );
     }
 

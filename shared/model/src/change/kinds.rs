@@ -11,8 +11,8 @@ use std::str::FromStr;
 
 use super::rules::{Line, Rule, Rules};
 use Rule::{
-    Drop, Hide, Keep, List, Only, Opaque, Ordered, Risky, SilentUnlessDeleting, SilentWhenSet,
-    Single,
+    Drop, Hide, Keep, List, Only, Opaque, Ordered, Risky, SilentUnlessDeleting,
+    SilentUnlessReplaced, SilentWhenSet, Single,
 };
 
 /// A kind whose objects are tracked.
@@ -446,13 +446,11 @@ const POD: &[Line] = &[
     ("status.containerStatuses.*.name", Keep),
     ("status.containerStatuses.*.imageID", Keep),
     ("status.containerStatuses", BY_NAME),
-    ("status.containerStatuses.*", SilentWhenSet),
-    ("status.containerStatuses.*.imageID", SilentWhenSet),
+    ("status.containerStatuses.*", SilentUnlessReplaced),
     ("status.initContainerStatuses.*.name", Keep),
     ("status.initContainerStatuses.*.imageID", Keep),
     ("status.initContainerStatuses", BY_NAME),
-    ("status.initContainerStatuses.*", SilentWhenSet),
-    ("status.initContainerStatuses.*.imageID", SilentWhenSet),
+    ("status.initContainerStatuses.*", SilentUnlessReplaced),
 ];
 
 const NODE: &[Line] = &[

@@ -30,6 +30,8 @@ pub enum Rule {
     Single,
     /// Makes no row when it goes from absent to set.
     SilentWhenSet,
+    /// Makes no row when it goes from absent to set or back.
+    SilentUnlessReplaced,
     /// Makes no row unless a deletion waits for it.
     SilentUnlessDeleting,
     /// A change of it often breaks something.
@@ -62,6 +64,8 @@ pub enum Silence {
     Never,
     /// See [`Rule::SilentWhenSet`].
     WhenSet,
+    /// See [`Rule::SilentUnlessReplaced`].
+    UnlessReplaced,
     /// See [`Rule::SilentUnlessDeleting`].
     UnlessDeleting,
 }
@@ -103,6 +107,7 @@ impl Field {
                 Rule::Ordered => field.ordered = true,
                 Rule::Single => field.single = true,
                 Rule::SilentWhenSet => field.silence = Silence::WhenSet,
+                Rule::SilentUnlessReplaced => field.silence = Silence::UnlessReplaced,
                 Rule::SilentUnlessDeleting => field.silence = Silence::UnlessDeleting,
                 Rule::Risky => field.risky = true,
             }
