@@ -21,6 +21,9 @@ pub(super) struct Hide<'m> {
     path: String,
 }
 
+/// Bytes that marks may add to one text: some thirty secrets.
+const REDACTION_BYTES_MAX: usize = 1024;
+
 impl<'m> Hide<'m> {
     pub(super) const fn new(rules: &'static Rules, marks: &'m ObjectMarks) -> Self {
         Self {
@@ -59,14 +62,13 @@ impl<'m> Hide<'m> {
         if at.hides(self.rules, &text) || is_secret(key, &text) {
             return self.mark(&text);
         }
-        Stored::Text(self.redacted(text))
-    }
-
-    /// A text with marks in place of its secrets.
-    fn redacted(&self, text: Box<str>) -> Box<str> {
         match redact_with(&text, |secret| self.redaction(secret)) {
-            Cow::Borrowed(_) => text,
-            Cow::Owned(redacted) => redacted.into(),
+            Cow::Borrowed(_) => Stored::Text(text),
+            // A body is bounded by the texts that were read: one that is mostly secrets is one mark.
+            Cow::Owned(redacted) if redacted.len() > text.len() + REDACTION_BYTES_MAX => {
+                self.mark(&text)
+            }
+            Cow::Owned(redacted) => Stored::Text(redacted.into()),
         }
     }
 
@@ -174,7 +176,7 @@ impl<'m> Hide<'m> {
                     .map(|(from, to)| (*from.max(&start), *to.min(&end)))
                     .filter(|(from, to)| from < to)
                     .map(|(from, to)| (from - start, to - start));
-                Stored::Text(self.redacted(self.without(&text, parts).into()))
+                self.text(at, "", self.without(&text, parts).into())
             });
             start = end + 1;
         }

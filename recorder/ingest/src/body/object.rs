@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use super::hide::Hide;
 use super::mark_key::MarkKey;
-use super::read::{Build, Measure, Reader, Sink, Text, TooLarge, read_field, read_raw};
+use super::read::{Build, Measure, Oversize, Reader, Sink, Text, read_field, read_raw};
 use super::select::{At, Choice};
 use crate::attribution::ManagedEntry;
 
@@ -88,7 +88,7 @@ pub struct Object<'j> {
     /// Hash of what the body is made of, the uid and the deletion; equal hashes are equal bodies. It depends on hidden
     /// values, so that it must not be stored.
     pub content_hash: u64,
-    too_large: Vec<TooLarge>,
+    oversize: Oversize,
 }
 
 impl<'j> Object<'j> {
@@ -123,14 +123,14 @@ impl<'j> Object<'j> {
             }
             measure.text(11, &metadata.uid);
             measure.text(12, if metadata.deleting.is_some() { "x" } else { "" });
-            let (content_hash, too_large) = measure.finish();
+            let (content_hash, oversize) = measure.finish();
             return Ok(Self {
                 json,
                 kind,
                 rules,
                 metadata,
                 content_hash,
-                too_large,
+                oversize,
             });
         }
     }
@@ -151,7 +151,7 @@ impl<'j> Object<'j> {
         let marks = key.object([&self.kind.group, &self.kind.kind, namespace, name]);
         // Where the part is within the object is hashed later, when the identities of list elements are known.
         let placeholder = |raw: &str| too_large(marks.mark("", raw.as_bytes()), raw.len() as u64);
-        let mut build = Build::new(&self.too_large, placeholder);
+        let mut build = Build::new(&self.oversize, placeholder);
         deserialize(
             self.json,
             Root {

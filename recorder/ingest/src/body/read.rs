@@ -37,6 +37,18 @@ pub(super) struct TooLarge {
     inside: u32,
 }
 
+/// What the first pass found to be too large.
+#[derive(Debug, Default)]
+pub(super) struct Oversize {
+    /// Values, in the order of the text.
+    values: Vec<TooLarge>,
+    /// The object has too many fields at its top level, or they are too large even as marks.
+    top_level: bool,
+}
+
+/// The key of the mark of all fields that do not fit at the top level; an escaped key never begins so.
+const REST: &str = "~rest";
+
 /// What is made of the values that are read.
 pub(super) trait Sink {
     type Value;
@@ -258,6 +270,15 @@ impl<'de> de::Deserialize<'de> for Text<'de> {
     }
 }
 
+/// Bytes of a text as JSON writes it, or a few more.
+fn json_bytes(text: &str) -> usize {
+    let escaped = |b: &u8| *b < b' ' || matches!(b, b'"' | b'\\');
+    let quotes = "\"\"".len();
+    text.len()
+        + quotes
+        + ("\\u0001".len() - 1) * text.as_bytes().iter().filter(|b| escaped(b)).count()
+}
+
 /// Hashes what is read, and finds what is too large.
 pub(super) struct Measure<H> {
     hasher: H,
@@ -265,6 +286,8 @@ pub(super) struct Measure<H> {
     too_large: Vec<TooLarge>,
     /// The fields of the top level and of the metadata: the numbers of their values, and their sizes.
     top: Vec<((u32, u32), usize)>,
+    /// The size of all of them, with their keys.
+    top_bytes: usize,
 }
 
 /// Size and number of keys of a map.
@@ -281,6 +304,7 @@ impl<H: std::hash::Hasher> Measure<H> {
             next: 0,
             too_large: Vec::new(),
             top: Vec::new(),
+            top_bytes: 0,
         }
     }
 
@@ -299,27 +323,32 @@ impl<H: std::hash::Hasher> Measure<H> {
         self.too_large.push(TooLarge { number, inside });
     }
 
-    /// The hash, and what is too large in the order of the text.
-    pub(super) fn finish(mut self) -> (u64, Vec<TooLarge>) {
+    /// The hash, and what is too large.
+    pub(super) fn finish(mut self) -> (u64, Oversize) {
         let mut fields = std::mem::take(&mut self.top);
-        let mut sum: usize = fields.iter().map(|(_, bytes)| bytes).sum();
-        fields.sort_unstable_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        let (mut sum, count) = (self.top_bytes, fields.len());
+        // Stable, so that of two equal fields it is always the same one.
+        fields.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         for ((from, to), bytes) in fields {
-            if sum <= BODY_BYTES_MAX {
+            if sum <= BODY_BYTES_MAX || bytes <= MARK_BYTES {
                 break;
             }
             if from < to {
                 self.mark(from, to - from - 1);
-                sum -= bytes.saturating_sub(MARK_BYTES);
+                sum -= bytes - MARK_BYTES;
             }
         }
         self.too_large.sort_unstable_by_key(|one| one.number);
-        (self.hasher.finish(), self.too_large)
+        let oversize = Oversize {
+            values: self.too_large,
+            top_level: sum > BODY_BYTES_MAX || count > KEYS_MAX,
+        };
+        (self.hasher.finish(), oversize)
     }
 }
 
 impl<H: std::hash::Hasher> Sink for Measure<H> {
-    /// Bytes as JSON; unescaped, and hidden values as marks.
+    /// Bytes as JSON, with hidden values as marks.
     type Value = usize;
     type Map = MapSize;
     type List = usize;
@@ -349,7 +378,7 @@ impl<H: std::hash::Hasher> Sink for Measure<H> {
                 if at.hides(rules, &text) {
                     MARK_BYTES
                 } else {
-                    text.len() + "\"\"".len()
+                    json_bytes(&text)
                 }
             }
         }
@@ -361,7 +390,7 @@ impl<H: std::hash::Hasher> Sink for Measure<H> {
 
     fn field(&mut self, map: &mut MapSize, key: &str, value: usize) {
         map.keys += 1;
-        map.bytes += key.len() + "\"\":,".len() + value;
+        map.bytes += json_bytes(key) + ":,".len() + value;
     }
 
     fn map(&mut self, _: At, map: MapSize) -> usize {
@@ -408,7 +437,8 @@ impl<H: std::hash::Hasher> Sink for Measure<H> {
     }
 
     fn top(&mut self, _: bool, key: &str, numbers: (u32, u32), bytes: usize) {
-        self.top.push((numbers, key.len() + "\"\":,".len() + bytes));
+        self.top_bytes += json_bytes(key) + ":,".len() + bytes;
+        self.top.push((numbers, bytes));
     }
 }
 
@@ -420,13 +450,25 @@ pub(super) struct Build<'p, F> {
     opaque: F,
     fields: Vec<(Box<str>, Stored)>,
     metadata: Vec<(Box<str>, Stored)>,
+    /// What is left for the top level, if that is too large.
+    left: Option<Left>,
+}
+
+/// The bytes and fields that the top level may still have, and what did not fit.
+struct Left {
+    bytes: usize,
+    rest: String,
 }
 
 impl<'p, F: FnMut(&str) -> Stored> Build<'p, F> {
-    pub(super) fn new(too_large: &'p [TooLarge], opaque: F) -> Self {
+    pub(super) fn new(oversize: &'p Oversize, opaque: F) -> Self {
         Self {
             next: 0,
-            too_large,
+            too_large: &oversize.values,
+            left: oversize.top_level.then(|| Left {
+                bytes: BODY_BYTES_MAX,
+                rest: String::new(),
+            }),
             opaque,
             fields: Vec::new(),
             metadata: Vec::new(),
@@ -435,6 +477,11 @@ impl<'p, F: FnMut(&str) -> Stored> Build<'p, F> {
 
     /// The fields of the object.
     pub(super) fn finish(mut self) -> Fields {
+        if let Some(left) = self.left
+            && !left.rest.is_empty()
+        {
+            self.fields.push((REST.into(), (self.opaque)(&left.rest)));
+        }
         if !self.metadata.is_empty() {
             let metadata = Stored::Map(Fields::new(self.metadata));
             self.fields.push(("metadata".into(), metadata));
@@ -516,6 +563,17 @@ impl<F: FnMut(&str) -> Stored> Sink for Build<'_, F> {
         let Some(value) = value else {
             return;
         };
+        if let Some(left) = &mut self.left
+            && !in_metadata
+        {
+            let text = value.to_text();
+            let bytes = json_bytes(key) + ":,".len() + text.len();
+            if bytes > left.bytes || self.fields.len() >= KEYS_MAX || !left.rest.is_empty() {
+                left.rest.extend([key, "\0", &text, "\0"]);
+                return;
+            }
+            left.bytes -= bytes;
+        }
         let fields = if in_metadata {
             &mut self.metadata
         } else {

@@ -402,6 +402,35 @@ fn largest_fields_are_marks_if_the_body_is_too_large() {
 }
 
 #[test]
+fn fields_that_do_not_fit_at_the_top_level_are_one_mark() {
+    let kind = custom();
+    let object = |fields: usize, key: usize, value: &Value| {
+        let fields = (0..fields).map(|n| (format!("{n:0key$}"), value.clone()));
+        let mut fields: Map<String, Value> = fields.collect();
+        fields.insert(
+            "metadata".to_owned(),
+            json!({"name": "t", "labels": {"a": "b"}}),
+        );
+        Value::Object(fields)
+    };
+    for (fields, key) in [(KEYS_MAX + 50, 5), (500, 700), (100_000, 6)] {
+        let one = body(&kind, &object(fields, key, &json!(1)));
+        assert!(one.to_text().len() <= BODY_BYTES_MAX + 200, "{fields}");
+        assert!(one.stored().as_map().unwrap().len() <= KEYS_MAX + 2);
+        assert!(one.stored().to_value()["~rest"]["size"].is_u64());
+        assert_eq!(one.plain()["metadata"], json!({"labels": {"a": "b"}}));
+        assert_eq!(one, body(&kind, &object(fields, key, &json!(1))));
+    }
+    // A change in what does not fit is a change.
+    let one = object(KEYS_MAX + 50, 5, &json!(1));
+    let other = with(one.clone(), &format!("/{:05}", KEYS_MAX + 49), json!(2));
+    let (one, other) = (body(&kind, &one), body(&kind, &other));
+    let changes = diff::changes(kind.rules, &one, &other, false);
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes[0].path.to_string(), "[\"~rest\"]");
+}
+
+#[test]
 fn hostile_objects_stay_within_the_bounds() {
     let kind = custom();
     let one = |value: String| format!(r#"{{"metadata":{{"name":"t"}},"spec":{value}}}"#);
@@ -419,6 +448,17 @@ fn hostile_objects_stay_within_the_bounds() {
         let object = scan(&kind, &text);
         let body = object.body(&key()).unwrap();
         assert!(body.to_text().len() <= BODY_BYTES_MAX);
+    }
+    // Texts that become longer when they are stored.
+    for text in [
+        "\u{1}".repeat(60_000),
+        "pwd=a1 ".repeat(9000),
+        "\"\\".repeat(30_000),
+    ] {
+        let object = json!({"metadata": {"name": "d", "annotations": {"a": text}}});
+        let stored = body(self::kind("deploy"), &object).to_text();
+        assert!(stored.len() <= BODY_BYTES_MAX + 2048, "{}", stored.len());
+        assert!(!stored.contains("a1"));
     }
 }
 
