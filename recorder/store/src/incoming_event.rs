@@ -59,13 +59,14 @@ impl IncomingEvent<'_> {
         tables: &mut Tables<'_>,
         rows: &mut Rows,
     ) -> rusqlite::Result<EventOutcome> {
-        // Most Events are new: the insert is tried first, and the stored entry is read only on conflict.
-        if let Fold::Open {
-            created,
-            occurrences,
-            before,
-            count_reset,
-        } = fold(None, self.seen)
+        // Most Events that occurred once are new: the insert is tried first, and the stored entry is read only on conflict.
+        if self.seen.count <= 1
+            && let Fold::Open {
+                created,
+                occurrences,
+                before,
+                count_reset,
+            } = fold(None, self.seen)
         {
             let key = rows.key(tables.conn, self.bounded(created))?;
             if tables.dedup.insert(&self.entry(key))? {
@@ -78,11 +79,11 @@ impl IncomingEvent<'_> {
                 return Ok(EventOutcome::Inserted(occurrences));
             }
         }
-        self.store_again(tables, rows)
+        self.store_known(tables, rows)
     }
 
-    /// Stores an Event that has an entry.
-    fn store_again(
+    /// Stores an Event that probably has an entry.
+    fn store_known(
         &self,
         tables: &mut Tables<'_>,
         rows: &mut Rows,
@@ -112,7 +113,11 @@ impl IncomingEvent<'_> {
             } => {
                 let key = rows.key(conn, self.bounded(created))?;
                 self.open(events, rows, key, (occurrences, before, count_reset))?;
-                dedup.update(&self.entry(key))?;
+                if found.is_some() {
+                    dedup.update(&self.entry(key))?;
+                } else {
+                    dedup.insert(&self.entry(key))?;
+                }
                 Ok(EventOutcome::Inserted(occurrences))
             }
             Fold::Into {
