@@ -126,6 +126,11 @@ mod tests {
     use super::RULE;
     use crate::tests::prelude::*;
 
+    /// A Service and its only pod.
+    fn served_by(pod: Value) -> Step {
+        Apply(vec![(Kind::Service, service(json!({}))), (Kind::Pod, pod)])
+    }
+
     fn unready() -> Value {
         pod_with("web-1", 0, running(0), json!({}))
     }
@@ -157,10 +162,7 @@ mod tests {
         run(
             &RULE,
             vec![
-                Apply(vec![
-                    (Kind::Service, service(json!({}))),
-                    (Kind::Pod, unready()),
-                ]),
+                served_by(unready()),
                 Wait(50),
                 NoChange,
                 Wait(20),
@@ -176,10 +178,7 @@ mod tests {
         run(
             &RULE,
             vec![
-                Apply(vec![
-                    (Kind::Service, service(json!({}))),
-                    (Kind::Pod, unready()),
-                ]),
+                served_by(unready()),
                 Wait(70),
                 Opens(Critical),
                 apply(Kind::Pod, ready("web-1", 73)),
@@ -259,10 +258,7 @@ mod tests {
         run(
             &RULE,
             vec![
-                Apply(vec![
-                    (Kind::Service, service(json!({}))),
-                    (Kind::Pod, pulling_for_the_first_time()),
-                ]),
+                served_by(pulling_for_the_first_time()),
                 Wait(200),
                 apply(Kind::Pod, pod_with("web-1", 0, running(200), json!({}))),
                 Wait(50),
@@ -278,10 +274,7 @@ mod tests {
         run(
             &RULE,
             vec![
-                Apply(vec![
-                    (Kind::Service, service(json!({}))),
-                    (Kind::Pod, pulling_for_the_first_time()),
-                ]),
+                served_by(pulling_for_the_first_time()),
                 Wait(290),
                 NoChange,
                 Wait(20),
@@ -356,15 +349,7 @@ mod tests {
     #[test]
     fn last_pod_that_terminates_opens_only_if_it_stays() {
         let terminates = over(unready(), json!({"metadata": {"deletionTimestamp": t(93)}}));
-        let begin = || {
-            vec![
-                Apply(vec![
-                    (Kind::Service, service(json!({}))),
-                    (Kind::Pod, terminates.clone()),
-                ]),
-                Wait(85),
-            ]
-        };
+        let begin = || vec![served_by(terminates.clone()), Wait(85)];
         let mut scaled_to_zero = begin();
         scaled_to_zero.extend([Delete(Kind::Pod, unready()), Wait(200), NoChange]);
         run(&RULE, scaled_to_zero);
