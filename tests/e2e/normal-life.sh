@@ -207,7 +207,7 @@ quiet 60
 justified() {
   cat <<'LIST'
 NodeProblem error Node/* its file system is read-only for three minutes of each round
-ContainerExitedWithError warning Pod/flaky-* an attempt of a Job fails; nobody is woken, and the log says why
+ContainerExitedWithError warning Pod/flaky-* an attempt of a Job fails: a warning, since the Job starts another
 ServiceSelectsNoPod info Service/kube-scheduler a fact about a Service whose control plane is elsewhere
 ServiceSelectsNoPod info Service/db-replica a fact about a database without a replica
 DefaultTokenMounted info Namespace/shop the manifests leave the token mounted

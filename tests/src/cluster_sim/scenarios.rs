@@ -344,7 +344,7 @@ fn init_waits(sim: &mut ClusterSim, of: usize) {
     sim.later(lasts, move |sim| sim.repair(of, Step::Run));
 }
 
-/// A kubelet rejects a pod after its restart; somebody deletes the failed pod later.
+/// A kubelet rejects a pod after its restart; the failed pod is deleted later.
 fn rejected(sim: &mut ClusterSim, of: usize) {
     let Some(id) = sim.any_ready_pod(of) else {
         return;

@@ -336,7 +336,7 @@ fn removed_field_has_the_author_of_the_write() {
 }
 
 #[test]
-fn field_that_nobody_manages_is_a_default() {
+fn field_without_a_manager_is_a_default() {
     let fields = json!({"f:spec": {"f:replicas": {}}});
     let before = object(replicas(1), &[entry("a", "Apply", 1, fields.clone())]);
     let spec = json!({"spec": {"replicas": 1, "minReadySeconds": 0}});

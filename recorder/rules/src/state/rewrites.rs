@@ -122,7 +122,7 @@ impl Rewrites {
         None
     }
 
-    /// Whether a program seems to write the ConfigMap, so that its changes are no news.
+    /// Whether a program seems to write the ConfigMap, so that its changes explain nothing.
     pub(super) fn is_routine(&self, key: &ObjectKey) -> bool {
         let one = self.recent.get(key);
         one.is_some_and(|one| one.changes > BY_HAND_MAX)

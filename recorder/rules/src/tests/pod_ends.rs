@@ -1,4 +1,4 @@
-//! How pods and containers end, and which of the ends are failures: all rules of types health and insight at once.
+//! How pods and containers end, and which of the ends are failures: all rules of types health and insight together.
 
 use kube9_ingest::item::FindingTransition;
 use serde_json::{Value, json};
