@@ -209,8 +209,8 @@ fn object_position_expired_in_stream_causes_relist() {
     harness.server.cut_connections();
     harness.create_pods("meanwhile", 2);
     harness.wait("it is counted", || harness.restarts()["gone"] == 1);
+    harness.wait("Pods are listed again", || harness.lists_of(Kind::Pod) == 2);
     harness.wait_known("both pods", 2);
-    assert_eq!(harness.lists_of(Kind::Pod), 2);
     recorder.stop().unwrap();
 }
 
