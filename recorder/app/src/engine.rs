@@ -95,7 +95,10 @@ impl Engine {
                 }
                 tokio::task::yield_now().await;
             }
-            for message in std::mem::take(&mut messages) {
+            for mut message in std::mem::take(&mut messages) {
+                // First: the position must not pass a change that is not recorded.
+                let tracked = message.tracked.take().map(|item| *item);
+                self.push(Vec::from_iter(tracked)).await;
                 let items = self.analysis.handle(message, self.clock.now());
                 self.push(items).await;
             }

@@ -13,11 +13,13 @@ pub mod exit;
 mod fake_api;
 pub mod lifecycle;
 pub mod logging;
+mod mark_key;
 pub mod memory;
 pub mod metrics;
 pub mod panics;
 pub mod serve;
 mod supervisor;
+mod tracked_consumer;
 
 pub use supervisor::{run, runtime};
 

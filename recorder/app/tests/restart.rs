@@ -132,7 +132,11 @@ impl RecorderRun {
         let watch = self.watches[kind.name()].0;
         let items = self
             .analysis
-            .handle(InformerMessage { watch, event }, self.now);
+            .handle(InformerMessage {
+                watch,
+                event,
+                tracked: None,
+            }, self.now);
         self.push(items);
         self.settle();
     }

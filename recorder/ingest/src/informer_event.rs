@@ -3,6 +3,7 @@
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Regressed, RelistCause, WatchId};
 
+use crate::item::Item;
 use crate::objects::Object;
 
 /// An event of an informer, with the watch that it comes from.
@@ -12,6 +13,8 @@ pub struct InformerMessage {
     pub watch: WatchId,
     /// The event.
     pub event: InformerEvent,
+    /// The same for the change history: it goes to the queue.
+    pub tracked: Option<Box<Item>>,
 }
 
 /// An event of an informer; the names are those of kube-runtime's `watcher::Event`.
@@ -33,6 +36,8 @@ pub enum InformerEvent {
     },
     /// The object was deleted; this was its last state.
     Delete(Object),
+    /// An object changed in a way that the analysis cannot read.
+    Unreadable,
     /// The list is complete.
     InitDone {
         /// Its resourceVersion.

@@ -1,10 +1,15 @@
 //! Items of the queue.
 
+use std::sync::Arc;
+
+use kube9_model::change::kinds::TrackedKind;
+use kube9_model::change::rules::Rules;
 use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::record::Occurred;
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Origin, SourceMarker, UnstoredReason, WatchId};
+use kube9_model::watch::{Origin, RelistCause, SourceMarker, UnstoredReason, WatchId};
 
+use crate::attribution::Stamps;
 use crate::sanitize::{Clean, Sanitized};
 
 /// An item that the writer applies.
@@ -32,6 +37,12 @@ pub enum Item {
     },
     /// A change of an object, with its rows.
     Change(Box<Change>),
+    /// What a watch shows of the objects of a tracked kind.
+    Tracked {
+        watch: WatchId,
+        kind: Arc<TrackedKind>,
+        event: TrackedEvent,
+    },
     /// A transition of a finding.
     Finding(Box<Finding>),
     /// Extends the rows of all open findings to this time.
@@ -56,6 +67,86 @@ pub struct Change {
     pub rows: Vec<Sanitized>,
     /// The resourceVersion that the watch reached with it; `None` in a list, which is not in that order.
     pub version: Option<String>,
+}
+
+/// What a watch shows of the objects of a tracked kind. The writer compares it with what is stored.
+#[derive(Debug)]
+pub enum TrackedEvent {
+    /// A list begins. What it does not show was deleted.
+    ListBegins {
+        cause: RelistCause,
+        at: Timestamp,
+    },
+    /// An object exists in this state.
+    Applied(Box<ObservedObject>),
+    /// An object was deleted; this was its last state.
+    Deleted(Box<ObservedObject>),
+    /// An object of a list exists, but does not decode.
+    Undecodable { namespace: Clean, name: Clean },
+    /// The list is complete; its resourceVersion.
+    ListEnds { version: ResourceVersion },
+}
+
+/// A state of an object.
+#[derive(Debug)]
+pub struct ObservedObject {
+    pub origin: Origin,
+    pub received: Timestamp,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: Clean,
+    pub name: Clean,
+    pub uid: Uid,
+    pub version: ResourceVersion,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<Timestamp>,
+    /// When its deletion was requested.
+    pub deletion: Option<Timestamp>,
+    /// Its controller, if that is of a tracked kind.
+    pub owner: Option<ObservedOwner>,
+    /// How its fields are compared.
+    pub rules: &'static Rules,
+    /// Bodies of different forms cannot be compared.
+    pub form: u64,
+    /// `None` where authors cannot be told by them.
+    pub stamps: Option<Stamps>,
+    /// `None`: the body is that of the object's last event.
+    pub content: Option<ObservedContent>,
+}
+
+/// The controller of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedOwner {
+    pub kind: Clean,
+    pub name: Clean,
+}
+
+/// What is stored and compared of a state.
+#[derive(Debug)]
+pub struct ObservedContent {
+    /// The canonical body as it is stored.
+    pub body: Clean,
+    /// `metadata.managedFields` as JSON.
+    pub managed_fields: String,
+}
+
+impl TrackedEvent {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::ListBegins { .. } | Self::ListEnds { .. } => 0,
+            Self::Undecodable { namespace, name } => namespace.as_str().len() + name.as_str().len(),
+            Self::Applied(object) | Self::Deleted(object) => {
+                size_of::<ObservedObject>()
+                    + object.namespace.as_str().len()
+                    + object.name.as_str().len()
+                    + object.uid.heap_bytes()
+                    + object.version.heap_bytes()
+                    + object.stamps.as_ref().map_or(0, Stamps::heap_bytes)
+                    + object.content.as_ref().map_or(0, |content| {
+                        content.body.as_str().len() + content.managed_fields.len()
+                    })
+            }
+        }
+    }
 }
 
 /// A transition of a finding.
@@ -102,6 +193,7 @@ impl Item {
                         .map_or(0, |snapshot| snapshot.as_str().len());
                     change.name.as_str().len() + snapshot + rows
                 }
+                Self::Tracked { event, .. } => event.heap_bytes(),
                 Self::Finding(finding) => {
                     finding.fingerprint.as_str().len() + finding.row.approximate_bytes()
                 }

@@ -9,6 +9,7 @@
 
 pub mod attribution;
 pub mod body;
+pub mod change_row;
 pub mod classify;
 pub mod decode;
 pub mod deletion;
@@ -25,4 +26,5 @@ pub mod redact;
 pub mod sanitize;
 pub mod sensitive_key;
 pub mod template;
+pub mod tracker;
 mod truncate;

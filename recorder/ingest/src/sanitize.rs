@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use kube9_model::ObjectRef;
+use kube9_model::change::body::Body;
 use kube9_model::hash::stable_hash;
 use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::invisible::{is_invisible_in_name, is_invisible_in_text};
@@ -202,6 +203,11 @@ impl Clean {
     pub fn json(value: &impl Serialize) -> Option<Self> {
         let clean = Cleaner { cut: false }.texts(serde_json::to_value(value).ok()?);
         Some(Self(clean.to_string()))
+    }
+
+    /// The body of an object, which was redacted when it was made. JSON escapes control characters.
+    pub fn body(body: &Body) -> Self {
+        Self(body.to_text())
     }
 
     /// The text.

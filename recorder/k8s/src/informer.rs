@@ -18,10 +18,14 @@ use std::sync::Arc;
 use kube9_base::clock::Clock;
 use kube9_base::throttle::Throttle;
 use kube9_ingest::decode::{Identity, decode_identity};
+use kube9_ingest::body::BadObject;
 use kube9_ingest::informer_event::{InformerEvent, InformerMessage};
+use kube9_ingest::item::{Item, TrackedEvent};
 use kube9_ingest::objects::{Fit, Object};
+use kube9_ingest::tracker::{Reading, Tracker};
+use kube9_model::identity::ResourceVersion;
 use kube9_model::label::{Kind, Label};
-use kube9_model::watch::{RelistCause, WatchId};
+use kube9_model::watch::{Origin, RelistCause, WatchId};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -36,7 +40,12 @@ use crate::watcher::{Consumer, Cursor, ReceiverDropped, WatcherEvent};
 const fn page_size(kind: Kind) -> u32 {
     match kind {
         Kind::ConfigMap => 20,
-        Kind::Event | Kind::Pod | Kind::Node | Kind::Deployment | Kind::Service => 50,
+        Kind::Event
+        | Kind::Pod
+        | Kind::Node
+        | Kind::Deployment
+        | Kind::Service
+        | Kind::Tracked => 50,
     }
 }
 
@@ -60,13 +69,55 @@ pub struct Informer {
     pub is_behind: bool,
     /// The objects that exist.
     pub known: KnownObjects,
+    /// Reads the objects for the change history too.
+    pub tracker: Option<Tracker>,
+}
+
+/// An object that was read, for the analysis and for the change history.
+pub struct ReadObject {
+    event: InformerEvent,
+    tracked: Option<Reading>,
 }
 
 impl Informer {
     async fn emit(&self, event: InformerEvent) -> Result<(), ReceiverDropped> {
+        self.emit_both(event, None).await
+    }
+
+    /// Reads an object for the change history.
+    fn track<'t>(
+        &'t self,
+        read: impl FnOnce(&'t Tracker) -> Result<Reading, BadObject>,
+    ) -> Option<Reading> {
+        let read = read(self.tracker.as_ref()?);
+        read.inspect_err(|error| self.skip(&error.to_string())).ok()
+    }
+
+    fn emit_object(&mut self, read: ReadObject) -> impl Future<Output = Result<(), ReceiverDropped>> {
+        let tracked = match (&mut self.tracker, read.tracked) {
+            (Some(tracker), Some(reading)) => Some(tracker.emit(reading)),
+            _ => None,
+        };
+        self.emit_both(read.event, tracked)
+    }
+
+    async fn emit_both(
+        &self,
+        event: InformerEvent,
+        tracked: Option<TrackedEvent>,
+    ) -> Result<(), ReceiverDropped> {
+        let watch = self.watch;
+        let item = |(tracker, event): (&Tracker, TrackedEvent)| {
+            Box::new(Item::Tracked {
+                watch,
+                kind: tracker.kind().clone(),
+                event,
+            })
+        };
         let message = InformerMessage {
-            watch: self.watch,
+            watch,
             event,
+            tracked: self.tracker.as_ref().zip(tracked).map(item),
         };
         self.out.send(message).await.map_err(|_| ReceiverDropped)
     }
@@ -100,8 +151,8 @@ impl Informer {
 
 impl Consumer for Informer {
     // Decoded immediately, so that page and line are not kept while the informer waits for the analysis.
-    type ListItem = InformerEvent;
-    type WatchItem = InformerEvent;
+    type ListItem = ReadObject;
+    type WatchItem = ReadObject;
 
     const RENEWS_IDLE_POSITION: bool = false;
     const LISTS_ON_START: bool = true;
@@ -117,10 +168,14 @@ impl Consumer for Informer {
         true
     }
 
-    fn read_list_item(&self, json: &RawValue) -> InformerEvent {
-        match self.decode(json.get()) {
-            Some(object) => InformerEvent::Apply(object),
-            None => undecodable(json.get()),
+    fn read_list_item(&self, json: &RawValue) -> ReadObject {
+        ReadObject {
+            event: match self.decode(json.get()) {
+                Some(object) => InformerEvent::Apply(object),
+                None => undecodable(json.get()),
+            },
+            tracked: self
+                .track(|tracker| tracker.applied(json.get(), Origin::List, self.clock.now())),
         }
     }
 
@@ -129,15 +184,32 @@ impl Consumer for Informer {
         action: Action,
         object: &RawValue,
         cursor: &mut Cursor,
-    ) -> Option<InformerEvent> {
+    ) -> Option<ReadObject> {
         self.metrics.received(self.kind, action.into());
-        let Some(object) = self.decode(object.get()) else {
-            self.known.invalidate();
-            return None;
+        let decoded = self.decode(object.get());
+        let version = match &decoded {
+            Some(object) => object.meta().version.to_string(),
+            None => {
+                self.known.invalidate();
+                decode_identity(object.get().as_bytes())?.version
+            }
+        };
+        let (origin, received) = match cursor.advance_to(&version) {
+            Some(received) => (Origin::Live, received),
+            None => (Origin::Watch, self.clock.now()),
+        };
+        let tracked = self.track(|tracker| match action {
+            Action::Added | Action::Modified => tracker.applied(object.get(), origin, received),
+            Action::Deleted => tracker.deleted(object.get(), origin, received),
+        });
+        let Some(object) = decoded else {
+            return tracked.is_some().then_some(ReadObject {
+                event: InformerEvent::Unreadable,
+                tracked,
+            });
         };
         let meta = object.meta();
-        cursor.advance_to(&meta.version);
-        Some(match action {
+        let event = match action {
             Action::Added | Action::Modified => {
                 self.known.insert(&meta.uid, &meta.version);
                 InformerEvent::Apply(object)
@@ -146,7 +218,8 @@ impl Consumer for Informer {
                 self.known.remove(&meta.uid);
                 InformerEvent::Delete(object)
             }
-        })
+        };
+        Some(ReadObject { event, tracked })
     }
 
     fn known_objects(&self) -> Option<&KnownObjects> {
@@ -162,7 +235,7 @@ impl Consumer for Informer {
 
     async fn handle(
         &mut self,
-        event: WatcherEvent<'_, InformerEvent, InformerEvent>,
+        event: WatcherEvent<'_, ReadObject, ReadObject>,
     ) -> Result<(), ReceiverDropped> {
         match event {
             // Sent with the first page: until it arrives, the last list is still valid.
@@ -176,11 +249,13 @@ impl Consumer for Informer {
                         RelistCause::Replaced => RelistCause::FirstStart,
                         cause => cause,
                     };
-                    self.emit(InformerEvent::Init { cause }).await?;
+                    let at = self.clock.now();
+                    let tracked = self.tracker.as_mut().map(|t| t.list_begins(cause, at));
+                    self.emit_both(InformerEvent::Init { cause }, tracked).await?;
                 }
                 for item in page.items {
                     self.listed += 1;
-                    match &item.json {
+                    match &item.json.event {
                         InformerEvent::Apply(object) => {
                             let meta = object.meta();
                             self.known.insert(&meta.uid, &meta.version);
@@ -188,17 +263,20 @@ impl Consumer for Informer {
                         _ => self.known.invalidate(),
                     }
                     self.metrics.received(self.kind, metrics::Action::Listed);
-                    self.emit(item.json).await?;
+                    self.emit_object(item.json).await?;
                 }
             }
             WatcherEvent::InitDone(list) => {
-                self.emit(InformerEvent::InitDone {
+                let tracked = TrackedEvent::ListEnds {
+                    version: ResourceVersion::new(&list.version),
+                };
+                let event = InformerEvent::InitDone {
                     version: list.version,
                     at: list.asked,
                     server_time: list.server_time,
                     objects: self.listed,
-                })
-                .await?;
+                };
+                self.emit_both(event, Some(tracked)).await?;
             }
             WatcherEvent::Connected => self.emit(InformerEvent::Connected).await?,
             WatcherEvent::Item { item, is_behind } => {
@@ -206,7 +284,7 @@ impl Consumer for Informer {
                     self.is_behind = is_behind;
                     self.emit(InformerEvent::Behind(is_behind)).await?;
                 }
-                self.emit(item).await?;
+                self.emit_object(item).await?;
             }
             WatcherEvent::Bookmark {
                 version,

@@ -17,6 +17,7 @@ pub mod informer;
 pub mod known_objects;
 pub mod metrics;
 pub mod pages;
+pub mod resource;
 pub mod status_document;
 pub mod watch_status;
 pub mod watcher;

@@ -7,13 +7,13 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use kube9_model::identity::ResourceVersion;
-use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::api::{Api, ApiError, Representation, Status, json_error_position};
 use crate::metrics;
+use crate::resource::ApiResource;
 
 /// Bound of the body of a page. A whole page is in memory while it is decoded; 500 Events are about 0.5 MB, 50 large Pods
 /// 1 MiB.
@@ -101,28 +101,16 @@ struct OnlyVersion {
     resource_version: Option<String>,
 }
 
-/// Path of the collection of a kind; Nodes are not namespaced.
-fn collection(kind: Kind, namespace: &str) -> String {
-    let (group, plural) = match kind {
-        Kind::Event => ("/api/v1", "events"),
-        Kind::Node => ("/api/v1", "nodes"),
-        Kind::Pod => ("/api/v1", "pods"),
-        Kind::Deployment => ("/apis/apps/v1", "deployments"),
-        Kind::Service => ("/api/v1", "services"),
-        Kind::ConfigMap => ("/api/v1", "configmaps"),
-    };
-    if namespace.is_empty() || kind == Kind::Node {
-        format!("{group}/{plural}")
-    } else {
-        format!("{group}/namespaces/{namespace}/{plural}")
-    }
-}
-
 /// Path and query of a watch from a resourceVersion.
-pub fn watch_path(kind: Kind, namespace: &str, version: &str, server_timeout: Duration) -> String {
+pub fn watch_path(
+    resource: &ApiResource,
+    namespace: &str,
+    version: &str,
+    server_timeout: Duration,
+) -> String {
     format!(
         "{}?watch=1&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
-        collection(kind, namespace),
+        resource.collection(namespace),
         server_timeout.as_secs(),
         escape(version)
     )
@@ -130,9 +118,14 @@ pub fn watch_path(kind: Kind, namespace: &str, version: &str, server_timeout: Du
 
 impl ListPager {
     /// A list that has not started.
-    pub fn new(kind: Kind, namespace: &str, limit: u32, representation: Representation) -> Self {
+    pub fn new(
+        resource: &ApiResource,
+        namespace: &str,
+        limit: u32,
+        representation: Representation,
+    ) -> Self {
         Self {
-            path: collection(kind, namespace),
+            path: resource.collection(namespace),
             representation,
             limit: limit.max(1),
             requested_limit: limit.max(1),
@@ -349,11 +342,13 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kube9_model::label::Kind;
+
     use super::*;
 
     #[test]
     fn decode_sorts_the_page_and_keeps_its_token() {
-        let mut pages = ListPager::new(Kind::Event, "", 2, Representation::Objects);
+        let mut pages = ListPager::new(&ApiResource::of(Kind::Event), "", 2, Representation::Objects);
         let page = pages
             .decode(
                 br#"{"metadata":{"resourceVersion":"12","continue":"a="},"items":[
@@ -374,7 +369,7 @@ mod tests {
 
     #[test]
     fn decode_list_without_a_version_is_an_error() {
-        let mut pages = ListPager::new(Kind::Event, "", 2, Representation::Objects);
+        let mut pages = ListPager::new(&ApiResource::of(Kind::Event), "", 2, Representation::Objects);
         assert!(matches!(
             pages.decode(b"{\"items\":[]}", None, ToOwned::to_owned),
             Err(ApiError::Malformed(_))
@@ -421,7 +416,7 @@ mod tests {
 
     #[test]
     fn decode_list_with_a_repeated_token_is_an_error() {
-        let mut pages = ListPager::new(Kind::Pod, "", 2, Representation::Objects);
+        let mut pages = ListPager::new(&ApiResource::of(Kind::Pod), "", 2, Representation::Objects);
         page(&mut pages, "a", 2).unwrap();
         page(&mut pages, "b", 2).unwrap();
         assert!(matches!(
@@ -432,7 +427,7 @@ mod tests {
 
     #[test]
     fn decode_list_with_empty_pages_is_an_error() {
-        let mut pages = ListPager::new(Kind::Pod, "", 2, Representation::Objects);
+        let mut pages = ListPager::new(&ApiResource::of(Kind::Pod), "", 2, Representation::Objects);
         page(&mut pages, "a", 2).unwrap();
         assert!(matches!(
             page(&mut pages, "b", 0),
@@ -443,7 +438,7 @@ mod tests {
 
     #[test]
     fn decode_list_above_the_item_bound_is_an_error() {
-        let mut pages = ListPager::new(Kind::Pod, "", 2, Representation::Objects);
+        let mut pages = ListPager::new(&ApiResource::of(Kind::Pod), "", 2, Representation::Objects);
         pages.items = ITEMS_MAX - 2;
         page(&mut pages, "a", 2).unwrap();
         assert!(matches!(
@@ -454,14 +449,14 @@ mod tests {
 
     #[test]
     fn restart_is_bounded() {
-        let mut pages = ListPager::new(Kind::Pod, "", 2, Representation::Objects);
+        let mut pages = ListPager::new(&ApiResource::of(Kind::Pod), "", 2, Representation::Objects);
         let begun = (0..100).take_while(|_| pages.restart()).count();
         assert_eq!(begun, RESTARTS_MAX as usize);
     }
 
     #[test]
     fn decode_error_does_not_quote_the_response() {
-        let mut pages = ListPager::new(Kind::Pod, "", 2, Representation::Objects);
+        let mut pages = ListPager::new(&ApiResource::of(Kind::Pod), "", 2, Representation::Objects);
         let error = pages.decode(br#"{"metadata":"planted-secret"}"#, None, |_| ());
         assert!(!error.unwrap_err().to_string().contains("planted"));
         let error = WatchLine::decode(r#"{"type":{"planted-secret":1}}"#);

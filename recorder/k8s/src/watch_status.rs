@@ -1,6 +1,6 @@
 //! Reports the state of a watch to the metrics, `/healthz` and `/readyz`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -36,12 +36,26 @@ impl FirstSync {
 /// The status of one watch.
 pub struct WatchStatus {
     metrics: Arc<Metrics>,
-    check: Check,
+    check: WatchCheck,
     kind: Kind,
     clock: Clock,
-    first_sync: FirstSync,
+    /// `None`: the recorder becomes ready without it.
+    first_sync: Option<FirstSync>,
     synced: AtomicBool,
     connected: AtomicBool,
+}
+
+/// The check of a watch on `/healthz`.
+enum WatchCheck {
+    Always(Check),
+    /// It is added when the watch fails for the first time.
+    OnFailure {
+        health: Health,
+        name: String,
+        check: OnceLock<Check>,
+        /// The watch counts as one of its kind.
+        is_expected: AtomicBool,
+    },
 }
 
 impl WatchStatus {
@@ -55,10 +69,28 @@ impl WatchStatus {
     ) -> Self {
         Self {
             metrics,
-            check,
+            check: WatchCheck::Always(check),
             kind,
             clock,
-            first_sync,
+            first_sync: Some(first_sync),
+            synced: false.into(),
+            connected: false.into(),
+        }
+    }
+
+    /// Of a watch that only the change history needs: nothing waits for it, and it may be absent.
+    pub fn of_tracked(metrics: Arc<Metrics>, health: Health, name: String, clock: Clock) -> Self {
+        Self {
+            metrics,
+            check: WatchCheck::OnFailure {
+                health,
+                name,
+                check: OnceLock::new(),
+                is_expected: false.into(),
+            },
+            kind: Kind::Tracked,
+            clock,
+            first_sync: None,
             synced: false.into(),
             connected: false.into(),
         }
@@ -67,7 +99,25 @@ impl WatchStatus {
     /// The watch is healthy. One that was just opened after a failure is not yet: a server that ends every watch
     /// immediately also accepts it.
     pub fn mark_healthy(&self) {
-        self.check.healthy();
+        match &self.check {
+            WatchCheck::Always(check) => check.healthy(),
+            WatchCheck::OnFailure { check, .. } => {
+                if let Some(check) = check.get() {
+                    check.healthy();
+                }
+            }
+        }
+    }
+
+    /// The API server does not serve the kind, or denies it, and that is no failure.
+    pub fn on_absent(&self, _why: &str) {
+        self.on_disconnect();
+        if let WatchCheck::OnFailure { is_expected, .. } = &self.check
+            && is_expected.swap(false, Ordering::AcqRel)
+        {
+            self.metrics.watches.forget(self.kind);
+        }
+        self.mark_healthy();
     }
 
     /// The watch is open and healthy.
@@ -78,6 +128,11 @@ impl WatchStatus {
 
     /// The watch is open.
     pub fn on_open(&self) {
+        if let WatchCheck::OnFailure { is_expected, .. } = &self.check
+            && !is_expected.swap(true, Ordering::AcqRel)
+        {
+            self.metrics.watches.expect(self.kind);
+        }
         if !self.connected.swap(true, Ordering::AcqRel) {
             self.metrics.watches.connected(self.kind);
         }
@@ -115,13 +170,25 @@ impl WatchStatus {
 
     /// The watch is not healthy.
     pub fn on_failure(&self, why: &str) {
-        self.check.degraded(why);
+        match &self.check {
+            WatchCheck::Always(check) => check.degraded(why),
+            WatchCheck::OnFailure {
+                health,
+                name,
+                check,
+                ..
+            } => check
+                .get_or_init(|| health.check(name.clone(), None))
+                .degraded(why),
+        }
     }
 
     /// Everything that the API server has is in the queue.
     pub fn on_synced(&self) {
-        if !self.synced.swap(true, Ordering::AcqRel) {
-            self.first_sync.count_synced();
+        if !self.synced.swap(true, Ordering::AcqRel)
+            && let Some(first_sync) = &self.first_sync
+        {
+            first_sync.count_synced();
         }
     }
 }

@@ -58,9 +58,9 @@ pub(super) struct Freshness {
     /// Since when every watch of Events is open. Events have no informer.
     events: Option<Timestamp>,
     /// By kind.
-    ready: [bool; 6],
+    ready: [bool; Kind::ALL.len()],
     /// By kind.
-    not_ready_since: [Option<Timestamp>; 6],
+    not_ready_since: [Option<Timestamp>; Kind::ALL.len()],
 }
 
 impl InformerView {

@@ -4,6 +4,7 @@
 //!   Item ─▶ Applier ─┬─ Events · stubs ▶ DedupTable
 //!                    ├─ lists ─────────▶ GapTable · DroppedRangeTable · DedupTable
 //!                    ├─ changes ───────▶ ObjectSnapshotTable   all of them ─▶ Rows (event, names, counters, change log)
+//!                    ├─ tracked ───────▶ TrackedApplier (objects, revisions)
 //!                    ├─ findings ──────▶ FindingTable
 //!                    └─ positions ─────▶ WatchTable
 //! ```
@@ -14,8 +15,9 @@
 //! Invariant: the position of a watch moves in the transaction of the items it covers. It moves past a dropped item only
 //! in the transaction that inserts its `dropped_range`.
 
-use kube9_ingest::item::{Change, Item};
+use kube9_ingest::item::{Change, Item, TrackedEvent};
 use kube9_ingest::sanitize::{Sanitized, sanitize};
+use kube9_model::change::kinds::TrackedKind;
 use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::record::{Occurred, Record, TIME_SUSPECT};
 use kube9_model::resume::StoredObjects;
@@ -36,6 +38,7 @@ use super::incoming_event::{EventOutcome, IncomingEvent, Tables};
 use super::object_snapshots::ObjectSnapshotTable;
 use super::rows::Rows;
 use super::stubs::{SkippedEvent, StubOutcome, Stubs};
+use super::tracked::{TrackedApplier, TrackedLists};
 use super::watches::WatchTable;
 use crate::metrics;
 use crate::queue::DroppedItems;
@@ -60,6 +63,8 @@ pub struct Applier {
     pub outcomes: TxReport,
     /// Rows about Events that cannot be recorded.
     stubs: Stubs,
+    /// Lists of tracked kinds. A rollback need not undo them: the batch is applied again.
+    lists: TrackedLists,
 }
 
 impl Applier {
@@ -115,6 +120,7 @@ impl Applier {
                 self.watches.get(*watch).advance(&version, confirmed_at);
             }
             Item::Change(change) => self.change(conn, change)?,
+            Item::Tracked { watch, kind, event } => self.tracked(conn, *watch, kind, event)?,
             Item::Finding(finding) => FindingTable::of(conn).store(&mut self.rows, finding)?,
             Item::ExtendFindings(at) => FindingTable::of(conn).extend_open(*at)?,
             Item::Marker { watch, marker } => self.marker(conn, *watch, marker)?,
@@ -234,6 +240,37 @@ impl Applier {
             let version = ResourceVersion::new(version);
             self.watches.get(change.watch).advance(&version, None);
         }
+        Ok(())
+    }
+
+    /// What a watch shows of a tracked kind: its rows and revisions, and the position that it reached.
+    fn tracked(
+        &mut self,
+        conn: &Connection,
+        id: WatchId,
+        kind: &TrackedKind,
+        event: &TrackedEvent,
+    ) -> rusqlite::Result<()> {
+        let watch = self.watches.get(id);
+        let mut applier = TrackedApplier {
+            conn,
+            rows: &mut self.rows,
+            lists: &mut self.lists,
+            watch: id,
+            kind,
+            namespace: &watch.namespace,
+            confirmed_at: watch.confirmed_at,
+        };
+        applier.apply(event)?;
+        let (TrackedEvent::Applied(object) | TrackedEvent::Deleted(object)) = event else {
+            return Ok(());
+        };
+        let confirmed_at = match object.origin {
+            Origin::List => return Ok(()),
+            Origin::Live => Some(object.received),
+            Origin::Watch => None,
+        };
+        watch.advance(&object.version, confirmed_at);
         Ok(())
     }
 
@@ -433,6 +470,7 @@ impl Applier {
     pub fn committed(&mut self) {
         self.watches.committed();
         self.stubs.committed();
+        self.lists.committed();
     }
 
     /// Discards everything that a rollback undid. It cannot fail: the committed state is in memory.

@@ -3,7 +3,7 @@
 
 use kube9_model::identity::{ResourceVersion, Uid};
 use rusqlite::ToSql;
-use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, Value, ValueRef};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Value, ValueRef};
 
 /// A value as the database stores it.
 pub(super) struct Sql<T>(pub(super) T);
@@ -31,6 +31,22 @@ impl ToSql for Sql<&Uid> {
         Ok(ToSqlOutput::Borrowed(match self.0 {
             Uid::Bytes(bytes) => ValueRef::Blob(bytes),
             Uid::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+impl FromSql for Sql<Uid> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(Self(match value {
+            ValueRef::Blob(bytes) => Uid::Bytes(
+                bytes
+                    .try_into()
+                    .map_err(|_| FromSqlError::InvalidBlobSize {
+                        expected_size: 16,
+                        blob_size: bytes.len(),
+                    })?,
+            ),
+            other => Uid::Text(other.as_str()?.to_owned()),
         }))
     }
 }

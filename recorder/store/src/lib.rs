@@ -3,7 +3,7 @@
 //! ```text
 //!   queue ─▶ writer (thread, retries, degraded state)
 //!              └─ apply (one transaction) ─ incoming_event · stubs · dedup · gap_table · dropped_ranges ·
-//!                   │                       object_snapshots · findings · watches
+//!                   │                       object_snapshots · tracked · findings · watches
 //!                   └─ rows ─ key_allocator · intern            pure: fold · gap
 //!   at start: open ─ layout (creates the schema in a new file) ─ import (rows of the original operator)
 //!   between batches: maintenance ─ retention_run (trim · weigh · share · delete · evictions · orphans · sweep) ·
@@ -44,6 +44,7 @@ pub mod snapshot;
 mod statements;
 mod stubs;
 mod sweep;
+mod tracked;
 mod trim;
 pub mod volume;
 mod warning_history;

@@ -12,6 +12,7 @@
 //!   watch_state      position of each watch
 //!   dedup            one entry for each Event that the API server still holds
 //!   dropped_range    what a full queue dropped
+//!   tracked_kind ── tracked_object ── revision    each state of each tracked object, and who changed it
 //!   object_snapshot  what the next change of an object is compared with
 //!   finding          open findings
 //!   eviction         how far the size limit has shortened the record, by tenant
@@ -195,6 +196,50 @@ CREATE TABLE dropped_range (
     items           INTEGER NOT NULL,
     list_generation INTEGER NOT NULL DEFAULT 0, -- the last list begun before the drop; a later one recovers the items
     known_items     TEXT NOT NULL     -- JSON array of [uid, resourceVersion], bounded
+);
+
+-- The kinds whose objects are tracked.
+CREATE TABLE tracked_kind (
+    id         INTEGER PRIMARY KEY,
+    api_group  TEXT NOT NULL,        -- '' for the core group
+    kind       TEXT NOT NULL,
+    version    TEXT NOT NULL,        -- that is read
+    resource   TEXT NOT NULL,        -- the plural in lower case
+    namespaced INTEGER NOT NULL,
+    UNIQUE (api_group, kind)
+);
+
+-- The tracked objects, by name: an object that is created again continues the revisions of the one before.
+CREATE TABLE tracked_object (
+    id               INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind             INTEGER NOT NULL, -- tracked_kind.id
+    namespace        TEXT NOT NULL,  -- '' for cluster-scoped kinds
+    name             TEXT NOT NULL,
+    uid              BLOB NOT NULL,  -- 16 bytes of a UUID, else text
+    resource_version NOT NULL,       -- of its last event: integer where it is one
+    revision         INTEGER NOT NULL, -- number of its newest revision
+    form             INTEGER NOT NULL, -- bodies of different forms cannot be compared
+    chain_steps      INTEGER NOT NULL, -- patches directly below the newest body
+    chain_bytes      INTEGER NOT NULL, -- their bytes
+    stamps           BLOB,           -- 16 bytes for each of its managedFields entries
+    owner            TEXT,           -- Kind/name of its controller, if that is tracked too
+    deletion_ms      INTEGER,        -- when its deletion was requested
+    deleted_ms       INTEGER,        -- NULL while it exists
+    UNIQUE (kind, namespace, name)
+);
+
+-- The states of the tracked objects. The newest body of an object is whole; an older one may be the merge patch
+-- (RFC 7396) that makes it of the next newer one.
+CREATE TABLE revision (
+    id               INTEGER PRIMARY KEY, -- tracked_object.id << 24 | number
+    is_patch         INTEGER NOT NULL,
+    body             TEXT,           -- JSON; NULL: the object was deleted
+    at_ms            INTEGER NOT NULL, -- in force from then on
+    resource_version NOT NULL,
+    event            INTEGER,        -- event.key of its row
+    author           TEXT,           -- managers, as they called themselves
+    cause            TEXT,           -- of a deletion
+    from_ms          INTEGER         -- it came into force at some time between this and at_ms
 );
 
 -- What the next change of a watched object is compared with: one entry for each object that exists.

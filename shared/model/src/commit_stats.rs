@@ -1,4 +1,5 @@
-//! Counts of committed Events for the rules: warnings by namespace, and containers killed by a liveness probe.
+//! What was committed, for the rules: warnings by namespace, containers killed by a liveness probe, and changes that can
+//! break pods.
 //!
 //! ```text
 //!   store: rows of a transaction ─▶ CommitDelta ── committed ──▶ CommitStats ◀── take ── rules
@@ -26,6 +27,9 @@ const COUNTERS_MAX: usize = 10_000;
 /// Bound on pending kills: each is a container restart.
 const KILLS_MAX: usize = 1_000;
 
+/// Bound on pending changes.
+const CHANGES_MAX: usize = 1_000;
+
 /// Key of a warning counter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WarningBucket {
@@ -50,6 +54,17 @@ pub struct LivenessKill {
     pub times: i64,
 }
 
+/// A change of an object that can break pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakingChange {
+    /// A Deployment or a `ConfigMap`.
+    pub object: ObjectRef,
+    /// When.
+    pub at: Timestamp,
+    /// As a finding names it, e.g. `image changed: app 1 → 2`.
+    pub what: Box<str>,
+}
+
 /// Counts of transactions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommitDelta {
@@ -57,6 +72,8 @@ pub struct CommitDelta {
     pub warnings: HashMap<WarningBucket, u32>,
     /// Liveness kills, in order.
     pub kills: Vec<LivenessKill>,
+    /// Changes that can break pods, in order.
+    pub changes: Vec<BreakingChange>,
 }
 
 impl CommitDelta {
@@ -95,9 +112,16 @@ impl CommitDelta {
         }
     }
 
+    /// Notes a change that can break pods.
+    pub fn note_change(&mut self, change: BreakingChange) {
+        if self.changes.len() < CHANGES_MAX {
+            self.changes.push(change);
+        }
+    }
+
     /// Nothing was counted.
     pub fn is_empty(&self) -> bool {
-        self.warnings.is_empty() && self.kills.is_empty()
+        self.warnings.is_empty() && self.kills.is_empty() && self.changes.is_empty()
     }
 
     fn add(&mut self, other: Self) {
@@ -109,6 +133,8 @@ impl CommitDelta {
         }
         let free = KILLS_MAX.saturating_sub(self.kills.len());
         self.kills.extend(other.kills.into_iter().take(free));
+        let free = CHANGES_MAX.saturating_sub(self.changes.len());
+        self.changes.extend(other.changes.into_iter().take(free));
     }
 }
 

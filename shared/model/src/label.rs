@@ -53,6 +53,8 @@ label!(
         Service => "Service",
         /// ConfigMaps.
         ConfigMap => "ConfigMap",
+        /// All kinds that only the change history reads.
+        Tracked => "tracked",
     }
 );
 

@@ -111,6 +111,7 @@ impl Replay {
             InformerMessage {
                 watch: watch(kind),
                 event,
+                tracked: None,
             },
             Timestamp::from_millis(self.now),
         );

@@ -14,6 +14,7 @@ use kube9_ingest::sanitize::sanitize;
 use kube9_k8s::api::Api;
 use kube9_k8s::config::KubeConfig;
 use kube9_k8s::connect::connect;
+use kube9_k8s::resource::ApiResource;
 use kube9_k8s::watch_status::{FirstSync, WatchStatus};
 use kube9_k8s::watcher::{ServerHistory, Watcher};
 use kube9_model::label::Kind as Watched;
@@ -118,7 +119,7 @@ impl Parts {
         let consumer = EventConsumer::new(watch, ingest, &start, times.page_size, times.event_ttl);
         let source = Watcher {
             api: Api::new(cluster.client),
-            kind: Watched::Event,
+            resource: ApiResource::of(Watched::Event),
             namespace: String::new(),
             max_wait: config.queue.max_wait,
             relist,

@@ -64,6 +64,8 @@ kube9_base::sections! {
         storage: StorageConfig = StorageConfig::default(),
         /// What is watched besides Events, and the rules that evaluate it.
         analysis: AnalysisConfig = AnalysisConfig::default(),
+        /// The change history.
+        changes: ChangesConfig = ChangesConfig::default(),
         /// Limits of the HTTP server.
         http: HttpConfig = HttpConfig::default(),
         /// Which Events are recorded; the first rule that matches applies.
@@ -81,6 +83,12 @@ kube9_base::sections! {
         /// `json` or `text`.
         /// The default is `json` in a pod and `text` elsewhere.
         format: LogFormat = LogFormat::Json,
+    }
+
+    /// The change history: which objects are tracked.
+    pub struct ChangesConfig {
+        /// Record the changes of objects: what changed, who changed it, and what it was before.
+        enabled: bool = true,
     }
 
     /// Limits of the HTTP server.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use kube9_base::relist::RelistSignal;
+use kube9_ingest::body::MarkKey;
+use kube9_model::change::kinds::TrackedKind;
 use kube9_model::commit_stats::{CommitStats, WarningHistory};
 use kube9_model::label::{Kind, Label};
 use kube9_model::resume::{ResumePoint, StoredObjects};
@@ -14,8 +16,9 @@ use kube9_store::snapshot::remove_partial_snapshots;
 use kube9_store::writer::Writer;
 use tracing::{error, warn};
 
-use super::watch_targets::WatchTargets;
+use super::watch_targets::{WatchTargets, watch_name};
 use crate::config::Config;
+use crate::mark_key;
 use crate::exit::Defect;
 
 /// The writer, and the state that the database contains.
@@ -28,6 +31,9 @@ pub(super) struct OpenedWriter {
 pub(super) struct StoredState {
     pub(super) events: Vec<EventWatch>,
     pub(super) informers: Vec<InformerWatch>,
+    pub(super) tracked: Vec<TrackedWatch>,
+    /// Of the marks that stand for hidden values.
+    pub(super) mark_key: MarkKey,
     /// The state of the analysis.
     pub(super) analysis: RestoredState,
     /// What the writer reports to the analysis.
@@ -41,6 +47,15 @@ pub(super) struct InformerWatch {
     pub(super) namespace: String,
     pub(super) stored_objects: StoredObjects,
     /// The position to resume from; without one, the analysis decides the cause of the first list.
+    pub(super) start: ResumePoint,
+    pub(super) relist: Arc<RelistSignal>,
+}
+
+/// The watch of a kind that only the change history reads, as stored.
+pub(super) struct TrackedWatch {
+    pub(super) id: WatchId,
+    pub(super) kind: Arc<TrackedKind>,
+    pub(super) namespace: String,
     pub(super) start: ResumePoint,
     pub(super) relist: Arc<RelistSignal>,
 }
@@ -88,6 +103,8 @@ pub(super) async fn open_writer(
             Err(error) => retry(error).await?,
         }
     };
+    let directory = config.data_dir.clone();
+    let mark_key = off_thread(move || mark_key::load_or_create(&directory)).await??;
     writer = off_thread(move || {
         writer.import();
         writer
@@ -95,8 +112,9 @@ pub(super) async fn open_writer(
     .await?;
     loop {
         let (cluster, targets) = (cluster.to_owned(), targets.clone());
+        let mark_key = mark_key.clone();
         let registered = off_thread(move || {
-            let restored = register(&mut writer, &cluster, &targets);
+            let restored = register(&mut writer, &cluster, &targets, mark_key);
             if let Err(error) = &restored {
                 writer.on_startup_error(error);
             }
@@ -130,10 +148,13 @@ fn register(
     writer: &mut Writer,
     cluster: &str,
     targets: &WatchTargets,
+    mark_key: MarkKey,
 ) -> rusqlite::Result<StoredState> {
     let mut restored = StoredState {
         events: Vec::with_capacity(targets.events.len()),
         informers: Vec::with_capacity(targets.informers.len()),
+        tracked: Vec::with_capacity(targets.tracked.len()),
+        mark_key,
         analysis: RestoredState::default(),
         commit_stats: writer.commit_stats(),
     };
@@ -157,6 +178,18 @@ fn register(
             kind: *kind,
             namespace: namespace.clone(),
             stored_objects,
+            start,
+            relist,
+        });
+    }
+    for (kind, namespace) in &targets.tracked {
+        let relist = Arc::new(RelistSignal::default());
+        let name = watch_name(kind);
+        let (id, start) = writer.register(cluster, &name, namespace, relist.clone())?;
+        restored.tracked.push(TrackedWatch {
+            id,
+            kind: kind.clone(),
+            namespace: namespace.clone(),
             start,
             relist,
         });

@@ -26,7 +26,6 @@ use kube9_ingest::item::Item;
 use kube9_ingest::owners::Owners;
 use kube9_ingest::sanitize::sanitize;
 use kube9_k8s::connect::connect;
-use kube9_model::label::{Kind, Label};
 use kube9_rules::rules::finding_names;
 use kube9_store::context::WriterContext;
 use kube9_store::queue::push;
@@ -179,8 +178,8 @@ fn queue_limits(config: &Config) -> QueueLimits {
     }
 }
 
-fn task_name(kind: Kind, namespace: &str) -> String {
-    format!("watch of {} in {namespace:?}", kind.name())
+fn task_name(kind: &str, namespace: &str) -> String {
+    format!("watch of {kind} in {namespace:?}")
 }
 
 async fn run_tasks(
@@ -194,13 +193,19 @@ async fn run_tasks(
     let mut tasks = Tasks::default();
     for (watcher, start) in sources.events {
         tasks.spawn(
-            task_name(watcher.kind, &watcher.namespace),
+            task_name(watcher.resource.name, &watcher.namespace),
             watcher.run(start),
         );
     }
     for (watcher, start) in sources.informers {
         tasks.spawn(
-            task_name(watcher.kind, &watcher.namespace),
+            task_name(watcher.resource.name, &watcher.namespace),
+            watcher.run(start),
+        );
+    }
+    for (watcher, start) in sources.tracked {
+        tasks.spawn(
+            task_name(watcher.resource.name, &watcher.namespace),
             watcher.run(start),
         );
     }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use kube9_base::health::Health;
 use kube9_base::throttle::Throttle;
 use kube9_ingest::item::Item;
+use kube9_ingest::tracker::Tracker;
 use kube9_k8s::api::Api;
 use kube9_k8s::connect::Connected;
 use kube9_k8s::informer::Informer;
 use kube9_k8s::known_objects::KnownObjects;
+use kube9_k8s::resource::ApiResource;
 use kube9_k8s::status_document::StatusDocument;
 use kube9_k8s::watch_status::{FirstSync, WatchStatus};
 use kube9_k8s::watcher::{ServerHistory, Watcher};
+use kube9_model::change::kinds::TrackedKind;
 use kube9_model::label::{Kind, Label};
 use kube9_model::resume::{Resume, ResumePoint};
 use kube9_model::watch::RelistCause;
@@ -19,17 +22,20 @@ use kube9_rules::config::AnalysisConfig;
 use kube9_rules::state::{Analysis, close_all};
 use tokio::sync::mpsc;
 
-use super::database::{EventWatch, StoredState};
+use super::database::{EventWatch, StoredState, TrackedWatch};
+use super::watch_targets::{tracked_kind, watch_name};
 use crate::config::{ByteSize, Config};
 use crate::engine::{Engine, INBOX_MAX, STUCK_AFTER};
 use crate::events::EventConsumer;
 use crate::events::EventIngest;
+use crate::tracked_consumer::TrackedConsumer;
 use crate::{lifecycle, memory};
 
 /// Everything that talks to the API server.
 pub(super) struct Sources {
     pub(super) events: Vec<(Watcher<EventConsumer>, ResumePoint)>,
     pub(super) informers: Vec<(Watcher<Informer>, ResumePoint)>,
+    pub(super) tracked: Vec<(Watcher<TrackedConsumer>, ResumePoint)>,
     pub(super) analysis: AnalysisTask,
     pub(super) status_document: Option<StatusDocument>,
 }
@@ -112,7 +118,7 @@ pub(super) fn sources(
         );
         let watcher = Watcher {
             api: events_api.clone(),
-            kind: Kind::Event,
+            resource: ApiResource::of(Kind::Event),
             status: status(Kind::Event, &watch.namespace),
             namespace: watch.namespace,
             config: config.source.clone(),
@@ -125,6 +131,42 @@ pub(super) fn sources(
         (watcher, watch.start)
     };
     let events = restored.events.into_iter().map(source).collect();
+    let throttle = Arc::new(Throttle::default());
+    let tracker = |kind: Arc<TrackedKind>| Tracker::new(kind, restored.mark_key.clone());
+    let tracked_source = |watch: TrackedWatch| {
+        let resource = ApiResource::tracked(&watch.kind);
+        let name = match &*watch.namespace {
+            "" => format!("watch/{}", watch_name(&watch.kind)),
+            namespace => format!("watch/{}/{namespace}", watch_name(&watch.kind)),
+        };
+        let watcher = Watcher {
+            api: objects_api.clone(),
+            resource,
+            status: WatchStatus::of_tracked(
+                ingest.metrics.k8s.clone(),
+                health.clone(),
+                name,
+                ingest.clock.clone(),
+            ),
+            namespace: watch.namespace,
+            config: config.source.clone(),
+            max_wait: config.queue.max_wait,
+            relist: watch.relist,
+            history: history.clone(),
+            clock: ingest.clock.clone(),
+            consumer: TrackedConsumer {
+                watch: watch.id,
+                tracker: tracker(watch.kind),
+                queue: ingest.queue.clone(),
+                metrics: ingest.metrics.clone(),
+                clock: ingest.clock.clone(),
+                throttle: throttle.clone(),
+                listed: 0,
+            },
+        };
+        (watcher, watch.start)
+    };
+    let tracked = restored.tracked.into_iter().map(tracked_source).collect();
     let status_document = StatusDocument::new(
         &config.kube,
         cluster.client.clone(),
@@ -136,6 +178,7 @@ pub(super) fn sources(
         return Sources {
             events,
             informers: Vec::new(),
+            tracked,
             analysis: AnalysisTask::Off(ingest.clone(), closings),
             status_document,
         };
@@ -145,7 +188,6 @@ pub(super) fn sources(
         ingest.owners.clone(),
         restored.analysis,
     );
-    let throttle = Arc::new(Throttle::default());
     let mut relist_signals = Vec::with_capacity(restored.informers.len());
     let (out, inbox) = mpsc::channel(INBOX_MAX);
     let mut informers = Vec::with_capacity(restored.informers.len());
@@ -168,10 +210,13 @@ pub(super) fn sources(
             listed: 0,
             is_behind: false,
             known: KnownObjects::default(),
+            tracker: tracked_kind(watch.kind)
+                .filter(|_| config.changes.enabled)
+                .map(|kind| tracker(Arc::new(kind.clone()))),
         };
         let watcher = Watcher {
             api: objects_api.clone(),
-            kind: watch.kind,
+            resource: ApiResource::of(watch.kind),
             status: status(watch.kind, &watch.namespace),
             namespace: watch.namespace,
             config: config.source.clone(),
@@ -200,6 +245,7 @@ pub(super) fn sources(
     Sources {
         events,
         informers,
+        tracked,
         analysis: AnalysisTask::Runs(Box::new(engine)),
         status_document,
     }

@@ -1,6 +1,9 @@
 //! The kinds and namespaces that are watched.
 
-use kube9_model::label::Kind;
+use std::sync::Arc;
+
+use kube9_model::change::kinds::{BUILT_IN, TrackedKind};
+use kube9_model::label::{Kind, Label};
 
 use crate::config::Config;
 
@@ -18,6 +21,32 @@ const INFORMER_KINDS: [Kind; 5] = [
 pub(super) struct WatchTargets {
     pub(super) events: Vec<String>,
     pub(super) informers: Vec<(Kind, String)>,
+    /// What only the change history reads.
+    pub(super) tracked: Vec<(Arc<TrackedKind>, String)>,
+}
+
+/// `watch_state.kind` of a tracked kind: the same whether the rules read it too or not.
+pub(super) fn watch_name(kind: &TrackedKind) -> String {
+    if INFORMER_KINDS
+        .iter()
+        .filter_map(|one| tracked_kind(*one))
+        .any(|one| one.group == kind.group && one.kind == kind.kind)
+    {
+        return kind.kind.to_string();
+    }
+    if kind.group.is_empty() {
+        kind.resource.to_string()
+    } else {
+        format!("{}.{}", kind.resource, kind.group)
+    }
+}
+
+/// The kind of an informer as the change history tracks it.
+pub(super) fn tracked_kind(kind: Kind) -> Option<&'static TrackedKind> {
+    let core = ["", "apps"];
+    BUILT_IN
+        .iter()
+        .find(|tracked| tracked.kind == kind.name() && core.contains(&&*tracked.group))
 }
 
 impl WatchTargets {
@@ -43,9 +72,32 @@ impl WatchTargets {
                     .collect::<Vec<_>>()
             })
             .collect();
+        let informers: Vec<(Kind, String)> = informers;
+        let is_read = |tracked: &TrackedKind| {
+            informers.iter().any(|(kind, _)| {
+                tracked_kind(*kind).is_some_and(|one| std::ptr::eq(one, tracked))
+            })
+        };
+        let tracked = BUILT_IN
+            .iter()
+            .filter(|kind| config.changes.enabled && !is_read(kind))
+            // Roles are left out of Kubernetes' own role `view` on purpose.
+            .filter(|kind| {
+                config.kube.namespaces.is_empty()
+                    || kind.namespaced && kind.group != "rbac.authorization.k8s.io"
+            })
+            .flat_map(|kind| {
+                let kind = Arc::new(kind.clone());
+                namespaces
+                    .iter()
+                    .map(move |namespace| (kind.clone(), namespace.clone()))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
         Self {
             events: namespaces,
             informers,
+            tracked,
         }
     }
 

@@ -24,7 +24,7 @@ use kube9_model::change::diff::{FIELDS_MAX, FieldChange, Op};
 use kube9_model::change::path::{Path, Segment};
 use kube9_model::change::stored::Stored;
 use kube9_model::time::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -32,7 +32,7 @@ use owned::{Holds, holds};
 pub use stamps::Stamps;
 
 /// An entry of `metadata.managedFields`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ManagedEntry<'j> {
     /// What the client called itself.

@@ -70,6 +70,11 @@ impl Stamps {
             .then(|| Self(stamps.iter().map(stamp).collect()))
     }
 
+    /// Heap memory, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.0.len() * STAMP_BYTES
+    }
+
     pub(super) fn get(&self, entry: [u8; 6]) -> Option<&Stamp> {
         self.0.iter().find(|stamp| stamp.entry == entry)
     }

@@ -51,6 +51,8 @@ pub struct Metadata<'j> {
     pub created: Option<Timestamp>,
     /// `metadata.deletionTimestamp`: when the grace period ends.
     pub deleting: Option<Timestamp>,
+    /// `metadata.deletionGracePeriodSeconds`.
+    pub grace_seconds: Option<u64>,
     /// The controller.
     pub owner: Option<Owner<'j>>,
     /// Who manages which fields; empty where the API server does not say.
@@ -285,6 +287,10 @@ impl<'de, S: Sink> Visitor<'de> for MetadataSeed<'_, '_, 'de, S> {
                 }
                 (Some((metadata, _)), "deletionTimestamp") => {
                     metadata.deleting = time(access.next_value()?);
+                    None
+                }
+                (Some((metadata, _)), "deletionGracePeriodSeconds") => {
+                    metadata.grace_seconds = access.next_value()?;
                     None
                 }
                 (Some((metadata, _)), "managedFields") => {

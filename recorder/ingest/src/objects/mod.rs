@@ -61,7 +61,7 @@ impl Object {
             Kind::Deployment => read(json).map(|one| Self::Deployment(Box::new(one))),
             Kind::Service => read(json).map(Self::Service),
             Kind::ConfigMap => read(json).map(Self::ConfigMap),
-            Kind::Event => Err("Events have a source of their own".to_owned()),
+            Kind::Event | Kind::Tracked => Err("it is not read by the rules".to_owned()),
         }
     }
 

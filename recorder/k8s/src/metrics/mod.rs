@@ -101,6 +101,11 @@ impl Connections {
         self.change(kind, |(all, _)| *all += 1);
     }
 
+    /// Removes a watch of `kind` that is not connected.
+    pub fn forget(&self, kind: Kind) {
+        self.change(kind, |(all, _)| *all = all.saturating_sub(1));
+    }
+
     /// A watch of `kind` has connected.
     pub fn connected(&self, kind: Kind) {
         self.change(kind, |(_, connected)| *connected += 1);

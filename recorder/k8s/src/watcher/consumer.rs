@@ -1,6 +1,7 @@
 //! The interface between a watcher and the consumer of its items.
 
 use std::future::Future;
+use std::time::Duration;
 
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Regressed, RelistCause};
@@ -78,6 +79,12 @@ pub trait Consumer: Send {
     const LISTS_ON_START: bool;
     /// The recorder becomes ready even if this kind is forbidden.
     const OPTIONAL: bool;
+
+    /// How long to wait before the next attempt after the API server answered that it does not serve the kind, or denies
+    /// it, if that is no failure.
+    fn retry_absent_after(&self) -> Option<Duration> {
+        None
+    }
 
     /// Objects per page.
     fn page_size(&self) -> u32;

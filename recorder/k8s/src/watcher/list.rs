@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use kube9_ingest::decode::{Identity, decode_identity};
 use kube9_model::identity::ResourceVersion;
-use kube9_model::label::Label;
 use kube9_model::watch::RelistCause;
 use serde_json::value::RawValue;
 use tracing::info;
@@ -33,7 +32,7 @@ impl<C: Consumer> StateMachine<C> {
         exactly: Option<&str>,
     ) -> Result<Result<String, ListEnd>, ReceiverDropped> {
         let start = Instant::now();
-        let kind = self.watcher.kind.name();
+        let kind = self.watcher.resource.name;
         info!(kind, cause = cause.as_str(), exactly, "listing");
         let mut pages = self.pages(self.page_size, Representation::Objects);
         if let Some(version) = exactly {
@@ -105,7 +104,7 @@ impl<C: Consumer> StateMachine<C> {
 
     pub(super) fn pages(&self, size: u32, representation: Representation) -> ListPager {
         ListPager::new(
-            self.watcher.kind,
+            &self.watcher.resource,
             &self.watcher.namespace,
             size,
             representation,

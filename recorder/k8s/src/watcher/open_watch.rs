@@ -4,7 +4,6 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use kube9_model::identity::ResourceVersion;
-use kube9_model::label::Label;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::RelistCause;
 use tokio::time::timeout;
@@ -120,7 +119,7 @@ impl<C: Consumer> StateMachine<C> {
             Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => return Ok(None),
             Line::Whole(line) => line,
             Line::TooLong => {
-                let kind = self.watcher.kind.name();
+                let kind = self.watcher.resource.name;
                 let cause = format!("a {kind} of more than 4 MiB");
                 self.watcher.consumer.on_undecodable(&cause);
                 return Ok(None);
@@ -231,7 +230,7 @@ impl<C: Consumer> StateMachine<C> {
             Ok(outcome) => Ok(outcome),
             // The watch continues; only the position ages. The next attempt comes sooner.
             Err(error) => {
-                let kind = self.watcher.kind.name();
+                let kind = self.watcher.resource.name;
                 warn!(kind, %error, "idle position not renewed");
                 let what = format!("renewing the idle position failed: {error}");
                 self.watcher.status.on_failure(&what);

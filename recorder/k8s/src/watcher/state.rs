@@ -7,7 +7,6 @@ use kube9_base::backoff::Backoff;
 use kube9_base::clock::Clock;
 use kube9_base::relist::RelistSignal;
 use kube9_model::identity::ResourceVersion;
-use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::RelistCause;
 
@@ -15,6 +14,7 @@ use super::cursor::Cursor;
 use super::server_history::ServerHistory;
 use crate::api::{Api, ApiError, Lines};
 use crate::config::SourceConfig;
+use crate::resource::ApiResource;
 use crate::watch_status::WatchStatus;
 
 /// After a watch that was open for this long, the next attempt starts without a delay.
@@ -43,8 +43,8 @@ pub(super) const PAGE_SIZE_MIN: u32 = 10;
 pub struct Watcher<C> {
     /// The API server.
     pub api: Api,
-    /// The watched kind.
-    pub kind: Kind,
+    /// What is watched.
+    pub resource: ApiResource,
     /// The watched namespace; empty for all.
     pub namespace: String,
     /// Times and sizes.

@@ -54,7 +54,7 @@ impl<C: Consumer> StateMachine<C> {
                 };
                 if is_woken {
                     self.woken_at = Some(Instant::now());
-                    tokio::time::sleep(WAKE_STAGGER * self.watcher.kind.index() as u32).await;
+                    tokio::time::sleep(WAKE_STAGGER * self.watcher.resource.kind.index() as u32).await;
                 }
                 Ok(*next)
             }
@@ -168,7 +168,7 @@ impl<C: Consumer> StateMachine<C> {
             let again = State::Checking(AfterCheck::ListAt(at));
             return Ok(State::BackingOff(wait, Box::new(again)));
         };
-        let kind = self.watcher.kind.name();
+        let kind = self.watcher.resource.name;
         info!(kind, %error, cause = cause.as_str(), "the position cannot be resumed");
         Ok(State::Checking(AfterCheck::List(cause)))
     }
@@ -193,12 +193,12 @@ impl<C: Consumer> StateMachine<C> {
     async fn connect(&mut self, at: Position) -> Result<State, ReceiverDropped> {
         let Watcher {
             api,
-            kind,
+            resource,
             namespace,
             config,
             ..
         } = &self.watcher;
-        let path = watch_path(*kind, namespace, &at.version, config.watch_timeout);
+        let path = watch_path(resource, namespace, &at.version, config.watch_timeout);
         let opened = Instant::now();
         let answer = match api
             .get(&path, Representation::Objects, config.list_timeout)
@@ -207,7 +207,7 @@ impl<C: Consumer> StateMachine<C> {
             Ok(answer) => answer,
             Err(error) => return self.on_failure(at, &error, opened, false).await,
         };
-        debug!(kind = kind.name(), position = at.version, "watching");
+        debug!(kind = resource.name, position = at.version, "watching");
         let confirm_after = config.idle_renewal;
         self.mark_continuous();
         self.watcher.status.on_open();
@@ -248,7 +248,7 @@ impl<C: Consumer> StateMachine<C> {
             tries: if moved { 0 } else { live.tries },
         };
         self.note_version(&at.version);
-        let kind = self.watcher.kind.name();
+        let kind = self.watcher.resource.name;
         let status = &self.watcher.status;
         status.on_disconnect();
         if was_healthy {
@@ -342,7 +342,7 @@ impl<C: Consumer> StateMachine<C> {
     }
 
     fn relist(&self, at: Position, cause: RelistCause) -> AfterCheck {
-        let kind = self.watcher.kind.name();
+        let kind = self.watcher.resource.name;
         let (position, cause_text) = (at.version, cause.as_str());
         warn!(
             kind,
@@ -379,7 +379,7 @@ impl<C: Consumer> StateMachine<C> {
         let is_first = is_own && history.report_regression(self.epoch, &found);
         self.epoch = history.epoch();
         let newest = self.highest_version.take().map(|newest| newest.to_string());
-        let kind = self.watcher.kind.name();
+        let kind = self.watcher.resource.name;
         warn!(
             kind,
             found, newest, "the API server's history went back, listing again"
@@ -415,6 +415,10 @@ impl<C: Consumer> StateMachine<C> {
         error: &ApiError,
     ) -> Result<Duration, ReceiverDropped> {
         let is_denied = matches!(error, ApiError::Denied { code: 403, .. });
+        let is_absent = is_denied || matches!(error, ApiError::Status { code: 404, .. });
+        if is_absent && let Some(later) = self.watcher.consumer.retry_absent_after() {
+            return self.report_absent(error, later).await;
+        }
         if is_denied && self.denials == 0 {
             self.backoff.reset(); // earlier failures had another cause
         }
@@ -428,7 +432,7 @@ impl<C: Consumer> StateMachine<C> {
             _ => self.backoff.wait(),
         };
         self.failing = true;
-        let kind = self.watcher.kind.name();
+        let kind = self.watcher.resource.name;
         let status = &self.watcher.status;
         status.on_disconnect();
         status.on_restart(error.cause());
@@ -442,6 +446,30 @@ impl<C: Consumer> StateMachine<C> {
         self.emit(WatcherEvent::Disconnected { error, forbidden })
             .await?;
         Ok(wait)
+    }
+
+    /// The API server does not serve the kind, or denies it, and that is no failure. Returns how long to wait.
+    async fn report_absent(
+        &mut self,
+        error: &ApiError,
+        later: Duration,
+    ) -> Result<Duration, ReceiverDropped> {
+        self.denials = self.denials.saturating_add(1);
+        let kind = self.watcher.resource.name;
+        self.watcher.status.on_absent(&error.to_string());
+        self.emit(WatcherEvent::Disconnected {
+            error,
+            forbidden: true,
+        })
+        .await?;
+        // An API server that has just started rejects everything for a while.
+        if self.denials < FORBIDDEN_AFTER {
+            return Ok(self.backoff.wait());
+        }
+        if self.denials == FORBIDDEN_AFTER {
+            info!(kind, %error, "kind is not tracked");
+        }
+        Ok(later)
     }
 
     pub(super) fn mark_healthy(&mut self) {

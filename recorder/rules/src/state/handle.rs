@@ -66,6 +66,7 @@ impl Analysis {
                 self.world.fill_times(&key, &mut object, now);
                 self.vanished(watch, &key, Some(&object), None, now, &mut out);
             }
+            InformerEvent::Unreadable => {}
             InformerEvent::Undecodable { namespace, name } => {
                 if let Some(source) = self.source(watch) {
                     source.mark_listed(&clean_key(source.kind.name(), &namespace, &name));

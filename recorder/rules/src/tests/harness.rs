@@ -85,6 +85,7 @@ impl TestHarness {
             InformerMessage {
                 watch: watch(kind),
                 event,
+                tracked: None,
             },
             self.now,
         );
@@ -139,6 +140,7 @@ impl TestHarness {
         InformerMessage {
             watch: watch(kind),
             event: InformerEvent::Apply(decoded(kind, object)),
+            tracked: None,
         }
     }
 

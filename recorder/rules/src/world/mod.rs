@@ -195,7 +195,7 @@ impl World {
                 self.config_maps.remove(key);
                 self.last_changes.remove(key);
             }
-            Kind::Event => {}
+            Kind::Event | Kind::Tracked => {}
         }
     }
 
@@ -214,7 +214,7 @@ impl World {
             Kind::Deployment => self.deployments.get(key).map(|one| &one.meta),
             Kind::Service => self.services.get(key).map(|one| &one.meta),
             Kind::ConfigMap => self.config_maps.get(key).map(|one| &one.meta),
-            Kind::Event => None,
+            Kind::Event | Kind::Tracked => None,
         }
     }
 
@@ -283,7 +283,7 @@ impl World {
                     add(SubjectKind::Owner, owner);
                 }
             }
-            Kind::Event => {}
+            Kind::Event | Kind::Tracked => {}
         }
     }
 

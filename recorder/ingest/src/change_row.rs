@@ -1,0 +1,582 @@
+//! The row of a change: reason, title and description in words, the changed fields, and who changed them. Pure.
+//!
+//! ```text
+//!   changed fields ─▶ the class of each ─▶ the most important one ─▶ reason and title
+//!                 └─▶ description and metadata: all of them
+//! ```
+//!
+//! A write that changes several fields is one row.
+
+use kube9_model::change::body::{Body, plain};
+use kube9_model::change::diff::{FieldChange, Op, shown};
+use kube9_model::change::kinds::TrackedKind;
+use kube9_model::change::path::{Path, Segment};
+use kube9_model::record::Record;
+use kube9_model::time::Timestamp;
+use kube9_model::{EventType, ObjectRef, Severity};
+use serde_json::{Map, Value, json};
+
+use crate::deletion::{CauseCertainty, DeletionCause};
+
+/// Fields that a description names; the metadata has more of them.
+const DESCRIBED_MAX: usize = 5;
+
+/// Longest value in a title or description, in bytes.
+const VALUE_BYTES_MAX: usize = 80;
+
+/// What happened to an object.
+#[derive(Debug, Clone, Copy)]
+pub enum What<'a> {
+    Created(&'a Body),
+    Changed {
+        before: &'a Body,
+        after: &'a Body,
+        /// At least one is not silent.
+        fields: &'a [FieldChange<'a>],
+    },
+    /// Its deletion waits for these.
+    Deleting {
+        finalizers: &'a [String],
+    },
+    Deleted(&'a Body),
+}
+
+impl What<'_> {
+    /// The word that is stored and shown.
+    pub const fn op(self) -> &'static str {
+        match self {
+            Self::Created(_) => "created",
+            Self::Changed { .. } => "changed",
+            Self::Deleting { .. } => "deleting",
+            Self::Deleted(_) => "deleted",
+        }
+    }
+}
+
+/// A change of an object.
+#[derive(Debug)]
+pub struct ChangeRow<'a> {
+    pub kind: &'a TrackedKind,
+    pub object: ObjectRef,
+    pub owner: Option<ObjectRef>,
+    pub what: What<'a>,
+    pub at: Timestamp,
+    /// The interval in which it happened, if it was not observed then.
+    pub between: Option<(Timestamp, Timestamp)>,
+    /// It was observed later than it happened.
+    pub observed_late: bool,
+    pub resource_version: String,
+    /// Who changed what; as [`crate::attribution::ChangeAuthor::to_json`] makes it.
+    pub by: Vec<Value>,
+    pub cause: Option<(DeletionCause, CauseCertainty)>,
+}
+
+impl ChangeRow<'_> {
+    /// The row.
+    pub fn record(self) -> Record {
+        let words = self.words();
+        let mut extra = Map::new();
+        extra.insert("op".to_owned(), self.what.op().into());
+        if !self.kind.group.is_empty() {
+            extra.insert("api_group".to_owned(), (*self.kind.group).into());
+        }
+        if let What::Changed { fields, .. } = self.what {
+            let loud: Vec<FieldChange<'_>> =
+                fields.iter().filter(|f| !f.silent).cloned().collect();
+            let shown = shown(&loud);
+            extra.insert("fields".to_owned(), shown.fields);
+            if shown.left_out > 0 {
+                extra.insert("fields_left_out".to_owned(), shown.left_out.into());
+            }
+        }
+        if let What::Deleting { finalizers } = self.what {
+            extra.insert("finalizers".to_owned(), json!(finalizers));
+        }
+        if !self.by.is_empty() {
+            extra.insert("by".to_owned(), Value::Array(self.by));
+        }
+        if let Some((cause, certainty)) = self.cause {
+            extra.insert(
+                "cause".to_owned(),
+                json!({"kind": cause.as_str(), "certainty": certainty.as_str()}),
+            );
+        }
+        extra.insert("resource_version".to_owned(), self.resource_version.into());
+        if self.observed_late || self.between.is_some() {
+            extra.insert("observed_late".to_owned(), true.into());
+        }
+        if let Some((from, to)) = self.between {
+            let interval = json!([from.to_string(), to.to_string()]);
+            extra.insert("between".to_owned(), interval);
+        }
+        Record {
+            event_type: EventType::Cluster,
+            severity: words.severity,
+            title: words.title,
+            description: words.description,
+            node: (self.kind.kind == "Node").then(|| self.object.name.clone()),
+            object: Some(self.object),
+            owner: self.owner,
+            reason: words.reason,
+            extra,
+            ..Record::internal(self.at)
+        }
+    }
+
+    fn words(&self) -> Words {
+        let kind = &*self.kind.kind;
+        let name = object_name(&self.object);
+        match self.what {
+            What::Created(body) => {
+                let text = match created(kind, body) {
+                    Some(details) => format!("{kind} {name} was created: {details}."),
+                    None => format!("{kind} {name} was created."),
+                };
+                match kind {
+                    "Node" => Words::new("NodeAdded", "Node added", text),
+                    _ => Words::new(format!("{kind}Created"), format!("{kind} created"), text),
+                }
+            }
+            What::Deleting { finalizers } => Words::new(
+                format!("{kind}Deleting"),
+                format!("{kind} is being deleted"),
+                format!(
+                    "The deletion of {kind} {name} waits for its finalizers: {}.",
+                    finalizers.join(", ")
+                ),
+            ),
+            What::Deleted(body) => self.deleted(kind, &name, body),
+            What::Changed {
+                before,
+                after,
+                fields,
+            } => changed(kind, &name, (before, after), fields),
+        }
+    }
+
+    fn deleted(&self, kind: &str, name: &str, body: &Body) -> Words {
+        let effect = match kind {
+            "Node" => {
+                // An autoscaler or a person drained it before.
+                let is_planned = at(body, &["spec", "unschedulable"]) == Some(&Value::Bool(true));
+                let text = format!(
+                    "Node {name} was removed from the cluster. Its pods are deleted by the pod garbage collector."
+                );
+                let severity = if is_planned {
+                    Severity::Info
+                } else {
+                    Severity::Warning
+                };
+                return Words::new("NodeRemoved", "Node removed", text).severity(severity);
+            }
+            "Deployment" | "StatefulSet" | "DaemonSet" => ", and its pods with it",
+            "Service" => ": its name no longer resolves",
+            "ConfigMap" => ". Pods that need it cannot start any more",
+            "Namespace" => ", and everything in it",
+            "CustomResourceDefinition" => ", and all objects of its kind",
+            _ => "",
+        };
+        let how = match self.cause {
+            None | Some((DeletionCause::Request, _)) => String::new(),
+            Some((cause, CauseCertainty::Stated)) => format!(" ({})", cause.as_str()),
+            Some((cause, CauseCertainty::Inferred)) => format!(" (probably {})", cause.as_str()),
+        };
+        let text = format!("{kind} {name} was deleted{how}{effect}.");
+        let severity = match self.cause {
+            None | Some((DeletionCause::Request, _)) if !effect.is_empty() => Severity::Warning,
+            _ => Severity::Info,
+        };
+        Words::new(format!("{kind}Deleted"), format!("{kind} deleted"), text).severity(severity)
+    }
+}
+
+/// Reason, title, description and severity.
+struct Words {
+    reason: String,
+    title: String,
+    description: String,
+    severity: Severity,
+}
+
+impl Words {
+    fn new(
+        reason: impl Into<String>,
+        title: impl Into<String>,
+        description: impl Into<String>,
+    ) -> Self {
+        Self {
+            reason: reason.into(),
+            title: title.into(),
+            description: description.into(),
+            severity: Severity::Info,
+        }
+    }
+
+    fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+}
+
+fn object_name(object: &ObjectRef) -> String {
+    if object.namespace.is_empty() {
+        object.name.clone()
+    } else {
+        format!("{}/{}", object.namespace, object.name)
+    }
+}
+
+/// What a new object is, in a few words.
+fn created(kind: &str, body: &Body) -> Option<String> {
+    match kind {
+        "Node" => {
+            let version = at(body, &["status", "nodeInfo", "kubeletVersion"])?;
+            Some(format!("kubelet {}", word(version)))
+        }
+        "Deployment" | "StatefulSet" | "DaemonSet" => {
+            let containers = at(body, &["spec", "template", "spec", "containers"])?;
+            let containers = plain(containers);
+            let images = containers.as_array()?.iter();
+            let images: Vec<String> = images.filter_map(|c| c.get("image")).map(word).collect();
+            let images = images.join(", ");
+            Some(match at(body, &["spec", "replicas"]) {
+                Some(replicas) => format!("{replicas} replicas of {images}"),
+                None => images,
+            })
+        }
+        "Service" => {
+            let of = at(body, &["spec", "type"]).map_or_else(|| "ClusterIP".to_owned(), word);
+            Some(format!("type {of}"))
+        }
+        "ConfigMap" => {
+            let keys = at(body, &["data"])?.as_object()?;
+            let keys: Vec<&str> = keys.keys().map(String::as_str).collect();
+            Some(format!("keys {}", keys.join(", ")))
+        }
+        _ => None,
+    }
+}
+
+fn at<'b>(body: &'b Body, path: &[&str]) -> Option<&'b Value> {
+    path.iter()
+        .try_fold(body.stored(), |value, name| value.get(name))
+}
+
+/// The classes of changes, the most important first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Image,
+    Scaled,
+    Cordoned,
+    Selector,
+    ServiceType,
+    Ports,
+    Data,
+    Paused,
+    Suspended,
+    Resources,
+    Environment,
+    Command,
+    Probes,
+    Volumes,
+    Security,
+    Restart,
+    Strategy,
+    Scheduling,
+    Taints,
+    KubeletVersion,
+    Capacity,
+    /// Of anything else in `spec`.
+    Other,
+    ImageDigest,
+    Labels,
+    Annotations,
+    Owners,
+    Finalizers,
+}
+
+fn class(kind: &str, path: &Path) -> Class {
+    let names: Vec<&str> = path
+        .segments()
+        .iter()
+        .map(|segment| match segment {
+            Segment::Field(name) | Segment::Element(name) => &**name,
+            Segment::Index(_) => "",
+        })
+        .collect();
+    match (kind, &names[..]) {
+        (_, ["metadata", "labels", ..]) => return Class::Labels,
+        (_, ["metadata", "annotations", ..]) => return Class::Annotations,
+        (_, ["metadata", "ownerReferences", ..]) => return Class::Owners,
+        (_, ["metadata", "finalizers", ..]) | ("Namespace", ["spec", "finalizers", ..]) => {
+            return Class::Finalizers;
+        }
+        ("Node", ["spec", "unschedulable"]) => return Class::Cordoned,
+        ("Node", ["spec", "taints", ..]) => return Class::Taints,
+        ("Node", ["status", "nodeInfo", "kubeletVersion"]) => return Class::KubeletVersion,
+        ("Node", ["status", "capacity" | "allocatable", ..]) => return Class::Capacity,
+        ("Service", ["spec", "selector", ..]) => return Class::Selector,
+        ("Service", ["spec", "type"]) => return Class::ServiceType,
+        ("Service", ["spec", "ports", ..]) => return Class::Ports,
+        ("ConfigMap", ["data" | "binaryData", ..]) => return Class::Data,
+        ("Pod", ["status", ..]) => return Class::ImageDigest,
+        (_, ["spec", "replicas"]) => return Class::Scaled,
+        ("Deployment", ["spec", "paused"]) => return Class::Paused,
+        ("Job" | "CronJob", ["spec", "suspend"]) => return Class::Suspended,
+        (_, ["spec", "strategy" | "updateStrategy", ..]) => return Class::Strategy,
+        (_, [.., "template", "metadata", "annotations", "kubectl.kubernetes.io/restartedAt"]) => {
+            return Class::Restart;
+        }
+        _ => {}
+    }
+    pod_class(&names).unwrap_or(Class::Other)
+}
+
+/// Of a field of a pod's specification, in a pod or a template.
+fn pod_class(names: &[&str]) -> Option<Class> {
+    let position = names.iter().position(|name| {
+        matches!(
+            *name,
+            "containers" | "initContainers" | "ephemeralContainers"
+        )
+    });
+    if let Some(position) = position {
+        return Some(match names.get(position + 2).copied() {
+            Some("image") => Class::Image,
+            Some("resources" | "resizePolicy") => Class::Resources,
+            Some("env" | "envFrom") => Class::Environment,
+            Some("command" | "args" | "workingDir") => Class::Command,
+            Some("livenessProbe" | "readinessProbe" | "startupProbe") => Class::Probes,
+            Some("volumeMounts" | "volumeDevices") => Class::Volumes,
+            Some("securityContext") => Class::Security,
+            _ => return None,
+        });
+    }
+    let spec = names.iter().rposition(|name| *name == "spec")?;
+    Some(match names.get(spec + 1).copied()? {
+        "resources" => Class::Resources,
+        "volumes" | "volumeClaimTemplates" => Class::Volumes,
+        "securityContext" | "serviceAccountName" | "hostNetwork" | "hostPID" | "hostIPC" => {
+            Class::Security
+        }
+        "nodeSelector"
+        | "affinity"
+        | "tolerations"
+        | "topologySpreadConstraints"
+        | "priorityClassName"
+        | "schedulerName"
+        | "nodeName" => Class::Scheduling,
+        _ => return None,
+    })
+}
+
+fn changed(
+    kind: &str,
+    name: &str,
+    (before, after): (&Body, &Body),
+    fields: &[FieldChange<'_>],
+) -> Words {
+    let loud = || fields.iter().filter(|field| !field.silent);
+    let mut classes: Vec<(Class, &FieldChange<'_>)> =
+        loud().map(|field| (class(kind, &field.path), field)).collect();
+    classes.sort_by_key(|(class, _)| *class);
+    let Some(&(first, _)) = classes.first() else {
+        return Words::new(format!("{kind}Changed"), format!("{kind} changed"), "");
+    };
+    let own: Vec<&FieldChange<'_>> = classes
+        .iter()
+        .filter(|(class, _)| *class == first)
+        .map(|(_, field)| *field)
+        .collect();
+    let text = describe(kind, name, loud());
+    let simple = |reason: &str, title: String| Words::new(reason, title, text.clone());
+    let is_true = |body: &Body, path: &[&str]| at(body, path) == Some(&Value::Bool(true));
+    match first {
+        Class::Image => simple("ImageChanged", image_title(&own)),
+        Class::Scaled => {
+            let replicas = |body: &Body| at(body, &["spec", "replicas"]).and_then(Value::as_i64);
+            let (from, to) = (replicas(before), replicas(after));
+            let count = |count: Option<i64>| count.map_or("default".to_owned(), |n| n.to_string());
+            let title = format!("Scaled from {} to {} replicas", count(from), count(to));
+            let severity = if to == Some(0) {
+                Severity::Warning
+            } else {
+                Severity::Info
+            };
+            simple("Scaled", title).severity(severity)
+        }
+        Class::Cordoned if is_true(after, &["spec", "unschedulable"]) => Words::new(
+            "NodeCordoned",
+            "Node cordoned",
+            format!("Node {name} was cordoned: no new pods are scheduled to it."),
+        )
+        .severity(Severity::Warning),
+        Class::Cordoned => Words::new(
+            "NodeUncordoned",
+            "Node uncordoned",
+            format!("Node {name} was uncordoned: pods are scheduled to it again."),
+        ),
+        Class::Selector => simple(
+            "ServiceSelectorChanged",
+            "Service selector changed".to_owned(),
+        )
+        .severity(Severity::Warning),
+        Class::ServiceType => {
+            let of = |body: &Body| at(body, &["spec", "type"]).map_or_else(String::new, word);
+            let title = format!("Service type changed: {} → {}", of(before), of(after));
+            simple("ServiceTypeChanged", title)
+        }
+        Class::Ports => simple("ServicePortsChanged", "Service ports changed".to_owned()),
+        Class::Data => simple("ConfigMapChanged", "ConfigMap changed".to_owned()),
+        Class::Paused if is_true(after, &["spec", "paused"]) => {
+            simple("RolloutPaused", "Rollout paused".to_owned())
+        }
+        Class::Paused => simple("RolloutResumed", "Rollout resumed".to_owned()),
+        Class::Suspended if is_true(after, &["spec", "suspend"]) => {
+            simple(&format!("{kind}Suspended"), format!("{kind} suspended"))
+        }
+        Class::Suspended => simple(&format!("{kind}Resumed"), format!("{kind} resumed")),
+        Class::Resources => simple("ResourcesChanged", titled("Resources", &own)),
+        Class::Environment => simple("EnvironmentChanged", titled("Environment", &own)),
+        Class::Command => simple("CommandChanged", titled("Command", &own)),
+        Class::Probes => simple("ProbesChanged", titled("Probes", &own)),
+        Class::Volumes => simple("VolumesChanged", titled("Volumes", &own)),
+        Class::Security => simple("SecurityContextChanged", titled("Security context", &own)),
+        Class::Restart => simple("RestartRequested", "Restart requested".to_owned()),
+        Class::Strategy => simple("UpdateStrategyChanged", "Update strategy changed".to_owned()),
+        Class::Scheduling => simple("SchedulingChanged", titled("Scheduling", &own)),
+        Class::Taints => simple("NodeTaintsChanged", "Node taints changed".to_owned()),
+        Class::KubeletVersion => {
+            let of = |value: Option<&Value>| value.map_or_else(String::new, word);
+            let title = format!(
+                "Kubelet version changed: {} → {}",
+                of(own[0].from),
+                of(own[0].to)
+            );
+            simple("NodeVersionChanged", title)
+        }
+        Class::Capacity => simple("NodeCapacityChanged", "Node capacity changed".to_owned()),
+        Class::ImageDigest => simple("ImageDigestChanged", "Image digest changed".to_owned()),
+        Class::Labels => simple("LabelsChanged", format!("Labels of {kind} changed")),
+        Class::Annotations => simple("AnnotationsChanged", format!("Annotations of {kind} changed")),
+        Class::Owners => simple("OwnerChanged", format!("Owner of {kind} changed")),
+        Class::Finalizers => simple("FinalizersChanged", format!("Finalizers of {kind} changed")),
+        Class::Other => {
+            let title = match own[..] {
+                [one] => format!("{kind} changed: {}", one.path),
+                _ => format!("{kind} changed: {} fields", own.len()),
+            };
+            simple(&format!("{kind}Changed"), title)
+        }
+    }
+}
+
+/// `Environment of app changed`, if the fields are of one container.
+fn titled(what: &str, fields: &[&FieldChange<'_>]) -> String {
+    let container = |field: &&FieldChange<'_>| {
+        field.path.segments().iter().find_map(|segment| match segment {
+            Segment::Element(name) => Some(name.to_string()),
+            _ => None,
+        })
+    };
+    let first = fields.first().and_then(container);
+    match first.filter(|first| fields.iter().all(|f| container(f).as_ref() == Some(first))) {
+        Some(name) => format!("{what} changed: {name}"),
+        None => format!("{what} changed"),
+    }
+}
+
+fn image_title(fields: &[&FieldChange<'_>]) -> String {
+    let [one] = fields else {
+        return format!("Images changed: {} containers", fields.len());
+    };
+    let container = one.path.segments().iter().rev().find_map(|s| match s {
+        Segment::Element(name) => Some(&**name),
+        _ => None,
+    });
+    match (container, one.from, one.to) {
+        (Some(container), Some(Value::String(from)), Some(Value::String(to))) => {
+            format!("Image changed: {container} {}", tags(from, to))
+        }
+        _ => "Image changed".to_owned(),
+    }
+}
+
+/// `v1 → v2` if only the tag differs, otherwise both images.
+fn tags(from: &str, to: &str) -> String {
+    if let (Some((name, old)), Some((other, new))) = (from.rsplit_once(':'), to.rsplit_once(':'))
+        && name == other
+        && !name.is_empty()
+    {
+        return format!("{old} → {new}");
+    }
+    format!("{from} → {to}")
+}
+
+/// The changed fields in words.
+fn describe<'f, 'b: 'f>(
+    kind: &str,
+    name: &str,
+    fields: impl Iterator<Item = &'f FieldChange<'b>>,
+) -> String {
+    let mut sorted: Vec<&FieldChange<'_>> = fields.collect();
+    sorted.sort_by_key(|field| !field.risky);
+    let mut parts: Vec<String> = sorted
+        .iter()
+        .take(DESCRIBED_MAX)
+        .map(|field| {
+            let path = &field.path;
+            let value = |value: Option<&Value>| value.map_or_else(String::new, word);
+            match field.op {
+                Op::Added => format!("{path} was added ({})", value(field.to)),
+                Op::Removed => format!("{path} was removed ({})", value(field.from)),
+                Op::Changed => {
+                    format!("{path} from {} to {}", value(field.from), value(field.to))
+                }
+                Op::Order => format!("the order of {path}"),
+            }
+        })
+        .collect();
+    let left = sorted.len().saturating_sub(DESCRIBED_MAX);
+    if left > 0 {
+        parts.push(format!("and {left} more fields"));
+    }
+    format!("{kind} {name} changed: {}.", parts.join("; "))
+}
+
+/// A value in a sentence.
+fn word(value: &Value) -> String {
+    let mut text = match plain(value) {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    if text.len() > VALUE_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(VALUE_BYTES_MAX));
+        text.push('…');
+    }
+    text
+}
+
+/// What a change of a Deployment or a `ConfigMap` that can break pods is called in a finding.
+pub fn breaking(row: &Record) -> Option<String> {
+    let object = row.object.as_ref()?;
+    match (&*object.kind, &*row.reason) {
+        ("ConfigMap", "ConfigMapChanged") => Some(format!("ConfigMap {} changed", object.name)),
+        (
+            "Deployment",
+            "ImageChanged" | "ResourcesChanged" | "EnvironmentChanged" | "CommandChanged" | "ProbesChanged"
+            | "VolumesChanged" | "SecurityContextChanged" | "SchedulingChanged",
+        ) => {
+            let mut what = row.title.clone();
+            if let Some(first) = what.get_mut(..1) {
+                first.make_ascii_lowercase();
+            }
+            what.truncate(what.floor_char_boundary(WHAT_BYTES_MAX));
+            Some(what)
+        }
+        _ => None,
+    }
+}
+
+/// Longest name of a change in a finding, which is kept with its object.
+const WHAT_BYTES_MAX: usize = 300;

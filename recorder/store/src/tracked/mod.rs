@@ -1,0 +1,633 @@
+//! Tracked objects: compares what a watch shows of an object with its stored body, and stores the difference.
+//!
+//! ```text
+//!   TrackedEvent ─▶ stored object ─┬─ none, another uid ─▶ created
+//!                                  ├─ same version ──────▶ nothing, or a new base in silence
+//!                                  ├─ another form ──────▶ a new base in silence
+//!                                  └─ body ─▶ diff ─▶ authors ─▶ row ─▶ revision
+//!   list ends ─▶ objects that it did not show ─▶ deleted
+//! ```
+//!
+//! All of it is in the transaction that moves the watch's position.
+//!
+//! Invariant: an object's first body is never a change, unless the object was created while its watch was known.
+
+mod objects;
+mod revisions;
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use kube9_ingest::attribution::{
+    Authorship, Certainty, ChangeAuthor, Event, ManagedEntry, creator, via,
+};
+use kube9_ingest::change_row::{ChangeRow, What, breaking};
+use kube9_ingest::deletion::{CauseCertainty, DeletedObject, DeletionCause, OwnerState, cause};
+use kube9_ingest::item::{ObservedContent, ObservedObject, TrackedEvent};
+use kube9_ingest::maps::Set;
+use kube9_ingest::sanitize::sanitize;
+use kube9_model::ObjectRef;
+use kube9_model::change::body::Body;
+use kube9_model::change::diff::{FieldChange, changes};
+use kube9_model::change::kinds::TrackedKind;
+use kube9_model::change::patch::Chain;
+use kube9_model::commit_stats::BreakingChange;
+use kube9_model::id::EventKey;
+use kube9_model::identity::ResourceVersion;
+use kube9_model::time::Timestamp;
+use kube9_model::watch::{Origin, RelistCause, WatchId};
+use rusqlite::Connection;
+use serde_json::Value;
+use tracing::warn;
+
+use crate::rows::Rows;
+use objects::{StoredObject, TrackedObjectTable};
+use revisions::{Revision, RevisionTable};
+
+/// Times of the API server are whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Objects that are read at a time when a list ends.
+const CHUNK: i64 = 512;
+
+/// Objects that the cluster itself makes in each namespace.
+const MADE_BY_THE_CLUSTER: [(&str, &str); 2] =
+    [("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")];
+
+/// The lists in progress.
+#[derive(Debug, Default)]
+pub(super) struct TrackedLists {
+    hash: RandomState,
+    all: BTreeMap<WatchId, ListInProgress>,
+}
+
+#[derive(Debug)]
+struct ListInProgress {
+    cause: RelistCause,
+    /// What it shows happened after this.
+    from: Option<Timestamp>,
+    at: Timestamp,
+    /// Hashes of namespace and name.
+    shown: Set<u64>,
+    /// Deleted with the next commit: a batch may be applied again.
+    has_ended: bool,
+}
+
+impl ListInProgress {
+    /// It shows the first objects of its kind that are recorded.
+    fn is_first(&self) -> bool {
+        matches!(self.cause, RelistCause::FirstStart | RelistCause::Replaced)
+    }
+}
+
+impl TrackedLists {
+    /// Call it after the commit.
+    pub(super) fn committed(&mut self) {
+        self.all.retain(|_, list| !list.has_ended);
+    }
+}
+
+/// Applies what the watch of a kind shows, within a transaction of the caller.
+pub(super) struct TrackedApplier<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) rows: &'a mut Rows,
+    pub(super) lists: &'a mut TrackedLists,
+    pub(super) watch: WatchId,
+    pub(super) kind: &'a TrackedKind,
+    /// The watched namespace; empty for all.
+    pub(super) namespace: &'a str,
+    /// When the position of the watch was last confirmed to be current.
+    pub(super) confirmed_at: Option<Timestamp>,
+}
+
+/// When a change happened.
+#[derive(Debug, Clone, Copy)]
+struct When {
+    at: Timestamp,
+    /// It happened at some time between this and `at`.
+    from: Option<Timestamp>,
+    observed_late: bool,
+}
+
+impl When {
+    fn between(self) -> Option<(Timestamp, Timestamp)> {
+        self.from.map(|from| (from, self.at))
+    }
+}
+
+impl TrackedApplier<'_> {
+    pub(super) fn apply(&mut self, event: &TrackedEvent) -> rusqlite::Result<()> {
+        match event {
+            TrackedEvent::ListBegins { cause, at } => {
+                let list = ListInProgress {
+                    cause: *cause,
+                    from: self.confirmed_at,
+                    at: *at,
+                    shown: Set::default(),
+                    has_ended: false,
+                };
+                self.lists.all.insert(self.watch, list);
+                Ok(())
+            }
+            TrackedEvent::Undecodable { namespace, name } => {
+                self.mark_shown(namespace.as_str(), name.as_str());
+                Ok(())
+            }
+            TrackedEvent::Applied(object) => self.applied(object),
+            TrackedEvent::Deleted(object) => {
+                let kind = TrackedObjectTable::of(self.conn).kind(self.kind)?;
+                let (namespace, name) = (object.namespace.as_str(), object.name.as_str());
+                let stored = TrackedObjectTable::of(self.conn).find(kind, namespace, name)?;
+                match stored {
+                    Some(stored) if stored.deleted.is_none() && stored.uid == object.uid => {
+                        let when = When {
+                            at: object.received,
+                            from: (object.origin != Origin::Live)
+                                .then_some(self.confirmed_at)
+                                .flatten(),
+                            observed_late: object.origin != Origin::Live,
+                        };
+                        self.deleted(stored, (namespace, name), &object.version, when)
+                    }
+                    _ => Ok(()),
+                }
+            }
+            TrackedEvent::ListEnds { version } => self.list_ends(version),
+        }
+    }
+
+    fn mark_shown(&mut self, namespace: &str, name: &str) {
+        let hash = self.lists.hash.hash_one((namespace, name));
+        if let Some(list) = self.lists.all.get_mut(&self.watch) {
+            list.shown.insert(hash);
+        }
+    }
+
+    fn list(&self) -> Option<&ListInProgress> {
+        self.lists.all.get(&self.watch)
+    }
+
+    /// The objects that a complete list did not show were deleted.
+    fn list_ends(&mut self, version: &ResourceVersion) -> rusqlite::Result<()> {
+        let table = TrackedObjectTable::of(self.conn);
+        let kind = table.kind(self.kind)?;
+        let (mut namespace, mut name) = (String::new(), String::new());
+        loop {
+            let after = (&*namespace, &*name);
+            let found = table.existing_after(kind, self.namespace, after, CHUNK)?;
+            let Some(last) = found.last() else { break };
+            (namespace, name) = last.clone();
+            for (namespace, name) in found {
+                let hash = self.lists.hash.hash_one((&*namespace, &*name));
+                let Some(list) = self.lists.all.get(&self.watch) else {
+                    return Ok(());
+                };
+                if list.shown.contains(&hash) {
+                    continue;
+                }
+                let when = When {
+                    at: list.at,
+                    from: list.from,
+                    observed_late: true,
+                };
+                let is_regressed = list.cause == RelistCause::Regressed;
+                if let Some(stored) = table.find(kind, &namespace, &name)?
+                    && (is_regressed || !version.is_older_than(&stored.version))
+                {
+                    self.deleted(stored, (&namespace, &name), version, when)?;
+                }
+            }
+        }
+        if let Some(list) = self.lists.all.get_mut(&self.watch) {
+            list.has_ended = true;
+        }
+        Ok(())
+    }
+
+    fn applied(&mut self, object: &ObservedObject) -> rusqlite::Result<()> {
+        let (namespace, name) = (object.namespace.as_str(), object.name.as_str());
+        if object.origin == Origin::List {
+            self.mark_shown(namespace, name);
+        }
+        let table = TrackedObjectTable::of(self.conn);
+        let kind = table.kind(self.kind)?;
+        match table.find(kind, namespace, name)? {
+            Some(stored) if stored.deleted.is_none() && stored.uid == object.uid => {
+                self.changed(stored, object)
+            }
+            Some(stored) => {
+                let is_stale = object.version.is_older_than(&stored.version)
+                    && self.list().is_none_or(|list| list.cause != RelistCause::Regressed);
+                if is_stale {
+                    return Ok(()); // the list is older than what the watch showed
+                }
+                if stored.deleted.is_none() {
+                    // Deleted and created again while nothing was observed.
+                    let list = self.list();
+                    let when = When {
+                        at: object.created.unwrap_or(object.received),
+                        from: list.map_or(self.confirmed_at, |list| list.from),
+                        observed_late: true,
+                    };
+                    self.deleted(stored, (namespace, name), &object.version, when)?;
+                }
+                let stored = table.find(kind, namespace, name)?;
+                self.created(kind, stored, object)
+            }
+            None => self.created(kind, None, object),
+        }
+    }
+
+    /// Stores the first body of an object.
+    fn created(
+        &mut self,
+        kind: i64,
+        before: Option<StoredObject>,
+        object: &ObservedObject,
+    ) -> rusqlite::Result<()> {
+        let (namespace, name) = (object.namespace.as_str(), object.name.as_str());
+        let Some((content, body)) = self.body_of(object) else {
+            return Ok(());
+        };
+        let entries = entries(content);
+        let when = When {
+            at: object.created.unwrap_or(object.received),
+            from: None,
+            observed_late: object.origin != Origin::Live,
+        };
+        let is_new = match (object.origin, self.list()) {
+            (Origin::List, Some(list)) if list.is_first() => false,
+            // One that is older was not seen before for another reason: its kind, its namespace or its size.
+            (Origin::List, Some(list)) => match (object.created, list.from) {
+                (Some(created), Some(from)) => created.plus(SECOND) >= from,
+                _ => false,
+            },
+            _ => true,
+        };
+        let is_row = is_new
+            && object.owner.is_none()
+            && !MADE_BY_THE_CLUSTER.contains(&(&*self.kind.kind, name));
+        let author = creator(&entries, object.created);
+        let key = if is_row {
+            let by = author.map(|entry| {
+                let author = ChangeAuthor {
+                    entry,
+                    certainty: Certainty::Field,
+                    paths: Vec::new(),
+                };
+                author.to_json(via(&body, &[]).as_deref())
+            });
+            let what = What::Created(&body);
+            let by = Vec::from_iter(by);
+            Some(self.row(object, what, when, by, None)?)
+        } else {
+            None
+        };
+        let stored = StoredObject {
+            id: before.as_ref().map_or(0, |before| before.id),
+            uid: object.uid.clone(),
+            version: object.version.clone(),
+            revision: before.as_ref().map_or(1, |before| before.revision + 1),
+            form: object.form,
+            chain: Chain::default(),
+            stamps: object.stamps.clone(),
+            owner: owner_text(object),
+            deletion: object.deletion,
+            deleted: None,
+        };
+        let table = TrackedObjectTable::of(self.conn);
+        let id = match before {
+            Some(_) => {
+                table.update(&stored)?;
+                stored.id
+            }
+            None => table.insert(kind, namespace, name, &stored)?,
+        };
+        let revision = Revision {
+            body: Some(content.body.as_str()),
+            // A body that was there before is in force from when it was first seen.
+            at: if is_new { when.at } else { object.received },
+            from: None,
+            version: &object.version,
+            event: key,
+            author: author.map(|entry| entry.manager.to_string()),
+            cause: None,
+        };
+        RevisionTable::of(self.conn).insert(id, stored.revision, &revision)
+    }
+
+    fn changed(&mut self, stored: StoredObject, object: &ObservedObject) -> rusqlite::Result<()> {
+        let is_regressed = object.origin == Origin::List
+            && self.list().is_some_and(|list| list.cause == RelistCause::Regressed);
+        if object.version.is_older_than(&stored.version) && !is_regressed {
+            return Ok(()); // the list is older than what the watch showed
+        }
+        let is_same_version = object.version == stored.version && !is_regressed;
+        let revisions = RevisionTable::of(self.conn);
+        let mut next = StoredObject {
+            version: object.version.clone(),
+            stamps: object.stamps.clone(),
+            owner: owner_text(object),
+            deletion: object.deletion,
+            form: object.form,
+            ..stored.clone()
+        };
+        let newest = match &object.content {
+            Some(_) => revisions.read(stored.id, stored.revision)?,
+            None => None,
+        };
+        let known = newest.as_ref().and_then(|newest| newest.body.as_deref());
+        let content = object.content.as_ref();
+        if let Some(content) = content
+            && known != Some(content.body.as_str())
+            && let Some((_, after)) = self.body_of(object)
+        {
+            let before = known.and_then(|text| Body::parse(text).ok());
+            let is_comparable =
+                stored.form == object.form && before.is_some() && !is_same_version;
+            let before = before.unwrap_or_default();
+            let fields = if is_comparable {
+                changes(object.rules, &before, &after, stored.deletion.is_some())
+            } else {
+                Vec::new()
+            };
+            let entries = entries(content);
+            let previous = newest.as_ref().map_or(object.received, |newest| newest.at);
+            let event = Event {
+                before: stored.stamps.as_ref().filter(|_| !is_regressed),
+                entries: &entries,
+                is_next: object.origin != Origin::List,
+            };
+            let authors = event.authors(&after, &fields);
+            let (loud, authors): (Vec<FieldChange<'_>>, Vec<Authorship<'_>>) = fields
+                .into_iter()
+                .zip(authors)
+                .filter(|(field, _)| !field.silent)
+                .unzip();
+            let by = ChangeAuthor::group(&authors, &loud);
+            let when = self.when(object, by.iter().filter_map(|by| by.entry.at()).max(), previous);
+            let key = if loud.is_empty() {
+                None
+            } else {
+                let via = via(&after, &loud);
+                let by = by.iter().map(|by| by.to_json(via.as_deref())).collect();
+                let what = What::Changed {
+                    before: &before,
+                    after: &after,
+                    fields: &loud,
+                };
+                Some(self.row(object, what, when, by, None)?)
+            };
+            // A text that differs in nothing but its order needs no revision.
+            if before != after || !is_comparable {
+                let text = content.body.as_str();
+                if let Some(known) = known {
+                    let kept = next
+                        .chain
+                        .push((&before, known.len()), (&after, text.len()));
+                    revisions.keep_as(stored.id, stored.revision, &kept)?;
+                }
+                next.revision = stored.revision + 1;
+                let revision = Revision {
+                    body: Some(text),
+                    at: when.at,
+                    from: when.from,
+                    version: &object.version,
+                    event: key,
+                    author: managers(&by),
+                    cause: None,
+                };
+                revisions.insert(stored.id, next.revision, &revision)?;
+            }
+            if let Some(at) = object.deletion.filter(|_| stored.deletion.is_none()) {
+                self.deletion_begins(object, &after, at)?;
+            }
+        }
+        TrackedObjectTable::of(self.conn).update(&next)
+    }
+
+    /// The deletion of an object waits for its finalizers.
+    fn deletion_begins(
+        &mut self,
+        object: &ObservedObject,
+        body: &Body,
+        at: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let finalizers = body
+            .stored()
+            .get("metadata")
+            .and_then(|metadata| metadata.get("finalizers"))
+            .and_then(Value::as_array);
+        let finalizers: Vec<String> = finalizers
+            .into_iter()
+            .flatten()
+            .filter_map(|one| one.as_str().map(str::to_owned))
+            .collect();
+        if finalizers.is_empty() || object.owner.is_some() {
+            return Ok(());
+        }
+        let when = When {
+            at: at.min(object.received),
+            from: None,
+            observed_late: object.origin != Origin::Live,
+        };
+        let what = What::Deleting {
+            finalizers: &finalizers,
+        };
+        self.row(object, what, when, Vec::new(), None)?;
+        Ok(())
+    }
+
+    fn deleted(
+        &mut self,
+        mut stored: StoredObject,
+        (namespace, name): (&str, &str),
+        version: &ResourceVersion,
+        when: When,
+    ) -> rusqlite::Result<()> {
+        let revisions = RevisionTable::of(self.conn);
+        let newest = revisions.read(stored.id, stored.revision)?;
+        let body = newest
+            .and_then(|newest| newest.body)
+            .and_then(|text| Body::parse(&text).ok())
+            .unwrap_or_default();
+        let cause = self.cause(&stored, (namespace, name), when.at)?;
+        let is_row =
+            stored.owner.is_none() && !MADE_BY_THE_CLUSTER.contains(&(&*self.kind.kind, name));
+        let key = if is_row {
+            let row = ChangeRow {
+                kind: self.kind,
+                object: self.object(namespace, name),
+                owner: None,
+                what: What::Deleted(&body),
+                at: when.at,
+                between: when.between(),
+                observed_late: when.observed_late,
+                resource_version: version.to_string(),
+                by: Vec::new(),
+                cause: Some(cause),
+            };
+            Some(self.insert(row)?)
+        } else {
+            None
+        };
+        stored.revision += 1;
+        stored.chain = Chain::default();
+        stored.version = version.clone();
+        stored.deleted = Some(when.at);
+        TrackedObjectTable::of(self.conn).update(&stored)?;
+        let revision = Revision {
+            body: None,
+            at: when.at,
+            from: when.from,
+            version,
+            event: key,
+            author: None,
+            cause: Some(cause.0.as_str()),
+        };
+        revisions.insert(stored.id, stored.revision, &revision)
+    }
+
+    /// Why an object was deleted, by what is stored of those that it belongs to.
+    fn cause(
+        &self,
+        stored: &StoredObject,
+        (namespace, name): (&str, &str),
+        at: Timestamp,
+    ) -> rusqlite::Result<(DeletionCause, CauseCertainty)> {
+        let is_namespace_deleted = !namespace.is_empty()
+            && objects::deletion_of(self.conn, "Namespace", "", namespace)?.is_some();
+        let owner = match stored.owner.as_deref().and_then(|owner| owner.split_once('/')) {
+            Some((kind, name)) => match objects::deletion_of(self.conn, kind, namespace, name)? {
+                Some(_) => OwnerState::Deleted,
+                None => OwnerState::Unknown,
+            },
+            None => OwnerState::Unknown,
+        };
+        let owner_kind = stored.owner.as_deref().and_then(|o| o.split_once('/'));
+        let _ = name;
+        Ok(cause(&DeletedObject {
+            kind: &self.kind.kind,
+            owner_kind: owner_kind.map_or("", |(kind, _)| kind),
+            owner,
+            at,
+            is_namespace_deleted,
+            ..DeletedObject::default()
+        }))
+    }
+
+    /// When a change happened: as its author's entry says, if that is possible.
+    fn when(
+        &self,
+        object: &ObservedObject,
+        author: Option<Timestamp>,
+        previous: Timestamp,
+    ) -> When {
+        let possible = author.filter(|at| {
+            at.second() >= previous.second() && *at <= object.received.plus(SECOND)
+        });
+        let observed_late = object.origin != Origin::Live;
+        match possible {
+            Some(at) => When {
+                at: at.max(previous),
+                from: None,
+                observed_late,
+            },
+            None if !observed_late => When {
+                at: object.received,
+                from: None,
+                observed_late,
+            },
+            None => When {
+                at: object.received,
+                from: match (object.origin, self.list()) {
+                    (Origin::List, Some(list)) => list.from,
+                    _ => self.confirmed_at,
+                }
+                .map(|from| from.max(previous)),
+                observed_late,
+            },
+        }
+    }
+
+    fn body_of<'o>(&self, object: &'o ObservedObject) -> Option<(&'o ObservedContent, Body)> {
+        let content = object.content.as_ref()?;
+        match Body::parse(content.body.as_str()) {
+            Ok(body) => Some((content, body)),
+            Err(error) => {
+                // A bug: this program made the text.
+                warn!(kind = &*self.kind.kind, %error, "body of an object skipped");
+                None
+            }
+        }
+    }
+
+    fn object(&self, namespace: &str, name: &str) -> ObjectRef {
+        ObjectRef {
+            kind: self.kind.kind.to_string(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    fn row(
+        &mut self,
+        object: &ObservedObject,
+        what: What<'_>,
+        when: When,
+        by: Vec<Value>,
+        cause: Option<(DeletionCause, CauseCertainty)>,
+    ) -> rusqlite::Result<EventKey> {
+        let owner = object.owner.as_ref().map(|owner| ObjectRef {
+            kind: owner.kind.as_str().to_owned(),
+            namespace: object.namespace.as_str().to_owned(),
+            name: owner.name.as_str().to_owned(),
+        });
+        self.insert(ChangeRow {
+            kind: self.kind,
+            object: self.object(object.namespace.as_str(), object.name.as_str()),
+            owner,
+            what,
+            at: when.at,
+            between: when.between(),
+            observed_late: when.observed_late,
+            resource_version: object.version.to_string(),
+            by,
+            cause,
+        })
+    }
+
+    fn insert(&mut self, row: ChangeRow<'_>) -> rusqlite::Result<EventKey> {
+        let at = row.at;
+        let row = sanitize(row.record());
+        if let Some(what) = breaking(row.record())
+            && let Some(object) = &row.record().object
+        {
+            self.rows.commit_delta.note_change(BreakingChange {
+                object: object.clone(),
+                at,
+                what: what.into(),
+            });
+        }
+        self.rows.insert_internal(self.conn, &row, at, at)
+    }
+}
+
+fn entries(content: &ObservedContent) -> Vec<ManagedEntry<'_>> {
+    // It was written by this program; without entries no author is known.
+    serde_json::from_str(&content.managed_fields).unwrap_or_default()
+}
+
+fn managers(by: &[ChangeAuthor<'_>]) -> Option<String> {
+    let mut names: Vec<&str> = by.iter().map(|by| &*by.entry.manager).collect();
+    names.sort_unstable();
+    names.dedup();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn owner_text(object: &ObservedObject) -> Option<String> {
+    let owner = object.owner.as_ref()?;
+    Some(format!("{}/{}", owner.kind, owner.name))
+}

@@ -1,0 +1,196 @@
+//! The tables `tracked_kind` and `tracked_object`: what is known of each tracked object besides its revisions.
+
+use kube9_ingest::attribution::Stamps;
+use kube9_model::change::kinds::TrackedKind;
+use kube9_model::change::patch::Chain;
+use kube9_model::identity::{ResourceVersion, Uid};
+use kube9_model::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use crate::identity::Sql;
+use crate::statements::Counting as _;
+
+/// A tracked object.
+#[derive(Debug, Clone)]
+pub(super) struct StoredObject {
+    pub(super) id: i64,
+    pub(super) uid: Uid,
+    pub(super) version: ResourceVersion,
+    /// Number of its newest revision.
+    pub(super) revision: i64,
+    pub(super) form: u64,
+    /// The patches below the newest revision.
+    pub(super) chain: Chain,
+    /// `None` where authors cannot be told by them.
+    pub(super) stamps: Option<Stamps>,
+    /// `Kind/name` of its controller.
+    pub(super) owner: Option<String>,
+    /// When its deletion was requested.
+    pub(super) deletion: Option<Timestamp>,
+    /// When it was deleted.
+    pub(super) deleted: Option<Timestamp>,
+}
+
+/// The tables; writes happen within a transaction of the caller.
+#[derive(Clone, Copy)]
+pub(super) struct TrackedObjectTable<'c> {
+    conn: &'c Connection,
+}
+
+const COLUMNS: &str = "id, uid, resource_version, revision, form, chain_steps, chain_bytes, stamps, owner, deletion_ms, deleted_ms";
+
+impl<'c> TrackedObjectTable<'c> {
+    pub(super) const fn of(conn: &'c Connection) -> Self {
+        Self { conn }
+    }
+
+    /// Id of a kind; stores the kind if it is new.
+    pub(super) fn kind(&self, kind: &TrackedKind) -> rusqlite::Result<i64> {
+        let found = self
+            .conn
+            .counted("SELECT id FROM tracked_kind WHERE api_group = ?1 AND kind = ?2")?
+            .query_row((&*kind.group, &*kind.kind), |row| row.get(0))
+            .optional()?;
+        if let Some(id) = found {
+            return Ok(id);
+        }
+        self.conn
+            .counted(
+                "INSERT INTO tracked_kind (api_group, kind, version, resource, namespaced) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute((
+                &*kind.group,
+                &*kind.kind,
+                &*kind.version,
+                &*kind.resource,
+                kind.namespaced,
+            ))?;
+        Ok(self.conn.last_insert_rowid())
+    }
+
+    pub(super) fn find(
+        &self,
+        kind: i64,
+        namespace: &str,
+        name: &str,
+    ) -> rusqlite::Result<Option<StoredObject>> {
+        self.conn
+            .counted(&format!(
+                "SELECT {COLUMNS} FROM tracked_object WHERE kind = ?1 AND namespace = ?2 AND name = ?3"
+            ))?
+            .query_row((kind, namespace, name), read)
+            .optional()
+    }
+
+    /// Adds an object; returns its id.
+    pub(super) fn insert(
+        &self,
+        kind: i64,
+        namespace: &str,
+        name: &str,
+        object: &StoredObject,
+    ) -> rusqlite::Result<i64> {
+        self.conn
+            .counted(
+                "INSERT INTO tracked_object (kind, namespace, name, uid, resource_version, revision, form, chain_steps, \
+                 chain_bytes, stamps, owner, deletion_ms, deleted_ms) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            )?
+            .execute(rusqlite::params![
+                kind,
+                namespace,
+                name,
+                Sql(&object.uid),
+                Sql(&object.version),
+                object.revision,
+                object.form.cast_signed(),
+                object.chain.steps,
+                object.chain.bytes.cast_signed(),
+                object.stamps.as_ref().map(Stamps::to_bytes),
+                object.owner,
+                object.deletion.map(Timestamp::millis),
+                object.deleted.map(Timestamp::millis),
+            ])?;
+        Ok(self.conn.last_insert_rowid())
+    }
+
+    /// Replaces what is known of an object.
+    pub(super) fn update(&self, object: &StoredObject) -> rusqlite::Result<()> {
+        self.conn
+            .counted(
+                "UPDATE tracked_object SET uid = ?2, resource_version = ?3, revision = ?4, form = ?5, chain_steps = ?6, \
+                 chain_bytes = ?7, stamps = ?8, owner = ?9, deletion_ms = ?10, deleted_ms = ?11 WHERE id = ?1",
+            )?
+            .execute(rusqlite::params![
+                object.id,
+                Sql(&object.uid),
+                Sql(&object.version),
+                object.revision,
+                object.form.cast_signed(),
+                object.chain.steps,
+                object.chain.bytes.cast_signed(),
+                object.stamps.as_ref().map(Stamps::to_bytes),
+                object.owner,
+                object.deletion.map(Timestamp::millis),
+                object.deleted.map(Timestamp::millis),
+            ])?;
+        Ok(())
+    }
+
+    /// Objects of a kind that exist, in a namespace or (empty) in all, after that of a name: namespace and name.
+    pub(super) fn existing_after(
+        &self,
+        kind: i64,
+        in_namespace: &str,
+        (namespace, name): (&str, &str),
+        at_most: i64,
+    ) -> rusqlite::Result<Vec<(String, String)>> {
+        self.conn
+            .counted(
+                "SELECT namespace, name FROM tracked_object WHERE kind = ?1 AND (namespace, name) > (?2, ?3) \
+                 AND deleted_ms IS NULL AND (?4 = '' OR namespace = ?4) ORDER BY namespace, name LIMIT ?5",
+            )?
+            .query_map((kind, namespace, name, in_namespace, at_most), |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
+            .collect()
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<StoredObject> {
+    let time = |ms: Option<i64>| ms.map(Timestamp::from_millis);
+    Ok(StoredObject {
+        id: row.get(0)?,
+        uid: row.get::<_, Sql<Uid>>(1)?.0,
+        version: row.get::<_, Sql<ResourceVersion>>(2)?.0,
+        revision: row.get(3)?,
+        form: row.get::<_, i64>(4)?.cast_unsigned(),
+        chain: Chain {
+            steps: row.get(5)?,
+            bytes: row.get::<_, i64>(6)?.cast_unsigned(),
+        },
+        stamps: row
+            .get::<_, Option<Vec<u8>>>(7)?
+            .and_then(|bytes| Stamps::from_bytes(&bytes)),
+        owner: row.get(8)?,
+        deletion: time(row.get(9)?),
+        deleted: time(row.get(10)?),
+    })
+}
+
+/// When an object was deleted, or when its deletion was requested.
+pub(super) fn deletion_of(
+    conn: &Connection,
+    kind: &str,
+    namespace: &str,
+    name: &str,
+) -> rusqlite::Result<Option<Timestamp>> {
+    let found: Option<Option<i64>> = conn
+        .counted(
+            "SELECT ifnull(o.deletion_ms, o.deleted_ms) FROM tracked_kind k JOIN tracked_object o ON o.kind = k.id \
+             WHERE k.kind = ?1 AND o.namespace = ?2 AND o.name = ?3",
+        )?
+        .query_row((kind, namespace, name), |row| row.get(0))
+        .optional()?;
+    Ok(found.flatten().map(Timestamp::from_millis))
+}

@@ -1,0 +1,104 @@
+//! The table `revision`: the states of the tracked objects.
+//!
+//! Invariant: the newest revision of an object is whole, or a deletion. What a patch is applied to is the next newer revision.
+
+use kube9_model::change::patch::Kept;
+use kube9_model::id::EventKey;
+use kube9_model::identity::ResourceVersion;
+use kube9_model::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::identity::Sql;
+use crate::statements::Counting as _;
+
+/// Bits of a revision's id that number it within its object.
+const NUMBER_BITS: u32 = 24;
+
+/// A new revision.
+#[derive(Debug)]
+pub(super) struct Revision<'a> {
+    /// `None`: the object was deleted.
+    pub(super) body: Option<&'a str>,
+    pub(super) at: Timestamp,
+    /// It came into force at some time between this and `at`.
+    pub(super) from: Option<Timestamp>,
+    pub(super) version: &'a ResourceVersion,
+    /// Its row.
+    pub(super) event: Option<EventKey>,
+    pub(super) author: Option<String>,
+    pub(super) cause: Option<&'a str>,
+}
+
+/// The newest revision of an object.
+#[derive(Debug)]
+pub(super) struct NewestRevision {
+    /// `None`: the object was deleted.
+    pub(super) body: Option<String>,
+    pub(super) at: Timestamp,
+}
+
+/// The table; writes happen within a transaction of the caller.
+#[derive(Clone, Copy)]
+pub(super) struct RevisionTable<'c> {
+    conn: &'c Connection,
+}
+
+const fn id(object: i64, number: i64) -> i64 {
+    object << NUMBER_BITS | number
+}
+
+impl<'c> RevisionTable<'c> {
+    pub(super) const fn of(conn: &'c Connection) -> Self {
+        Self { conn }
+    }
+
+    pub(super) fn read(
+        &self,
+        object: i64,
+        number: i64,
+    ) -> rusqlite::Result<Option<NewestRevision>> {
+        self.conn
+            .counted("SELECT body, at_ms FROM revision WHERE id = ?1 AND NOT is_patch")?
+            .query_row([id(object, number)], |row| {
+                Ok(NewestRevision {
+                    body: row.get(0)?,
+                    at: Timestamp::from_millis(row.get(1)?),
+                })
+            })
+            .optional()
+    }
+
+    pub(super) fn insert(
+        &self,
+        object: i64,
+        number: i64,
+        revision: &Revision<'_>,
+    ) -> rusqlite::Result<()> {
+        self.conn
+            .counted(
+                "INSERT INTO revision (id, is_patch, body, at_ms, resource_version, event, author, cause, from_ms) \
+                 VALUES (?1, 0, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute((
+                id(object, number),
+                revision.body,
+                revision.at.millis(),
+                Sql(revision.version),
+                revision.event.map(EventKey::as_i64),
+                &revision.author,
+                revision.cause,
+                revision.from.map(Timestamp::millis),
+            ))?;
+        Ok(())
+    }
+
+    /// A newer revision follows this one.
+    pub(super) fn keep_as(&self, object: i64, number: i64, kept: &Kept) -> rusqlite::Result<()> {
+        if let Kept::Patch(patch) = kept {
+            self.conn
+                .counted("UPDATE revision SET is_patch = 1, body = ?2 WHERE id = ?1")?
+                .execute((id(object, number), patch))?;
+        }
+        Ok(())
+    }
+}
