@@ -12,3 +12,4 @@ mod protocol_model;
 mod resume;
 mod secret_leaks;
 mod surface;
+mod tracked;

@@ -166,7 +166,7 @@ impl Drop for Process {
 /// The API server's word for a kind.
 pub(super) fn kind_of(kind: Kind) -> apiserver::Kind {
     match kind {
-        Kind::Event => apiserver::Kind::Event,
+        Kind::Event | Kind::Tracked => apiserver::Kind::Event,
         Kind::Node => apiserver::Kind::Node,
         Kind::Pod => apiserver::Kind::Pod,
         Kind::Deployment => apiserver::Kind::Deployment,

@@ -154,7 +154,7 @@ impl ClusterSim {
                 own.chain(manifests::oddities(START).0).collect()
             }
             Kind::ConfigMap => self.config_maps("").collect(),
-            Kind::Event => Vec::new(),
+            Kind::Event | Kind::Tracked => Vec::new(),
         }
     }
 

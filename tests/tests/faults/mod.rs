@@ -11,7 +11,7 @@ mod connection;
 mod disk;
 mod events;
 mod flow;
-mod harness;
+pub(crate) mod harness;
 mod health;
 mod io;
 mod objects;
