@@ -26,7 +26,7 @@ use kube9_k8s::pages::Action;
 use kube9_k8s::watcher::{Consumer, Cursor, ReceiverDropped, WatcherEvent};
 use kube9_model::identity::ResourceVersion;
 use kube9_model::label::Kind;
-use kube9_model::watch::{Origin, SourceMarker, WatchId};
+use kube9_model::watch::{Origin, RelistCause, SourceMarker, WatchId};
 use kube9_store::queue::{Queue, push};
 use serde_json::value::RawValue;
 use tracing::warn;
@@ -45,6 +45,8 @@ pub(crate) struct TrackedConsumer {
     pub clock: Clock,
     /// Limits the log messages about objects that do not decode.
     pub throttle: Arc<Throttle>,
+    /// The list that was requested, until its first page arrives: a kind that is not served has no gap.
+    pub pending_list: Option<RelistCause>,
     /// Objects of the current list.
     pub listed: u64,
 }
@@ -73,6 +75,19 @@ impl TrackedConsumer {
             let kind = &*self.tracker.kind().kind;
             warn!(kind, cause, suppressed, "object skipped");
         }
+    }
+
+    fn list_begins(&mut self, cause: RelistCause) {
+        self.listed = 0;
+        let at = self.clock.now();
+        let begins = self.tracker.list_begins(cause, at);
+        // First, because the marker changes when the watch was last confirmed.
+        self.push(begins);
+        self.marker(SourceMarker::Init {
+            list_generation: 0, // numbers tell Events of `dedup` apart; objects have no entries there
+            cause,
+            at,
+        });
     }
 
     fn emit(&mut self, read: Result<Reading, BadObject>) -> Result<(), BadObject> {
@@ -164,19 +179,11 @@ impl Consumer for TrackedConsumer {
         event: WatcherEvent<'_, ListedObject, Infallible>,
     ) -> Result<(), ReceiverDropped> {
         match event {
-            WatcherEvent::Init(cause) => {
-                self.listed = 0;
-                let at = self.clock.now();
-                let begins = self.tracker.list_begins(cause, at);
-                // First, because the marker changes when the watch was last confirmed.
-                self.push(begins);
-                self.marker(SourceMarker::Init {
-                    list_generation: 0, // numbers tell Events of `dedup` apart; objects have no entries there
-                    cause,
-                    at,
-                });
-            }
+            WatcherEvent::Init(cause) => self.pending_list = Some(cause),
             WatcherEvent::Page(page) => {
+                if let Some(cause) = self.pending_list.take() {
+                    self.list_begins(cause);
+                }
                 for item in page.items {
                     self.queue.ready().await;
                     self.listed += 1;

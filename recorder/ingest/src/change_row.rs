@@ -558,16 +558,15 @@ fn word(value: &Value) -> String {
 }
 
 /// What a change of a Deployment or a `ConfigMap` that can break pods is called in a finding.
-pub fn breaking(row: &Record) -> Option<String> {
-    let object = row.object.as_ref()?;
-    match (&*object.kind, &*row.reason) {
+pub fn breaking(object: &ObjectRef, reason: &str, title: &str) -> Option<String> {
+    match (&*object.kind, reason) {
         ("ConfigMap", "ConfigMapChanged") => Some(format!("ConfigMap {} changed", object.name)),
         (
             "Deployment",
             "ImageChanged" | "ResourcesChanged" | "EnvironmentChanged" | "CommandChanged" | "ProbesChanged"
             | "VolumesChanged" | "SecurityContextChanged" | "SchedulingChanged",
         ) => {
-            let mut what = row.title.clone();
+            let mut what = title.to_owned();
             if let Some(first) = what.get_mut(..1) {
                 first.make_ascii_lowercase();
             }

@@ -198,6 +198,10 @@ fn register(
     if !targets.informers.is_empty() {
         // This reads much of the file. If the file is corrupt, the writer detects it and replaces the file; the start must
         // not wait for data that only `WarningRateHigh` needs.
+        restored.analysis.changes = writer.recent_changes().unwrap_or_else(|error| {
+            warn!(%error, "cannot read the changes of the last hour");
+            Vec::new()
+        });
         restored.analysis.history = writer.history().unwrap_or_else(|error| {
             warn!(%error, "cannot read the warnings of the last week");
             WarningHistory::default()

@@ -161,6 +161,7 @@ pub(super) fn sources(
                 metrics: ingest.metrics.clone(),
                 clock: ingest.clock.clone(),
                 throttle: throttle.clone(),
+                pending_list: None,
                 listed: 0,
             },
         };

@@ -463,12 +463,11 @@ impl<C: Consumer> StateMachine<C> {
         })
         .await?;
         // An API server that has just started rejects everything for a while.
-        if self.denials < FORBIDDEN_AFTER {
+        let is_denied = matches!(error, ApiError::Denied { .. });
+        if is_denied && self.denials < FORBIDDEN_AFTER {
             return Ok(self.backoff.wait());
         }
-        if self.denials == FORBIDDEN_AFTER {
-            info!(kind, %error, "kind is not tracked");
-        }
+        debug!(kind, %error, "kind is not tracked");
         Ok(later)
     }
 

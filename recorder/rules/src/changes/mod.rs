@@ -1,75 +1,78 @@
-//! Rows of changes: the snapshots of an object before and after, compared. Pure.
+//! Rows that the change history cannot make of an object's specification: the ends of pods, and of rollouts. Pure.
 //!
 //! ```text
-//!   snapshot before ─┬─ one of them ──▶ added_removed ─┐
-//!   snapshot after  ─┴─ both ─────────▶ diff ──────────┴─▶ rows
+//!   snapshot before ─┬─▶ rows
+//!   snapshot after  ─┘
 //! ```
 //!
-//! Snapshots are stored, so that the first list after a restart shows what changed while the recorder was down.
+//! Snapshots are stored, so that the first list after a restart shows what ended while the recorder was down.
 
-mod added_removed;
-mod diff;
+mod pod_end;
 mod row;
 mod snapshot;
 
-use kube9_model::EventType;
+use kube9_ingest::objects::Object;
+use kube9_model::record::Record;
+use kube9_model::time::Timestamp;
+use kube9_model::{EventType, ObjectRef};
 use serde_json::{Map, Value, json};
 
-pub use diff::{Diff, UnobservedInterval};
 pub use snapshot::{KindSnapshot, LastChange, ObjectSnapshot};
 
 use super::controller::controller;
-use added_removed::{added, removed};
-use diff::compare;
-use kube9_ingest::objects::{ConfigMap, Object};
-use kube9_model::record::Record;
-use row::Row;
+use pod_end::pod_ended;
+use row::{Row, object_name, row};
+
+/// The interval in which an unobserved change happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnobservedInterval {
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+#[derive(Debug)]
+pub struct Diff<'a> {
+    /// `None` if the object was added.
+    pub before: Option<&'a ObjectSnapshot>,
+    /// `None` if the object was deleted.
+    pub after: Option<&'a ObjectSnapshot>,
+    /// The current or last observed state; `None` if it was deleted while it was not watched.
+    pub object: Option<&'a Object>,
+    pub subject: ObjectRef,
+    pub at: Timestamp,
+    /// Set if the change was not observed when it happened.
+    pub late: Option<UnobservedInterval>,
+}
 
 /// The rows that a change makes.
 pub fn rows(change: &Diff<'_>) -> Vec<Record> {
-    let made = match (change.before, change.after) {
-        (None, None) => Vec::new(),
-        (None, Some(after)) => added(change, after),
-        (Some(before), None) => removed(change, before),
-        (Some(before), Some(after)) => compare(change, before, after),
+    let before = change.before.map(|before| &before.of);
+    let after = change.after.map(|after| &after.of);
+    let made = match (before, after) {
+        (
+            None | Some(KindSnapshot::Pod { ended: false, .. }),
+            Some(KindSnapshot::Pod { ended: true, .. }),
+        )
+        | (Some(KindSnapshot::Pod { ended: false, .. }), None) => pod_ended(change),
+        (
+            Some(KindSnapshot::Deployment { rolling: true }),
+            Some(KindSnapshot::Deployment { rolling: false }),
+        ) => vec![rollout_finished(change)],
+        _ => Vec::new(),
     };
     made.into_iter().map(|row| record(change, row)).collect()
 }
 
-/// The first change among `rows` that can break pods.
-pub fn pod_breaking_change(rows: &[Record]) -> Option<String> {
-    let row = rows.iter().find(|row| {
-        matches!(
-            row.reason.as_str(),
-            "ImageChanged" | "ConfigMapChanged" | "ConfigMapDeleted"
-        )
-    })?;
-    let name = &row.object.as_ref()?.name;
-    let mut what = match row.reason.as_str() {
-        "ConfigMapChanged" => format!("ConfigMap {name} changed"),
-        "ConfigMapDeleted" => format!("ConfigMap {name} deleted"),
-        _ => row.title.replacen("Image", "image", 1),
+fn rollout_finished(change: &Diff<'_>) -> Row {
+    let replicas = match change.object {
+        Some(Object::Deployment(one)) => one.replicas,
+        _ => 0,
     };
-    what.truncate(what.floor_char_boundary(WHAT_BYTES_MAX));
-    Some(what)
-}
-
-/// Longest description of a change, which is kept with its object.
-const WHAT_BYTES_MAX: usize = 300;
-
-/// Keys whose values differ between two states of a ConfigMap.
-pub fn changed_keys(before: &ConfigMap, after: &ConfigMap) -> Vec<String> {
-    let mut keys = Vec::new();
-    for (key, facts) in &after.keys {
-        if before
-            .keys
-            .get(key)
-            .is_some_and(|old| old.hash != facts.hash)
-        {
-            keys.push(key.to_string());
-        }
-    }
-    keys
+    let text = format!(
+        "Deployment {} finished its rollout: {replicas} replicas of the newest template.",
+        object_name(&change.subject)
+    );
+    row("RolloutFinished", "Rollout finished", text)
 }
 
 fn record(change: &Diff<'_>, row: Row) -> Record {

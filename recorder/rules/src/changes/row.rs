@@ -44,11 +44,3 @@ pub(super) fn object_name(subject: &ObjectRef) -> String {
         format!("{}/{}", subject.namespace, subject.name)
     }
 }
-
-pub(super) fn joined_or_none(words: &[String]) -> String {
-    if words.is_empty() {
-        "none".to_owned()
-    } else {
-        words.join(", ")
-    }
-}

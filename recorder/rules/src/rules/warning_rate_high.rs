@@ -98,7 +98,7 @@ mod tests {
         };
         Commit(CommitDelta {
             warnings: HashMap::from([(full_name, rows)]),
-            kills: Vec::new(),
+            ..CommitDelta::default()
         })
     }
 

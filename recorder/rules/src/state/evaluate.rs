@@ -29,7 +29,6 @@ impl Analysis {
         let (mut steps, mut out) = (Vec::new(), Vec::new());
         self.relist |= self.quota.retry(now);
         self.unsuspend(now, &mut steps);
-        self.report_rewrites(now, &mut out);
         self.work_queue.promote_due(now);
         for _ in 0..budget {
             let Some(subject) = self.work_queue.pop() else {

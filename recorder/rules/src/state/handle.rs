@@ -8,7 +8,6 @@ use kube9_ingest::maps::Set;
 use kube9_ingest::objects::{Fit, Object};
 use kube9_ingest::sanitize::{Clean, sanitize};
 use kube9_model::label::{Kind, Label};
-use kube9_model::record::Record;
 use kube9_model::resume::off_name;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, SourceMarker, WatchId};
@@ -16,7 +15,7 @@ use kube9_model::{ObjectRef, Severity};
 
 use super::quota::Cause;
 use super::{Analysis, items};
-use crate::changes::{self, Diff, LastChange, ObjectSnapshot, UnobservedInterval};
+use crate::changes::{self, Diff, ObjectSnapshot, UnobservedInterval};
 use crate::controller::controller;
 use crate::findings::Evaluation;
 use crate::freshness::InformerView;
@@ -200,15 +199,11 @@ impl Analysis {
         if let Object::Pod(pod) = &object {
             self.owners.add_pod(&key, controller(&pod.meta));
         }
-        let changed_keys = match (&object, self.world.config_maps.get(&key)) {
-            (Object::ConfigMap(after), Some(before)) => changes::changed_keys(before, after),
-            _ => Vec::new(),
-        };
         let Some(source) = self.freshness.source(watch) else {
             return;
         };
         let before = source.snapshots.get(&key);
-        let mut after = ObjectSnapshot::of(&object, before);
+        let after = ObjectSnapshot::of(&object, before);
         // The previous state of an object that was left out is unknown.
         let returns = before.is_none() && self.quota.is_off(&key.namespace);
         let rows = if first || returns {
@@ -218,33 +213,13 @@ impl Analysis {
                 before,
                 after: Some(&after),
                 object: Some(&object),
-                changed_keys,
                 subject: object_ref(kind.name(), object.meta()),
                 at: now,
                 late,
             })
         };
-        let is_update = before.is_some() && kind == Kind::ConfigMap && late.is_none();
-        let mut is_held = false;
-        let (what, rows) = if is_update && !rows.is_empty() {
-            let fold = |row| self.rewrites.fold(watch, &key, row, now);
-            let what = changes::pod_breaking_change(&rows);
-            let rows: Vec<Record> = rows.into_iter().filter_map(fold).collect();
-            is_held = rows.is_empty();
-            (what.filter(|_| !self.rewrites.is_routine(&key)), rows)
-        } else {
-            (changes::pod_breaking_change(&rows), rows)
-        };
-        if let Some(what) = what {
-            after.changed = Some(LastChange {
-                at: now.millis(),
-                what,
-            });
-        }
-        let changed = after.changed.clone();
         if before != Some(&after) || !rows.is_empty() {
-            // The snapshot of a held change is stored with its row: a start in between finds the difference.
-            if !is_held {
+            if after.of.is_stored() {
                 out.push(Item::Change(Box::new(Change {
                     watch,
                     name: Clean::name(&path(&key)),
@@ -252,8 +227,8 @@ impl Analysis {
                     rows: rows.into_iter().map(sanitize).collect(),
                     version,
                 })));
+                source.changed = true;
             }
-            source.changed = true;
             source.snapshots.insert(key.clone(), after);
         }
         source.mark_listed(&key);
@@ -261,9 +236,6 @@ impl Analysis {
         let stable_after = self.config.thresholds.stable_after;
         self.world
             .apply(key.clone(), object, now, stable_after, &mut dirty);
-        if let Some(change) = changed {
-            self.world.note_change(kind, &key, change, &mut dirty);
-        }
         self.work_queue.enqueue(dirty);
         self.stay_within(&key.namespace, now, out);
     }
@@ -304,31 +276,11 @@ impl Analysis {
         }
         self.world.trim();
         out.push(off_mark(watch, namespace));
-        let held = self.rewrites.forget(namespace);
-        out.extend(held.map(|row| Item::Row(Box::new(sanitize(row)))));
         self.idle_cron_jobs
             .retain(|subject, _| subject.namespace() != namespace);
         self.work_queue.enqueue(dirty);
         self.work_queue
             .enqueue(self.findings.of_namespace(namespace));
-    }
-
-    /// Rows for ConfigMaps that are rewritten again and again.
-    pub(super) fn report_rewrites(&mut self, now: Timestamp, out: &mut Vec<Item>) {
-        for (watch, key, row) in self.rewrites.due(now) {
-            let source = self.freshness.source(watch);
-            let Some(snapshot) = source.and_then(|source| source.snapshots.get(&key)) else {
-                out.push(Item::Row(Box::new(sanitize(row)))); // the database is a new one
-                continue;
-            };
-            out.push(Item::Change(Box::new(Change {
-                watch,
-                name: Clean::name(&path(&key)),
-                snapshot: Clean::json(snapshot),
-                rows: vec![sanitize(row)],
-                version: None,
-            })));
-        }
     }
 
     /// A list is complete or refused. A namespace that is being retried is on again after all lists.
@@ -362,18 +314,18 @@ impl Analysis {
         let kind = source.kind;
         let late = late.or_else(|| source.unobserved_interval(now));
         let version = object.and_then(|object| source.resource_version_of(object));
-        if let Some(before) = source.snapshots.remove(key) {
+        if let Some(before) = source.snapshots.remove(key)
+            && before.of.is_stored()
+        {
             source.changed = true;
-            let mut rows = Vec::from_iter(self.rewrites.take(key));
-            rows.extend(changes::rows(&Diff {
+            let rows = changes::rows(&Diff {
                 before: Some(&before),
                 after: None,
                 object,
-                changed_keys: Vec::new(),
                 subject: ObjectRef::clone(key),
                 at: now,
                 late,
-            }));
+            });
             out.push(Item::Change(Box::new(Change {
                 watch,
                 name: Clean::name(&path(key)),

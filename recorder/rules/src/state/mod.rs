@@ -9,7 +9,6 @@
 mod evaluate;
 mod handle;
 mod quota;
-mod rewrites;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +16,7 @@ use kube9_base::settings::ByteSize;
 use kube9_ingest::item::{Finding, Item};
 use kube9_ingest::maps::{Map, Set};
 use kube9_ingest::owners::Owners;
-use kube9_model::commit_stats::{CommitDelta, WarningHistory};
+use kube9_model::commit_stats::{BreakingChange, CommitDelta, WarningHistory};
 use kube9_model::label::Kind;
 use kube9_model::resume::StoredObjects;
 use kube9_model::time::Timestamp;
@@ -34,7 +33,6 @@ use super::work_queue::WorkQueue;
 use super::world::World;
 use crate::config::AnalysisConfig;
 use quota::Quota;
-use rewrites::Rewrites;
 
 pub struct Analysis {
     config: AnalysisConfig,
@@ -49,7 +47,6 @@ pub struct Analysis {
     /// Informers that have reported the current new database.
     reset_informers: Set<WatchId>,
     disabled_rules_closed: bool,
-    rewrites: Rewrites,
     quota: Quota,
     /// How often an object was left out.
     left_out: u64,
@@ -64,20 +61,24 @@ pub struct RestoredState {
     pub findings: Vec<(String, String)>,
     /// Warnings of the last week.
     pub history: WarningHistory,
+    /// Recent changes that can break pods.
+    pub changes: Vec<BreakingChange>,
 }
 
 impl Analysis {
     pub fn new(config: AnalysisConfig, owners: Owners, before: RestoredState) -> Self {
         let bytes = |size: Option<ByteSize>| size.map(ByteSize::get);
+        let mut world = World::new(
+            Warnings::new(before.history),
+            rules::is_default_token_ignored,
+        );
+        world.restore_changes(&before.changes);
         Self {
             quota: Quota::new(bytes(config.max_bytes), bytes(config.namespace_max_bytes)),
             left_out: 0,
             relist: false,
             config,
-            world: World::new(
-                Warnings::new(before.history),
-                rules::is_default_token_ignored,
-            ),
+            world,
             owners,
             findings: restored(before.findings),
             freshness: Freshness::default(),
@@ -85,7 +86,6 @@ impl Analysis {
             idle_cron_jobs: Map::default(),
             reset_informers: Set::default(),
             disabled_rules_closed: false,
-            rewrites: Rewrites::default(),
         }
     }
 
@@ -143,6 +143,9 @@ impl Analysis {
         }
         for kill in &told.kills {
             self.world.note_kill(kill, &mut dirty);
+        }
+        for change in &told.changes {
+            self.world.note_change(change, &mut dirty);
         }
         self.work_queue.enqueue(dirty);
     }

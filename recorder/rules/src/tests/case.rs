@@ -81,8 +81,8 @@ pub(crate) fn run_after(rule: &Rule, history: WarningHistory, steps: Vec<Step>) 
         "a case ends in what it expects"
     );
     let before = RestoredState {
-        findings: Vec::new(),
         history,
+        ..RestoredState::default()
     };
     let mut harness = TestHarness::restored(AnalysisConfig::default(), before);
     for (index, step) in steps.into_iter().enumerate() {

@@ -1,12 +1,14 @@
 //! An analysis with a test clock: messages in, items out.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube9_ingest::informer_event::{InformerEvent, InformerMessage};
 use kube9_ingest::item::{Finding, Item};
 use kube9_ingest::objects::Object;
 use kube9_ingest::owners::Owners;
-use kube9_model::commit_stats::CommitDelta;
+use kube9_model::ObjectRef;
+use kube9_model::commit_stats::{BreakingChange, CommitDelta};
 use kube9_model::label::{Kind, Label};
 use kube9_model::record::Record;
 use kube9_model::resume::StoredObjects;
@@ -40,6 +42,8 @@ pub(crate) struct TestHarness {
     pub(crate) analysis: Analysis,
     pub(crate) now: Timestamp,
     pub(crate) items: Vec<Item>,
+    /// Templates of Deployments and data of ConfigMaps, by kind, namespace and name.
+    contents: BTreeMap<[String; 3], Value>,
 }
 
 impl TestHarness {
@@ -77,6 +81,7 @@ impl TestHarness {
             analysis,
             now: start(),
             items: Vec::new(),
+            contents: BTreeMap::new(),
         }
     }
 
@@ -146,6 +151,35 @@ impl TestHarness {
 
     pub(crate) fn apply(&mut self, kind: Kind, object: &Value) {
         self.send(kind, InformerEvent::Apply(decoded(kind, object)));
+        self.commit_change(kind, object);
+    }
+
+    /// As the writer reports a change that can break pods.
+    fn commit_change(&mut self, kind: Kind, object: &Value) {
+        let (content, what) = match kind {
+            Kind::Deployment => (&object["spec"]["template"], "image changed: app"),
+            Kind::ConfigMap => (&object["data"], "ConfigMap changed"),
+            _ => return,
+        };
+        let text = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
+        let [kind, namespace, name] = [kind.name().to_owned(), text("namespace"), text("name")];
+        let key = [kind.clone(), namespace.clone(), name.clone()];
+        let before = self.contents.insert(key, content.clone());
+        if before.is_some_and(|before| before != *content) {
+            let change = BreakingChange {
+                object: ObjectRef {
+                    kind,
+                    namespace,
+                    name,
+                },
+                at: self.now,
+                what: what.into(),
+            };
+            self.commit(CommitDelta {
+                changes: vec![change],
+                ..CommitDelta::default()
+            });
+        }
     }
 
     pub(crate) fn delete(&mut self, kind: Kind, object: &Value) {

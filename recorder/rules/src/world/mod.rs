@@ -15,6 +15,7 @@ mod reboot;
 
 use std::collections::BTreeSet;
 
+use kube9_model::ObjectRef;
 use kube9_model::time::Timestamp;
 
 pub use entry::{NodeEntry, PodEntry};
@@ -36,7 +37,7 @@ use kube9_ingest::objects::{
     Condition, ConfigMap, ContainerState, Deployment, Meta, Node, Object, Pod, Service,
 };
 use kube9_ingest::sanitize::clean_name;
-use kube9_model::commit_stats::LivenessKill;
+use kube9_model::commit_stats::{BreakingChange, LivenessKill};
 use kube9_model::label::Kind;
 
 /// Up to so many pods that wait for an image, each marks the nodes of the others as dependents.
@@ -55,6 +56,8 @@ pub struct World {
     pub config_maps: Map<ObjectKey, ConfigMap>,
     /// The last change of a Deployment or ConfigMap that can break pods.
     pub last_changes: Map<ObjectKey, LastChange>,
+    /// Those of before the start, of objects that are not listed yet.
+    early_changes: Map<ObjectKey, LastChange>,
     pub warnings: Warnings,
     pub default_tokens: DefaultTokens,
     pub self_status: SelfStatus,
@@ -76,6 +79,7 @@ impl World {
             services: Map::default(),
             config_maps: Map::default(),
             last_changes: Map::default(),
+            early_changes: Map::default(),
             warnings,
             default_tokens: DefaultTokens::new(opts_out),
             self_status: SelfStatus::default(),
@@ -111,6 +115,11 @@ impl World {
         stable_after: std::time::Duration,
         dirty: &mut BTreeSet<Subject>,
     ) {
+        if !self.early_changes.is_empty()
+            && let Some(change) = self.early_changes.remove(&key)
+        {
+            self.last_changes.insert(key.clone(), change);
+        }
         match object {
             Object::Pod(pod) => self.apply_pod(key, *pod, now, stable_after, dirty),
             Object::Node(node) => self.apply_node(key, node, now, dirty),
@@ -288,20 +297,31 @@ impl World {
     }
 
     /// Remembers a change that can break pods; adds its dependents to `dirty`.
-    pub fn note_change(
-        &mut self,
-        kind: Kind,
-        key: &ObjectKey,
-        change: LastChange,
-        dirty: &mut BTreeSet<Subject>,
-    ) {
-        if !matches!(kind, Kind::Deployment | Kind::ConfigMap)
-            || self.last_changes.get(key) == Some(&change)
-        {
-            return; // said once: later states of the object carry it on
+    pub fn note_change(&mut self, change: &BreakingChange, dirty: &mut BTreeSet<Subject>) {
+        let kind = match &*change.object.kind {
+            "Deployment" => Kind::Deployment,
+            "ConfigMap" => Kind::ConfigMap,
+            _ => return,
+        };
+        let ObjectRef {
+            kind: name_of_kind,
+            namespace,
+            name,
+        } = &change.object;
+        let key = clean_key(name_of_kind, namespace, name);
+        if self.meta(kind, &key).is_some() {
+            self.last_changes.insert(key.clone(), last_change(change));
+            self.mark_dependents(kind, &key, dirty);
+        } // else it was deleted since, or is left out
+    }
+
+    /// Remembers changes of before the start, until their objects are listed.
+    pub fn restore_changes(&mut self, changes: &[BreakingChange]) {
+        for change in changes {
+            let object = &change.object;
+            let key = clean_key(&object.kind, &object.namespace, &object.name);
+            self.early_changes.insert(key, last_change(change));
         }
-        self.last_changes.insert(key.clone(), change);
-        self.mark_dependents(kind, key, dirty);
     }
 
     /// Remembers a kill by a liveness probe; adds its dependents to `dirty`.
@@ -478,5 +498,12 @@ impl World {
         if !same {
             dirty.insert(Subject::new(SubjectKind::ConfigMap, key));
         }
+    }
+}
+
+fn last_change(change: &BreakingChange) -> LastChange {
+    LastChange {
+        at: change.at.millis(),
+        what: change.what.to_string(),
     }
 }

@@ -43,6 +43,7 @@ use serde_json::Value;
 use tracing::warn;
 
 use crate::rows::Rows;
+use crate::statements::Counting as _;
 use objects::{StoredObject, TrackedObjectTable};
 use revisions::{Revision, RevisionTable};
 
@@ -602,8 +603,9 @@ impl TrackedApplier<'_> {
     fn insert(&mut self, row: ChangeRow<'_>) -> rusqlite::Result<EventKey> {
         let at = row.at;
         let row = sanitize(row.record());
-        if let Some(what) = breaking(row.record())
-            && let Some(object) = &row.record().object
+        let record = row.record();
+        if let Some(object) = &record.object
+            && let Some(what) = breaking(object, &record.reason, &record.title)
         {
             self.rows.commit_delta.note_change(BreakingChange {
                 object: object.clone(),
@@ -613,6 +615,40 @@ impl TrackedApplier<'_> {
         }
         self.rows.insert_internal(self.conn, &row, at, at)
     }
+}
+
+/// Changes since a time that can break pods, the oldest first.
+pub(super) fn recent_changes(
+    conn: &Connection,
+    since: Timestamp,
+) -> rusqlite::Result<Vec<BreakingChange>> {
+    /// As many as the rules take between two polls.
+    const AT_MOST: i64 = 1_000;
+    let mut found = conn.counted(
+        "SELECT e.key, e.last_offset_ms, s.kind, s.namespace, o.name, c.reason, c.title FROM event e \
+         JOIN object o ON o.id = e.object JOIN scope s ON s.id = o.scope JOIN event_class c ON c.id = e.class \
+         WHERE e.key >= ?1 AND e.type = 0 AND s.kind IN ('ConfigMap', 'Deployment') AND c.component = 'kube9' \
+         ORDER BY e.key DESC LIMIT ?2",
+    )?;
+    let first = EventKey::new(since.second(), 0).as_i64();
+    let changes = found.query_map((first, AT_MOST), |row| {
+        let object = ObjectRef {
+            kind: row.get(2)?,
+            namespace: row.get(3)?,
+            name: row.get(4)?,
+        };
+        let created = EventKey::from_i64(row.get(0)?).created_at();
+        let offset = Duration::from_millis(row.get::<_, i64>(1)?.max(0).cast_unsigned());
+        let (reason, title): (String, String) = (row.get(5)?, row.get(6)?);
+        Ok(breaking(&object, &reason, &title).map(|what| BreakingChange {
+            object,
+            at: created.plus(offset),
+            what: what.into(),
+        }))
+    })?;
+    let mut changes: Vec<BreakingChange> = changes.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+    changes.reverse();
+    Ok(changes)
 }
 
 fn entries(content: &ObservedContent) -> Vec<ManagedEntry<'_>> {

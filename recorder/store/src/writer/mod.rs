@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use kube9_base::health::{Check, Watchdog};
 use kube9_base::relist::RelistSignal;
-use kube9_model::commit_stats::{CommitStats, WarningHistory};
+use kube9_model::commit_stats::{BreakingChange, CommitStats, WarningHistory};
 use kube9_model::resume::{ResumePoint, StoredObjects};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::WatchId;
@@ -38,7 +38,7 @@ use super::findings::FindingTable;
 use super::maintenance::{Maintenance, Step};
 use super::open::{DataDir, FileIds, OpenError, Opened};
 use super::retention_run::Progress;
-use super::{statements, warning_history};
+use super::{statements, tracked, warning_history};
 use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
 use corruption::{CorruptionCounter, DetectedBy};
 
@@ -215,6 +215,15 @@ impl Writer {
     /// The database cannot be read.
     pub fn history(&self) -> rusqlite::Result<WarningHistory> {
         warning_history::read(&self.conn, self.context.clock.now())
+    }
+
+    /// Changes of the last hour that can break pods. Before [`Writer::run`] only.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn recent_changes(&self) -> rusqlite::Result<Vec<BreakingChange>> {
+        let since = self.context.clock.now().minus(Duration::from_secs(3_600));
+        tracked::recent_changes(&self.conn, since)
     }
 
     /// Runs until the queue is closed and empty, or the grace period is over; then closes the database.
