@@ -103,6 +103,8 @@ pub struct ObservedObject {
     pub deletion: Option<Timestamp>,
     /// Its controller, if that is of a tracked kind.
     pub owner: Option<ObservedOwner>,
+    /// Reason of the condition `DisruptionTarget` of a pod that is deleted because of it.
+    pub disruption: Option<Clean>,
     /// How its fields are compared.
     pub rules: &'static Rules,
     /// Bodies of different forms cannot be compared.

@@ -7,6 +7,7 @@
 //!
 //! Most writes change nothing that is recorded (status, leases): for them 16 bytes an object save the body.
 
+use std::borrow::Cow;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use kube9_model::change::kinds::{BUILT_IN, OWNED_PODS, TrackedKind};
 use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Origin, RelistCause};
+use serde::Deserialize;
 
 use crate::attribution::Stamps;
 use crate::body::{BadObject, MarkKey, Metadata, Object, Owner, form};
@@ -91,7 +93,7 @@ impl Tracker {
         let object = Object::scan(&self.kind, json, &self.hash, is_tracked)?;
         let uid = self.hash.hash_one(&*object.metadata.uid);
         let is_known = self.contents.get(&uid) == Some(&object.content_hash);
-        let mut observed = self.observed(&object, origin, received);
+        let mut observed = self.observed(json, &object, origin, received);
         if !is_known {
             observed.content = Some(ObservedContent {
                 body: Clean::body(&object.body(&self.key)?),
@@ -117,7 +119,7 @@ impl Tracker {
         received: Timestamp,
     ) -> Result<Reading, BadObject> {
         let object = Object::scan(&self.kind, json, &self.hash, is_tracked)?;
-        let observed = self.observed(&object, origin, received);
+        let observed = self.observed(json, &object, origin, received);
         Ok(Reading {
             event: TrackedEvent::Deleted(Box::new(observed)),
             uid: self.hash.hash_one(&*object.metadata.uid),
@@ -149,11 +151,18 @@ impl Tracker {
 
     fn observed(
         &self,
+        json: &str,
         object: &Object<'_>,
         origin: Origin,
         received: Timestamp,
     ) -> ObservedObject {
         let metadata = &object.metadata;
+        let deletion = requested(metadata);
+        // Read only at the end of a pod's life.
+        let facts = deletion
+            .filter(|_| self.kind.group.is_empty() && self.kind.kind == "Pod")
+            .and_then(|_| serde_json::from_str::<PodFacts<'_>>(json).ok())
+            .unwrap_or_default();
         let is_owned = std::ptr::eq(object.rules(), &raw const OWNED_PODS);
         let owner = metadata.owner.as_ref().filter(|owner| is_tracked(owner));
         ObservedObject {
@@ -164,16 +173,90 @@ impl Tracker {
             uid: Uid::new(&metadata.uid),
             version: ResourceVersion::new(&metadata.resource_version),
             created: metadata.created,
-            deletion: requested(metadata),
-            owner: owner.map(|owner| ObservedOwner {
-                kind: Clean::name(&owner.kind),
-                name: Clean::name(&owner.name),
-            }),
+            owner: owner.map(|owner| facts.owner(owner)),
+            disruption: facts.disruption(deletion).map(Clean::name),
+            deletion,
             rules: object.rules(),
             form: if is_owned { self.owned_form } else { self.form },
             stamps: Stamps::of(&metadata.managed_fields),
             content: None,
         }
+    }
+}
+
+/// What a pod says of its end.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PodFacts<'j> {
+    #[serde(borrow)]
+    metadata: PodMetadata<'j>,
+    #[serde(borrow)]
+    status: PodStatus<'j>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PodMetadata<'j> {
+    #[serde(borrow)]
+    labels: PodLabels<'j>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PodLabels<'j> {
+    #[serde(borrow, rename = "pod-template-hash")]
+    template_hash: Cow<'j, str>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PodStatus<'j> {
+    #[serde(borrow)]
+    conditions: Vec<PodCondition<'j>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PodCondition<'j> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'j, str>,
+    #[serde(borrow)]
+    status: Cow<'j, str>,
+    #[serde(borrow)]
+    reason: Cow<'j, str>,
+    #[serde(borrow)]
+    last_transition_time: Cow<'j, str>,
+}
+
+/// A disruption further before the request for the deletion had ended the pod already: evicted pods stay for days.
+const DISRUPTION_BEFORE_MAX: Duration = Duration::from_secs(30);
+
+impl PodFacts<'_> {
+    /// The Deployment of a `ReplicaSet` that has its name and the hash of the template.
+    fn owner(&self, owner: &Owner<'_>) -> ObservedOwner {
+        let hash = &*self.metadata.labels.template_hash;
+        let deployment = owner
+            .name
+            .strip_suffix(hash)
+            .and_then(|name| name.strip_suffix('-'))
+            .filter(|_| owner.kind == "ReplicaSet" && !hash.is_empty());
+        match deployment {
+            Some(name) => ObservedOwner {
+                kind: Clean::name("Deployment"),
+                name: Clean::name(name),
+            },
+            None => ObservedOwner {
+                kind: Clean::name(&owner.kind),
+                name: Clean::name(&owner.name),
+            },
+        }
+    }
+
+    fn disruption(&self, deletion: Option<Timestamp>) -> Option<&str> {
+        let is_target = |one: &&PodCondition<'_>| one.kind == "DisruptionTarget" && one.status == "True";
+        let condition = self.status.conditions.iter().find(is_target)?;
+        let since = Timestamp::parse(&condition.last_transition_time).ok()?;
+        (since.plus(DISRUPTION_BEFORE_MAX) >= deletion?).then_some(&*condition.reason)
     }
 }
 

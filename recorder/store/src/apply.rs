@@ -36,12 +36,15 @@ use super::gap_table::GapTable;
 use super::identity::Sql;
 use super::incoming_event::{EventOutcome, IncomingEvent, Tables};
 use super::object_snapshots::ObjectSnapshotTable;
-use super::rows::Rows;
+use super::rows::{EventTimes, Rows};
 use super::stubs::{SkippedEvent, StubOutcome, Stubs};
-use super::tracked::{TrackedApplier, TrackedLists};
+use super::tracked::{TrackedApplier, TrackedLists, cause_of_pod};
 use super::watches::WatchTable;
 use crate::metrics;
 use crate::queue::DroppedItems;
+
+/// Reason of the row of a pod that ended; the change history knows why.
+const POD_ENDED: &str = "PodEnded";
 
 /// What one transaction did; counted in the metrics after its commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -231,7 +234,22 @@ impl Applier {
             let Occurred::At(at) = row.record().occurred else {
                 continue; // the rows of a change are always internal records
             };
-            self.rows.insert_internal(conn, row, at, at)?;
+            let record = row.record();
+            let mut extra = record.extra.clone();
+            if record.reason == POD_ENDED
+                && let Some(pod) = &record.object
+                && let Some((cause, certainty)) = cause_of_pod(conn, pod, at)?
+            {
+                extra.insert(
+                    "cause".to_owned(),
+                    json!({"kind": cause.as_str(), "certainty": certainty.as_str()}),
+                );
+            }
+            let span = EventTimes {
+                last: at,
+                ..EventTimes::default()
+            };
+            self.rows.insert(conn, row, at, &span, &extra)?;
         }
         let snapshot = change.snapshot.as_ref().map(|snapshot| snapshot.as_str());
         ObjectSnapshotTable::of(conn).store(change.watch, change.name.as_str(), snapshot)?;

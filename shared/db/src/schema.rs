@@ -224,6 +224,9 @@ CREATE TABLE tracked_object (
     stamps           BLOB,           -- 16 bytes for each of its managedFields entries
     owner            TEXT,           -- Kind/name of its controller, if that is tracked too
     deletion_ms      INTEGER,        -- when its deletion was requested
+    scaled_down_ms   INTEGER,        -- when its replicas were last reduced
+    template_ms      INTEGER,        -- when its template of pods last changed
+    disruption       TEXT,           -- why a pod is being deleted, by its condition
     deleted_ms       INTEGER,        -- NULL while it exists
     UNIQUE (kind, namespace, name)
 );

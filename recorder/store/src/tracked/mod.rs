@@ -12,6 +12,7 @@
 //!
 //! Invariant: an object's first body is never a change, unless the object was created while its watch was known.
 
+mod causes;
 mod objects;
 mod revisions;
 
@@ -24,7 +25,7 @@ use kube9_ingest::attribution::{
     Authorship, Certainty, ChangeAuthor, Event, ManagedEntry, creator, via,
 };
 use kube9_ingest::change_row::{ChangeRow, What, breaking};
-use kube9_ingest::deletion::{CauseCertainty, DeletedObject, DeletionCause, OwnerState, cause};
+use kube9_ingest::deletion::{CauseCertainty, DeletionCause};
 use kube9_ingest::item::{ObservedContent, ObservedObject, TrackedEvent};
 use kube9_ingest::maps::Set;
 use kube9_ingest::sanitize::sanitize;
@@ -44,6 +45,8 @@ use tracing::warn;
 
 use crate::rows::Rows;
 use crate::statements::Counting as _;
+use causes::cause_of;
+pub(super) use causes::cause_of_pod;
 use objects::{StoredObject, TrackedObjectTable};
 use revisions::{Revision, RevisionTable};
 
@@ -53,9 +56,14 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Objects that are read at a time when a list ends.
 const CHUNK: i64 = 512;
 
-/// Objects that the cluster itself makes in each namespace.
-const MADE_BY_THE_CLUSTER: [(&str, &str); 2] =
-    [("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")];
+/// Whether the cluster itself makes the object in each namespace.
+fn is_made_by_the_cluster(kind: &str, name: &str) -> bool {
+    match kind {
+        "ConfigMap" => name == "kube-root-ca.crt",
+        "ServiceAccount" => name == "default",
+        _ => false,
+    }
+}
 
 /// The lists in progress.
 #[derive(Debug, Default)]
@@ -142,7 +150,9 @@ impl TrackedApplier<'_> {
                 let (namespace, name) = (object.namespace.as_str(), object.name.as_str());
                 let stored = TrackedObjectTable::of(self.conn).find(kind, namespace, name)?;
                 match stored {
-                    Some(stored) if stored.deleted.is_none() && stored.uid == object.uid => {
+                    Some(mut stored) if stored.deleted.is_none() && stored.uid == object.uid => {
+                        stored.disruption = disruption(object).or(stored.disruption);
+                        stored.owner = owner_text(object);
                         let when = When {
                             at: object.received,
                             from: (object.origin != Origin::Live)
@@ -269,7 +279,7 @@ impl TrackedApplier<'_> {
         };
         let is_row = is_new
             && object.owner.is_none()
-            && !MADE_BY_THE_CLUSTER.contains(&(&*self.kind.kind, name));
+            && !is_made_by_the_cluster(&self.kind.kind, name);
         let author = creator(&entries, object.created);
         let key = if is_row {
             let by = author.map(|entry| {
@@ -296,6 +306,9 @@ impl TrackedApplier<'_> {
             stamps: object.stamps.clone(),
             owner: owner_text(object),
             deletion: object.deletion,
+            scaled_down: None,
+            template_changed: None,
+            disruption: disruption(object),
             deleted: None,
         };
         let table = TrackedObjectTable::of(self.conn);
@@ -332,6 +345,7 @@ impl TrackedApplier<'_> {
             stamps: object.stamps.clone(),
             owner: owner_text(object),
             deletion: object.deletion,
+            disruption: disruption(object),
             form: object.form,
             ..stored.clone()
         };
@@ -369,6 +383,9 @@ impl TrackedApplier<'_> {
                 .unzip();
             let by = ChangeAuthor::group(&authors, &loud);
             let when = self.when(object, by.iter().filter_map(|by| by.entry.at()).max(), previous);
+            for field in &loud {
+                next.note(field, when.at);
+            }
             let key = if loud.is_empty() {
                 None
             } else {
@@ -454,9 +471,11 @@ impl TrackedApplier<'_> {
             .and_then(|newest| newest.body)
             .and_then(|text| Body::parse(&text).ok())
             .unwrap_or_default();
-        let cause = self.cause(&stored, (namespace, name), when.at)?;
-        let is_row =
-            stored.owner.is_none() && !MADE_BY_THE_CLUSTER.contains(&(&*self.kind.kind, name));
+        let cause = cause_of(self.conn, &self.kind.kind, &stored, namespace, when.at)?;
+        // The end of a pod is a row of the rules, which know how its containers ended.
+        let is_row = stored.owner.is_none()
+            && self.kind.kind != "Pod"
+            && !is_made_by_the_cluster(&self.kind.kind, name);
         let key = if is_row {
             let row = ChangeRow {
                 kind: self.kind,
@@ -489,34 +508,6 @@ impl TrackedApplier<'_> {
             cause: Some(cause.0.as_str()),
         };
         revisions.insert(stored.id, stored.revision, &revision)
-    }
-
-    /// Why an object was deleted, by what is stored of those that it belongs to.
-    fn cause(
-        &self,
-        stored: &StoredObject,
-        (namespace, name): (&str, &str),
-        at: Timestamp,
-    ) -> rusqlite::Result<(DeletionCause, CauseCertainty)> {
-        let is_namespace_deleted = !namespace.is_empty()
-            && objects::deletion_of(self.conn, "Namespace", "", namespace)?.is_some();
-        let owner = match stored.owner.as_deref().and_then(|owner| owner.split_once('/')) {
-            Some((kind, name)) => match objects::deletion_of(self.conn, kind, namespace, name)? {
-                Some(_) => OwnerState::Deleted,
-                None => OwnerState::Unknown,
-            },
-            None => OwnerState::Unknown,
-        };
-        let owner_kind = stored.owner.as_deref().and_then(|o| o.split_once('/'));
-        let _ = name;
-        Ok(cause(&DeletedObject {
-            kind: &self.kind.kind,
-            owner_kind: owner_kind.map_or("", |(kind, _)| kind),
-            owner,
-            at,
-            is_namespace_deleted,
-            ..DeletedObject::default()
-        }))
     }
 
     /// When a change happened: as its author's entry says, if that is possible.
@@ -661,6 +652,10 @@ fn managers(by: &[ChangeAuthor<'_>]) -> Option<String> {
     names.sort_unstable();
     names.dedup();
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn disruption(object: &ObservedObject) -> Option<String> {
+    object.disruption.as_ref().map(ToString::to_string)
 }
 
 fn owner_text(object: &ObservedObject) -> Option<String> {

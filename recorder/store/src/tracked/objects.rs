@@ -27,6 +27,12 @@ pub(super) struct StoredObject {
     pub(super) owner: Option<String>,
     /// When its deletion was requested.
     pub(super) deletion: Option<Timestamp>,
+    /// When its replicas were last reduced.
+    pub(super) scaled_down: Option<Timestamp>,
+    /// When its template of pods last changed.
+    pub(super) template_changed: Option<Timestamp>,
+    /// Why a pod is being deleted, by its condition.
+    pub(super) disruption: Option<String>,
     /// When it was deleted.
     pub(super) deleted: Option<Timestamp>,
 }
@@ -37,21 +43,25 @@ pub(super) struct TrackedObjectTable<'c> {
     conn: &'c Connection,
 }
 
-const COLUMNS: &str = "id, uid, resource_version, revision, form, chain_steps, chain_bytes, stamps, owner, deletion_ms, deleted_ms";
+const COLUMNS: &str = "id, uid, resource_version, revision, form, chain_steps, chain_bytes, stamps, owner, deletion_ms, \
+     scaled_down_ms, template_ms, disruption, deleted_ms";
 
 impl<'c> TrackedObjectTable<'c> {
     pub(super) const fn of(conn: &'c Connection) -> Self {
         Self { conn }
     }
 
+    /// Id of a kind that has objects.
+    pub(super) fn known_kind(&self, group: &str, kind: &str) -> rusqlite::Result<Option<i64>> {
+        self.conn
+            .counted("SELECT id FROM tracked_kind WHERE api_group = ?1 AND kind = ?2")?
+            .query_row((group, kind), |row| row.get(0))
+            .optional()
+    }
+
     /// Id of a kind; stores the kind if it is new.
     pub(super) fn kind(&self, kind: &TrackedKind) -> rusqlite::Result<i64> {
-        let found = self
-            .conn
-            .counted("SELECT id FROM tracked_kind WHERE api_group = ?1 AND kind = ?2")?
-            .query_row((&*kind.group, &*kind.kind), |row| row.get(0))
-            .optional()?;
-        if let Some(id) = found {
+        if let Some(id) = self.known_kind(&kind.group, &kind.kind)? {
             return Ok(id);
         }
         self.conn
@@ -93,8 +103,8 @@ impl<'c> TrackedObjectTable<'c> {
         self.conn
             .counted(
                 "INSERT INTO tracked_object (kind, namespace, name, uid, resource_version, revision, form, chain_steps, \
-                 chain_bytes, stamps, owner, deletion_ms, deleted_ms) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                 chain_bytes, stamps, owner, deletion_ms, scaled_down_ms, template_ms, disruption, deleted_ms) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             )?
             .execute(rusqlite::params![
                 kind,
@@ -109,6 +119,9 @@ impl<'c> TrackedObjectTable<'c> {
                 object.stamps.as_ref().map(Stamps::to_bytes),
                 object.owner,
                 object.deletion.map(Timestamp::millis),
+                object.scaled_down.map(Timestamp::millis),
+                object.template_changed.map(Timestamp::millis),
+                object.disruption,
                 object.deleted.map(Timestamp::millis),
             ])?;
         Ok(self.conn.last_insert_rowid())
@@ -119,7 +132,8 @@ impl<'c> TrackedObjectTable<'c> {
         self.conn
             .counted(
                 "UPDATE tracked_object SET uid = ?2, resource_version = ?3, revision = ?4, form = ?5, chain_steps = ?6, \
-                 chain_bytes = ?7, stamps = ?8, owner = ?9, deletion_ms = ?10, deleted_ms = ?11 WHERE id = ?1",
+                 chain_bytes = ?7, stamps = ?8, owner = ?9, deletion_ms = ?10, scaled_down_ms = ?11, template_ms = ?12, \
+                 disruption = ?13, deleted_ms = ?14 WHERE id = ?1",
             )?
             .execute(rusqlite::params![
                 object.id,
@@ -132,6 +146,9 @@ impl<'c> TrackedObjectTable<'c> {
                 object.stamps.as_ref().map(Stamps::to_bytes),
                 object.owner,
                 object.deletion.map(Timestamp::millis),
+                object.scaled_down.map(Timestamp::millis),
+                object.template_changed.map(Timestamp::millis),
+                object.disruption,
                 object.deleted.map(Timestamp::millis),
             ])?;
         Ok(())
@@ -174,23 +191,40 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredObject> {
             .and_then(|bytes| Stamps::from_bytes(&bytes)),
         owner: row.get(8)?,
         deletion: time(row.get(9)?),
-        deleted: time(row.get(10)?),
+        scaled_down: time(row.get(10)?),
+        template_changed: time(row.get(11)?),
+        disruption: row.get(12)?,
+        deleted: time(row.get(13)?),
     })
 }
 
-/// When an object was deleted, or when its deletion was requested.
-pub(super) fn deletion_of(
+/// What is known of the object that another one belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StoredOwner {
+    /// When it was deleted, or when that was requested.
+    pub(super) deletion: Option<Timestamp>,
+    pub(super) scaled_down: Option<Timestamp>,
+    pub(super) template_changed: Option<Timestamp>,
+}
+
+/// An object by its kind without a group, as owner references and namespaces name it.
+pub(super) fn owner(
     conn: &Connection,
     kind: &str,
     namespace: &str,
     name: &str,
-) -> rusqlite::Result<Option<Timestamp>> {
-    let found: Option<Option<i64>> = conn
-        .counted(
-            "SELECT ifnull(o.deletion_ms, o.deleted_ms) FROM tracked_kind k JOIN tracked_object o ON o.kind = k.id \
-             WHERE k.kind = ?1 AND o.namespace = ?2 AND o.name = ?3",
-        )?
-        .query_row((kind, namespace, name), |row| row.get(0))
-        .optional()?;
-    Ok(found.flatten().map(Timestamp::from_millis))
+) -> rusqlite::Result<Option<StoredOwner>> {
+    let time = |ms: Option<i64>| ms.map(Timestamp::from_millis);
+    conn.counted(
+        "SELECT ifnull(o.deleted_ms, o.deletion_ms), o.scaled_down_ms, o.template_ms FROM tracked_kind k \
+         JOIN tracked_object o ON o.kind = k.id WHERE k.kind = ?1 AND o.namespace = ?2 AND o.name = ?3",
+    )?
+    .query_row((kind, namespace, name), |row| {
+        Ok(StoredOwner {
+            deletion: time(row.get(0)?),
+            scaled_down: time(row.get(1)?),
+            template_changed: time(row.get(2)?),
+        })
+    })
+    .optional()
 }
