@@ -7,10 +7,11 @@
 //!
 //! A write that changes several fields is one row.
 
-use kube9_model::change::body::{Body, plain};
+use kube9_model::change::body::{Body, Shape, plain, unescaped};
 use kube9_model::change::diff::{FieldChange, Op, shown};
 use kube9_model::change::kinds::TrackedKind;
 use kube9_model::change::path::{Path, Segment};
+use kube9_model::change::stored::Stored;
 use kube9_model::record::Record;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, ObjectRef, Severity};
@@ -158,7 +159,7 @@ impl ChangeRow<'_> {
         let effect = match kind {
             "Node" => {
                 // An autoscaler or a person drained it before.
-                let is_planned = at(body, &["spec", "unschedulable"]) == Some(&Value::Bool(true));
+                let is_planned = is_true(body, &["spec", "unschedulable"]);
                 let text = format!(
                     "Node {name} was removed from the cluster. Its pods are deleted by the pod garbage collector."
                 );
@@ -235,12 +236,17 @@ fn created(kind: &str, body: &Body) -> Option<String> {
         }
         "Deployment" | "StatefulSet" | "DaemonSet" => {
             let containers = at(body, &["spec", "template", "spec", "containers"])?;
-            let containers = plain(containers);
-            let images = containers.as_array()?.iter();
-            let images: Vec<String> = images.filter_map(|c| c.get("image")).map(word).collect();
+            let Shape::List(containers) = Shape::of(containers) else {
+                return None;
+            };
+            let images: Vec<String> = containers
+                .elements()
+                .into_iter()
+                .filter_map(|container| container.get("image").map(word))
+                .collect();
             let images = images.join(", ");
             Some(match at(body, &["spec", "replicas"]) {
-                Some(replicas) => format!("{replicas} replicas of {images}"),
+                Some(replicas) => format!("{} replicas of {images}", word(replicas)),
                 None => images,
             })
         }
@@ -249,17 +255,21 @@ fn created(kind: &str, body: &Body) -> Option<String> {
             Some(format!("type {of}"))
         }
         "ConfigMap" => {
-            let keys = at(body, &["data"])?.as_object()?;
-            let keys: Vec<&str> = keys.keys().map(String::as_str).collect();
+            let keys = at(body, &["data"])?.as_map()?;
+            let keys: Vec<&str> = keys.iter().map(|(key, _)| unescaped(key)).collect();
             Some(format!("keys {}", keys.join(", ")))
         }
         _ => None,
     }
 }
 
-fn at<'b>(body: &'b Body, path: &[&str]) -> Option<&'b Value> {
+fn at<'b>(body: &'b Body, path: &[&str]) -> Option<&'b Stored> {
     path.iter()
         .try_fold(body.stored(), |value, name| value.get(name))
+}
+
+fn is_true(body: &Body, path: &[&str]) -> bool {
+    at(body, path) == Some(&Stored::Bool(true))
 }
 
 /// The classes of changes, the most important first.
@@ -390,15 +400,15 @@ fn changed(
         .collect();
     let text = describe(kind, name, loud());
     let simple = |reason: &str, title: String| Words::new(reason, title, text.clone());
-    let is_true = |body: &Body, path: &[&str]| at(body, path) == Some(&Value::Bool(true));
     match first {
         Class::Image => simple("ImageChanged", image_title(&own)),
         Class::Scaled => {
-            let replicas = |body: &Body| at(body, &["spec", "replicas"]).and_then(Value::as_i64);
+            let replicas = |body: &Body| {
+                at(body, &["spec", "replicas"]).map_or_else(|| "default".to_owned(), word)
+            };
             let (from, to) = (replicas(before), replicas(after));
-            let count = |count: Option<i64>| count.map_or("default".to_owned(), |n| n.to_string());
-            let title = format!("Scaled from {} to {} replicas", count(from), count(to));
-            let severity = if to == Some(0) {
+            let title = format!("Scaled from {from} to {to} replicas");
+            let severity = if to == "0" {
                 Severity::Warning
             } else {
                 Severity::Info
@@ -447,7 +457,7 @@ fn changed(
         Class::Scheduling => simple("SchedulingChanged", titled("Scheduling", &own)),
         Class::Taints => simple("NodeTaintsChanged", "Node taints changed".to_owned()),
         Class::KubeletVersion => {
-            let of = |value: Option<&Value>| value.map_or_else(String::new, word);
+            let of = |value: Option<&Stored>| value.map_or_else(String::new, word);
             let title = format!(
                 "Kubelet version changed: {} → {}",
                 of(own[0].from),
@@ -495,7 +505,7 @@ fn image_title(fields: &[&FieldChange<'_>]) -> String {
         _ => None,
     });
     match (container, one.from, one.to) {
-        (Some(container), Some(Value::String(from)), Some(Value::String(to))) => {
+        (Some(container), Some(Stored::Text(from)), Some(Stored::Text(to))) => {
             format!("Image changed: {container} {}", tags(from, to))
         }
         _ => "Image changed".to_owned(),
@@ -526,7 +536,7 @@ fn describe<'f, 'b: 'f>(
         .take(DESCRIBED_MAX)
         .map(|field| {
             let path = &field.path;
-            let value = |value: Option<&Value>| value.map_or_else(String::new, word);
+            let value = |value: Option<&Stored>| value.map_or_else(String::new, word);
             match field.op {
                 Op::Added => format!("{path} was added ({})", value(field.to)),
                 Op::Removed => format!("{path} was removed ({})", value(field.from)),
@@ -545,7 +555,7 @@ fn describe<'f, 'b: 'f>(
 }
 
 /// A value in a sentence.
-fn word(value: &Value) -> String {
+fn word(value: &Stored) -> String {
     let mut text = match plain(value) {
         Value::String(text) => text,
         other => other.to_string(),

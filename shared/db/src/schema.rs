@@ -219,6 +219,7 @@ CREATE TABLE tracked_object (
     resource_version NOT NULL,       -- of its last event: integer where it is one
     revision         INTEGER NOT NULL, -- number of its newest revision
     form             INTEGER NOT NULL, -- bodies of different forms cannot be compared
+    seen_ms          INTEGER NOT NULL, -- when its last event was received
     chain_steps      INTEGER NOT NULL, -- patches directly below the newest body
     chain_bytes      INTEGER NOT NULL, -- their bytes
     stamps           BLOB,           -- 16 bytes for each of its managedFields entries

@@ -8,7 +8,7 @@
 //!
 //! The API server sets the time of an entry only when its manager writes and the fields that it manages change
 //! (`managedFieldsUpdater.Update` in apimachinery). A write by another may take fields from an entry, but keeps its time. So
-//! an entry that is new, or whose time moved, is that of the writer.
+//! an entry that is new, or whose time moved, is that of the writer. Other fields alone prove nothing.
 //!
 //! A manager is what a client calls itself, and a client may send any `managedFields`: this is right among honest clients.
 //!
@@ -104,15 +104,17 @@ pub struct Event<'e> {
     pub entries: &'e [ManagedEntry<'e>],
     /// No event of the object was missed between the two.
     pub is_next: bool,
+    /// When the previous event was received, if it was the last one.
+    pub previous: Option<Timestamp>,
 }
 
 /// How an entry differs from that of the event before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Moved {
-    /// Not at all.
+    /// Not at all, or it lost fields to a writer.
     No,
-    /// It has other fields and the same time: it lost some, or gained some within the second of its last write.
-    Fields,
+    /// Its time is in the second of the event before, so that its manager may have written again.
+    Recent,
     /// It is new, or its time is later.
     Wrote,
     /// Its time went back: a clock was wrong, or a client sent it.
@@ -124,6 +126,13 @@ struct Examined<'e> {
     entry: &'e ManagedEntry<'e>,
     fields: Stored,
     moved: Moved,
+}
+
+impl Examined<'_> {
+    /// Its manager wrote the object itself, as far as its time says.
+    fn may_have_written(&self) -> bool {
+        self.entry.subresource.is_empty() && matches!(self.moved, Moved::Wrote | Moved::Recent)
+    }
 }
 
 impl<'e> Event<'e> {
@@ -140,8 +149,11 @@ impl<'e> Event<'e> {
                 op => author_of_present(&examined, writer, after, &change.path, op),
             })
             .collect();
-        // An update that removes a field leaves no trace of its own.
-        let remover = writer.or_else(|| self.is_next.then(|| only_author(&authors)).flatten());
+        // An update that removes a field leaves no trace of its own: the entry that held it loses it, whoever wrote.
+        let remover = self
+            .is_next
+            .then(|| applier(&examined).or_else(|| only_author(&authors)))
+            .flatten();
         for (authorship, change) in authors.iter_mut().zip(changes) {
             if change.op == Op::Removed {
                 authorship.author = remover.map(|entry| (entry, Certainty::Write));
@@ -154,12 +166,17 @@ impl<'e> Event<'e> {
     fn examined(&self) -> Option<Vec<Examined<'e>>> {
         let before = self.before?;
         let now = Stamps::of(self.entries).filter(|now| !now.0.is_empty())?;
+        // Times are whole seconds, and two of five writes are in the second of the one before.
+        let is_recent = |seconds: u32| {
+            let previous = self.previous.map(Timestamp::second);
+            seconds > 0 && previous.is_some_and(|previous| i64::from(seconds) >= previous)
+        };
         let examine = |(entry, stamp): (&'e ManagedEntry<'e>, &stamps::Stamp)| {
             let moved = match before.get(stamp.entry) {
                 None => Moved::Wrote,
                 Some(old) if stamp.seconds < old.seconds => Moved::Back,
                 Some(old) if stamp.seconds > old.seconds => Moved::Wrote,
-                Some(old) if stamp.fields != old.fields => Moved::Fields,
+                Some(_) if is_recent(stamp.seconds) => Moved::Recent,
                 Some(_) => Moved::No,
             };
             let fields = serde_json::from_str(entry.fields?.get()).ok()?;
@@ -175,17 +192,22 @@ impl<'e> Event<'e> {
 
 /// The entry that wrote, if it is the only one.
 fn writer<'e>(examined: &[Examined<'e>]) -> Option<&'e ManagedEntry<'e>> {
-    let of = |moved: Moved| examined.iter().filter(move |one| one.moved == moved);
-    if of(Moved::Back).next().is_some() {
+    if examined.iter().any(|one| one.moved == Moved::Back) {
         return None;
     }
-    // Where none has a later time, one may have written again within a second.
-    let moved = [Moved::Wrote, Moved::Fields]
-        .into_iter()
-        .find(|moved| of(*moved).next().is_some())?;
-    let mut entries = of(moved).map(|one| one.entry);
-    let first = entries.next()?;
-    (entries.next().is_none() && !first.is_collective()).then_some(first)
+    let mut wrote = examined.iter().filter(|one| one.moved == Moved::Wrote);
+    let first = wrote.next()?;
+    let is_sole = wrote.next().is_none();
+    (is_sole && first.may_have_written() && !first.entry.is_collective()).then_some(first.entry)
+}
+
+/// The entry that applied, if no other may have written: what it does not apply any more is removed.
+fn applier<'e>(examined: &[Examined<'e>]) -> Option<&'e ManagedEntry<'e>> {
+    let mut wrote = examined.iter().filter(|one| one.may_have_written());
+    let first = wrote.next()?;
+    let is_sole = wrote.next().is_none();
+    (is_sole && first.entry.operation == "Apply" && !first.entry.is_collective())
+        .then_some(first.entry)
 }
 
 /// The author of a field that is in the new body.
@@ -202,9 +224,11 @@ fn author_of_present<'e>(
         .map(|one| (one, held(one)))
         .filter(|(_, held)| *held != Holds::No)
         .collect();
-    let counted: Vec<&(&Examined<'e>, Holds)> = holders
-        .iter()
-        .filter(|(one, _)| !one.entry.is_collective())
+    let of_one = || holders.iter().filter(|(one, _)| !one.entry.is_collective());
+    // An entry whose last key was taken keeps the empty map that it was in.
+    let deepest = of_one().map(|(_, held)| held.depth()).max();
+    let counted: Vec<&(&Examined<'e>, Holds)> = of_one()
+        .filter(|(_, held)| Some(held.depth()) == deepest)
         .collect();
     let is_writer =
         |one: &Examined<'_>| writer.is_some_and(|writer| std::ptr::eq(writer, one.entry));
@@ -212,15 +236,11 @@ fn author_of_present<'e>(
     let author = match counted[..] {
         [] => during_write,
         [(one, _)] => match one.moved {
-            Moved::Wrote => Some((one.entry, Certainty::Field)),
-            // If another wrote, this one only lost fields.
-            Moved::Fields if is_writer(one) => Some((one.entry, Certainty::Field)),
-            // The handler of the subresource copies the time of the entry.
-            Moved::No if is_scaling(one.entry, path) && is_still(examined) => {
-                Some((one.entry, Certainty::Field))
-            }
+            Moved::Wrote | Moved::Recent => Some((one.entry, Certainty::Field)),
+            // Its entry has no time.
+            Moved::No if is_scaling(one.entry, path) => Some((one.entry, Certainty::Field)),
             Moved::Back => None,
-            Moved::Fields | Moved::No => during_write,
+            Moved::No => during_write,
         },
         // Several manage parts of what changed, and one of them wrote.
         _ if counted.iter().all(|(_, held)| *held == Holds::Parts)
@@ -235,10 +255,6 @@ fn author_of_present<'e>(
         author,
         is_default: op == Op::Added && holders.is_empty(),
     }
-}
-
-fn is_still(examined: &[Examined<'_>]) -> bool {
-    examined.iter().all(|one| one.moved == Moved::No)
 }
 
 fn is_scaling(entry: &ManagedEntry<'_>, path: &Path) -> bool {

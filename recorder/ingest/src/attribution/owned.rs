@@ -21,26 +21,46 @@ use kube9_model::change::stored::{Fields, Stored};
 pub(super) enum Holds {
     /// Not at all.
     No,
-    /// The field, or a field that it is in and that is managed as one.
-    Whole,
+    /// The field, or a field that it is in and that is managed as one: how many segments of the path are held.
+    Whole(usize),
     /// Something inside the field.
     Parts,
+}
+
+impl Holds {
+    /// How much of a path is held; the entry that holds most of it manages the field.
+    pub(super) const fn depth(self) -> usize {
+        match self {
+            Self::No => 0,
+            Self::Whole(depth) => depth,
+            Self::Parts => usize::MAX,
+        }
+    }
+}
+
+/// Maps whose keys are managed one by one: an entry that holds such a map as a whole has lost its keys.
+fn is_granular(segment: &Segment) -> bool {
+    matches!(segment, Segment::Field(name) if matches!(&**name, "labels" | "annotations" | "data" | "binaryData"))
 }
 
 /// How `fields` hold the path of a value in `body`.
 pub(super) fn holds(fields: &Stored, path: &[Segment], body: &Stored) -> Holds {
     match fields.as_map() {
         // An empty root holds nothing; anywhere else empty means a leaf.
-        Some(fields) if !fields.is_empty() => inside(fields, path, Some(body)),
+        Some(fields) if !fields.is_empty() => match inside(fields, path, 0, Some(body)) {
+            Holds::Whole(depth) if depth < path.len() && is_granular(&path[depth - 1]) => Holds::No,
+            held => held,
+        },
         _ => Holds::No,
     }
 }
 
-fn inside(fields: &Fields, path: &[Segment], body: Option<&Stored>) -> Holds {
+/// `depth`: how many segments of the path are above `fields`.
+fn inside(fields: &Fields, path: &[Segment], depth: usize, body: Option<&Stored>) -> Holds {
     if fields.is_empty() {
-        return Holds::Whole;
+        return Holds::Whole(depth);
     }
-    let Some((segment, rest)) = path.split_first() else {
+    let Some(segment) = path.get(depth) else {
         return Holds::Parts;
     };
     let next = match segment {
@@ -64,7 +84,7 @@ fn inside(fields: &Fields, path: &[Segment], body: Option<&Stored>) -> Holds {
         }
     };
     match next {
-        Some((Stored::Map(held), value)) => inside(held, rest, value),
+        Some((Stored::Map(held), value)) => inside(held, path, depth + 1, value),
         _ => Holds::No,
     }
 }

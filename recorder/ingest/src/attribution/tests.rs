@@ -31,6 +31,17 @@ fn object(mut object: Value, entries: &[Value]) -> String {
 
 /// The author of each change, as `path manager certainty`; `?` where it is unknown, `(default)` where it is one.
 fn authors_of(kind: &'static TrackedKind, before: &str, after: &str, is_next: bool) -> Vec<String> {
+    authors_since(None, kind, before, after, is_next)
+}
+
+/// The same; the previous event was received in that second.
+fn authors_since(
+    previous: Option<&str>,
+    kind: &'static TrackedKind,
+    before: &str,
+    after: &str,
+    is_next: bool,
+) -> Vec<String> {
     let scan = |text| Object::scan(kind, text, &FixedState::with_seed(1), |_| false).unwrap();
     let key = MarkKey::new(&[1; 32]);
     let (old, new) = (scan(before), scan(after));
@@ -41,6 +52,7 @@ fn authors_of(kind: &'static TrackedKind, before: &str, after: &str, is_next: bo
         before: stamps.as_ref(),
         entries: &new.metadata.managed_fields,
         is_next,
+        previous: previous.map(|time| Timestamp::parse(time).unwrap()),
     };
     let authors = event.authors(&new_body, &changes);
     authors
@@ -113,7 +125,7 @@ fn sole_manager_that_wrote_is_the_author() {
 }
 
 #[test]
-fn second_write_within_a_second_is_attributed_only_if_its_fields_moved() {
+fn second_write_within_a_second_is_attributed_only_if_the_first_was_in_it() {
     let fields = json!({"f:spec": {"f:replicas": {}}});
     let more = json!({"f:spec": {"f:replicas": {}, "f:paused": {}}});
     let before = object(replicas(1), &[entry("a", "Update", 1, fields.clone())]);
@@ -126,10 +138,20 @@ fn second_write_within_a_second_is_attributed_only_if_its_fields_moved() {
         json!({"spec": {"replicas": 2, "paused": true}}),
         &[entry("a", "Update", 1, more)],
     );
+    // Other fields alone prove nothing: also who loses fields has them.
     assert_eq!(
         authors_of(kind("deploy"), &before, &grew, true),
-        ["spec.paused a field", "spec.replicas a field"]
+        ["spec.paused ?", "spec.replicas ?"]
     );
+    for (previous, expected) in [
+        ("2026-11-30T10:00:01.999Z", "spec.replicas a field"),
+        ("2026-11-30T10:00:02.000Z", "spec.replicas ?"),
+    ] {
+        assert_eq!(
+            authors_since(Some(previous), kind("deploy"), &before, &still, true),
+            [expected]
+        );
+    }
 }
 
 #[test]
@@ -177,7 +199,7 @@ fn scale_is_attributed_though_its_time_stands_still() {
     );
     assert_eq!(
         authors_of(kind("deploy"), &scaled(1), &moved, true),
-        ["spec.replicas x write"]
+        ["spec.replicas kubectl field"]
     );
 }
 
@@ -336,6 +358,56 @@ fn removed_field_has_the_author_of_the_write() {
 }
 
 #[test]
+fn update_that_only_removes_is_unknown() {
+    // Who held the field keeps its time, whoever removed it.
+    let label = |names: Value| json!({"f:metadata": {"f:labels": names}});
+    let before = object(
+        labels(json!({"x": "1", "y": "1"})),
+        &[entry("a", "Update", 1, label(json!({"f:x": {}, "f:y": {}})))],
+    );
+    let after = object(
+        labels(json!({"y": "1"})),
+        &[entry("a", "Update", 1, label(json!({"f:y": {}})))],
+    );
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &after, true),
+        ["metadata.labels.x ?"]
+    );
+    // Nor does the status, which is written all the time.
+    let status = |second| {
+        let mut entry = entry("c", "Update", second, json!({"f:status": {"f:replicas": {}}}));
+        entry["subresource"] = json!("status");
+        entry
+    };
+    let before = object(labels(json!({"x": "1"})), &[status(1)]);
+    let after = object(labels(json!({})), &[status(5)]);
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &after, true),
+        ["metadata.labels.x ?"]
+    );
+}
+
+#[test]
+fn emptied_map_of_an_entry_holds_nothing() {
+    let label = |names: Value| json!({"f:metadata": {"f:labels": names}});
+    let before = object(
+        labels(json!({"x": "1"})),
+        &[entry("a", "Update", 1, label(json!({"f:x": {}})))],
+    );
+    let after = object(
+        labels(json!({"x": "2"})),
+        &[
+            entry("a", "Update", 1, label(json!({}))),
+            entry("b", "Update", 5, label(json!({"f:x": {}}))),
+        ],
+    );
+    assert_eq!(
+        authors_of(kind("deploy"), &before, &after, true),
+        ["metadata.labels.x b field"]
+    );
+}
+
+#[test]
 fn field_without_a_manager_is_a_default() {
     let fields = json!({"f:spec": {"f:replicas": {}}});
     let before = object(replicas(1), &[entry("a", "Apply", 1, fields.clone())]);
@@ -476,6 +548,7 @@ fn row_names_each_author_with_its_fields_and_its_tool() {
             before: stamps.as_ref(),
             entries: &new.metadata.managed_fields,
             is_next: true,
+            previous: None,
         };
         let authors = event.authors(&new_body, &changes);
         let via = via(&new_body, &changes);

@@ -4,9 +4,9 @@ use kube9_ingest::deletion::{CauseCertainty, DeletedObject, DeletionCause, Owner
 use kube9_model::ObjectRef;
 use kube9_model::change::diff::FieldChange;
 use kube9_model::change::path::Segment;
+use kube9_model::change::stored::Stored;
 use kube9_model::time::Timestamp;
 use rusqlite::Connection;
-use serde_json::Value;
 
 use super::objects::{self, StoredObject, TrackedObjectTable};
 
@@ -77,7 +77,10 @@ impl StoredObject {
             .collect();
         match names[..] {
             ["spec", "replicas"] => {
-                let replicas = |value: Option<&Value>| value.and_then(Value::as_i64);
+                let replicas = |value: Option<&Stored>| match value {
+                    Some(Stored::Number(number)) => number.as_i64(),
+                    _ => None,
+                };
                 if replicas(field.to) < replicas(field.from) {
                     self.scaled_down = Some(at);
                 }

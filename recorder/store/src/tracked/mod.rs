@@ -30,7 +30,7 @@ use kube9_ingest::item::{ObservedContent, ObservedObject, TrackedEvent};
 use kube9_ingest::maps::Set;
 use kube9_ingest::sanitize::sanitize;
 use kube9_model::ObjectRef;
-use kube9_model::change::body::Body;
+use kube9_model::change::body::{Body, plain};
 use kube9_model::change::diff::{FieldChange, changes};
 use kube9_model::change::kinds::TrackedKind;
 use kube9_model::change::patch::Chain;
@@ -302,6 +302,7 @@ impl TrackedApplier<'_> {
             version: object.version.clone(),
             revision: before.as_ref().map_or(1, |before| before.revision + 1),
             form: object.form,
+            seen: object.received,
             chain: Chain::default(),
             stamps: object.stamps.clone(),
             owner: owner_text(object),
@@ -347,6 +348,7 @@ impl TrackedApplier<'_> {
             deletion: object.deletion,
             disruption: disruption(object),
             form: object.form,
+            seen: object.received,
             ..stored.clone()
         };
         let newest = match &object.content {
@@ -369,11 +371,12 @@ impl TrackedApplier<'_> {
                 Vec::new()
             };
             let entries = entries(content);
-            let previous = newest.as_ref().map_or(object.received, |newest| newest.at);
+            let previous = newest.as_ref().map_or(stored.seen, |newest| newest.at);
             let event = Event {
                 before: stored.stamps.as_ref().filter(|_| !is_regressed),
                 entries: &entries,
                 is_next: object.origin != Origin::List,
+                previous: Some(stored.seen),
             };
             let authors = event.authors(&after, &fields);
             let (loud, authors): (Vec<FieldChange<'_>>, Vec<Authorship<'_>>) = fields
@@ -437,12 +440,10 @@ impl TrackedApplier<'_> {
             .stored()
             .get("metadata")
             .and_then(|metadata| metadata.get("finalizers"))
-            .and_then(Value::as_array);
+            .map(plain);
         let finalizers: Vec<String> = finalizers
-            .into_iter()
-            .flatten()
-            .filter_map(|one| one.as_str().map(str::to_owned))
-            .collect();
+            .and_then(|list| serde_json::from_value(list).ok())
+            .unwrap_or_default();
         if finalizers.is_empty() || object.owner.is_some() {
             return Ok(());
         }

@@ -19,6 +19,8 @@ pub(super) struct StoredObject {
     /// Number of its newest revision.
     pub(super) revision: i64,
     pub(super) form: u64,
+    /// When its last event was received.
+    pub(super) seen: Timestamp,
     /// The patches below the newest revision.
     pub(super) chain: Chain,
     /// `None` where authors cannot be told by them.
@@ -43,7 +45,7 @@ pub(super) struct TrackedObjectTable<'c> {
     conn: &'c Connection,
 }
 
-const COLUMNS: &str = "id, uid, resource_version, revision, form, chain_steps, chain_bytes, stamps, owner, deletion_ms, \
+const COLUMNS: &str = "id, uid, resource_version, revision, form, seen_ms, chain_steps, chain_bytes, stamps, owner, deletion_ms, \
      scaled_down_ms, template_ms, disruption, deleted_ms";
 
 impl<'c> TrackedObjectTable<'c> {
@@ -102,9 +104,9 @@ impl<'c> TrackedObjectTable<'c> {
     ) -> rusqlite::Result<i64> {
         self.conn
             .counted(
-                "INSERT INTO tracked_object (kind, namespace, name, uid, resource_version, revision, form, chain_steps, \
-                 chain_bytes, stamps, owner, deletion_ms, scaled_down_ms, template_ms, disruption, deleted_ms) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                "INSERT INTO tracked_object (kind, namespace, name, uid, resource_version, revision, form, seen_ms, \
+                 chain_steps, chain_bytes, stamps, owner, deletion_ms, scaled_down_ms, template_ms, disruption, \
+                 deleted_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
             )?
             .execute(rusqlite::params![
                 kind,
@@ -114,6 +116,7 @@ impl<'c> TrackedObjectTable<'c> {
                 Sql(&object.version),
                 object.revision,
                 object.form.cast_signed(),
+                object.seen.millis(),
                 object.chain.steps,
                 object.chain.bytes.cast_signed(),
                 object.stamps.as_ref().map(Stamps::to_bytes),
@@ -131,9 +134,9 @@ impl<'c> TrackedObjectTable<'c> {
     pub(super) fn update(&self, object: &StoredObject) -> rusqlite::Result<()> {
         self.conn
             .counted(
-                "UPDATE tracked_object SET uid = ?2, resource_version = ?3, revision = ?4, form = ?5, chain_steps = ?6, \
-                 chain_bytes = ?7, stamps = ?8, owner = ?9, deletion_ms = ?10, scaled_down_ms = ?11, template_ms = ?12, \
-                 disruption = ?13, deleted_ms = ?14 WHERE id = ?1",
+                "UPDATE tracked_object SET uid = ?2, resource_version = ?3, revision = ?4, form = ?5, seen_ms = ?6, \
+                 chain_steps = ?7, chain_bytes = ?8, stamps = ?9, owner = ?10, deletion_ms = ?11, scaled_down_ms = ?12, \
+                 template_ms = ?13, disruption = ?14, deleted_ms = ?15 WHERE id = ?1",
             )?
             .execute(rusqlite::params![
                 object.id,
@@ -141,6 +144,7 @@ impl<'c> TrackedObjectTable<'c> {
                 Sql(&object.version),
                 object.revision,
                 object.form.cast_signed(),
+                object.seen.millis(),
                 object.chain.steps,
                 object.chain.bytes.cast_signed(),
                 object.stamps.as_ref().map(Stamps::to_bytes),
@@ -182,19 +186,20 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredObject> {
         version: row.get::<_, Sql<ResourceVersion>>(2)?.0,
         revision: row.get(3)?,
         form: row.get::<_, i64>(4)?.cast_unsigned(),
+        seen: Timestamp::from_millis(row.get(5)?),
         chain: Chain {
-            steps: row.get(5)?,
-            bytes: row.get::<_, i64>(6)?.cast_unsigned(),
+            steps: row.get(6)?,
+            bytes: row.get::<_, i64>(7)?.cast_unsigned(),
         },
         stamps: row
-            .get::<_, Option<Vec<u8>>>(7)?
+            .get::<_, Option<Vec<u8>>>(8)?
             .and_then(|bytes| Stamps::from_bytes(&bytes)),
-        owner: row.get(8)?,
-        deletion: time(row.get(9)?),
-        scaled_down: time(row.get(10)?),
-        template_changed: time(row.get(11)?),
-        disruption: row.get(12)?,
-        deleted: time(row.get(13)?),
+        owner: row.get(9)?,
+        deletion: time(row.get(10)?),
+        scaled_down: time(row.get(11)?),
+        template_changed: time(row.get(12)?),
+        disruption: row.get(13)?,
+        deleted: time(row.get(14)?),
     })
 }
 
