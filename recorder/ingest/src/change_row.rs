@@ -73,6 +73,11 @@ pub struct ChangeRow<'a> {
 }
 
 impl ChangeRow<'_> {
+    /// Kind and name.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.kind.kind, object_name(&self.object))
+    }
+
     /// The row.
     pub fn record(self) -> Record {
         let words = self.words();

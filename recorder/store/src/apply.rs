@@ -38,7 +38,7 @@ use super::incoming_event::{EventOutcome, IncomingEvent, Tables};
 use super::object_snapshots::ObjectSnapshotTable;
 use super::rows::{EventTimes, Rows};
 use super::stubs::{SkippedEvent, StubOutcome, Stubs};
-use super::tracked::{TrackedApplier, TrackedLists, cause_of_pod};
+use super::tracked::{TrackedApplier, TrackedState, cause_of_pod};
 use super::watches::WatchTable;
 use crate::metrics;
 use crate::queue::DroppedItems;
@@ -66,8 +66,8 @@ pub struct Applier {
     pub outcomes: TxReport,
     /// Rows about Events that cannot be recorded.
     stubs: Stubs,
-    /// Lists of tracked kinds. A rollback need not undo them: the batch is applied again.
-    lists: TrackedLists,
+    /// Lists of tracked kinds, and what changes often.
+    tracked: TrackedState,
 }
 
 impl Applier {
@@ -273,7 +273,7 @@ impl Applier {
         let mut applier = TrackedApplier {
             conn,
             rows: &mut self.rows,
-            lists: &mut self.lists,
+            state: &mut self.tracked,
             watch: id,
             kind,
             namespace: &watch.namespace,
@@ -488,7 +488,7 @@ impl Applier {
     pub fn committed(&mut self) {
         self.watches.committed();
         self.stubs.committed();
-        self.lists.committed();
+        self.tracked.committed();
     }
 
     /// Discards everything that a rollback undid. It cannot fail: the committed state is in memory.
@@ -497,6 +497,7 @@ impl Applier {
         self.outcomes = TxReport::default();
         self.watches.rolled_back();
         self.stubs.rolled_back();
+        self.tracked.rolled_back();
     }
 }
 

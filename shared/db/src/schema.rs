@@ -243,7 +243,8 @@ CREATE TABLE revision (
     event            INTEGER,        -- event.key of its row
     author           TEXT,           -- managers, as they called themselves
     cause            TEXT,           -- of a deletion
-    from_ms          INTEGER         -- it came into force at some time between this and at_ms
+    from_ms          INTEGER,        -- it came into force at some time between this and at_ms
+    left_out         INTEGER         -- later states that this one stands for, within a minute
 );
 
 -- What the next change of a watched object is compared with: one entry for each object that exists.

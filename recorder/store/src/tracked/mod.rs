@@ -13,10 +13,11 @@
 //! Invariant: an object's first body is never a change, unless the object was created while its watch was known.
 
 mod causes;
+mod churn;
+mod lists;
 mod objects;
 mod revisions;
 
-use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
@@ -27,24 +28,25 @@ use kube9_ingest::attribution::{
 use kube9_ingest::change_row::{ChangeRow, What, breaking};
 use kube9_ingest::deletion::{CauseCertainty, DeletionCause};
 use kube9_ingest::item::{ObservedContent, ObservedObject, TrackedEvent};
-use kube9_ingest::maps::Set;
 use kube9_ingest::sanitize::sanitize;
 use kube9_model::ObjectRef;
 use kube9_model::change::body::{Body, plain};
 use kube9_model::change::diff::{FieldChange, changes};
 use kube9_model::change::kinds::TrackedKind;
-use kube9_model::change::patch::Chain;
+use kube9_model::change::patch::{self, Chain};
 use kube9_model::commit_stats::BreakingChange;
 use kube9_model::id::EventKey;
 use kube9_model::identity::ResourceVersion;
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Origin, RelistCause, WatchId};
+use kube9_model::watch::{Origin, WatchId};
 use rusqlite::Connection;
 use serde_json::Value;
 use tracing::warn;
 
 use crate::rows::Rows;
 use crate::statements::Counting as _;
+use churn::{Churn, Fold, THIN};
+use lists::{ListInProgress, TrackedLists};
 use causes::cause_of;
 pub(super) use causes::cause_of_pod;
 use objects::{StoredObject, TrackedObjectTable};
@@ -65,36 +67,23 @@ fn is_made_by_the_cluster(kind: &str, name: &str) -> bool {
     }
 }
 
-/// The lists in progress.
+/// What is remembered between transactions.
 #[derive(Debug, Default)]
-pub(super) struct TrackedLists {
+pub(super) struct TrackedState {
+    lists: TrackedLists,
+    churn: Churn,
     hash: RandomState,
-    all: BTreeMap<WatchId, ListInProgress>,
 }
 
-#[derive(Debug)]
-struct ListInProgress {
-    cause: RelistCause,
-    /// What it shows happened after this.
-    from: Option<Timestamp>,
-    at: Timestamp,
-    /// Hashes of namespace and name.
-    shown: Set<u64>,
-    /// Deleted with the next commit: a batch may be applied again.
-    has_ended: bool,
-}
-
-impl ListInProgress {
-    /// It shows the first objects of its kind that are recorded.
-    fn is_first(&self) -> bool {
-        matches!(self.cause, RelistCause::FirstStart | RelistCause::Replaced)
-    }
-}
-
-impl TrackedLists {
+impl TrackedState {
     /// Call it after the commit.
     pub(super) fn committed(&mut self) {
-        self.all.retain(|_, list| !list.has_ended);
+        self.lists.committed();
+    }
+
+    pub(super) fn rolled_back(&mut self) {
+        // Lists need not be undone: the batch is applied again.
+        self.churn.rolled_back();
     }
 }
 
@@ -102,7 +91,7 @@ impl TrackedLists {
 pub(super) struct TrackedApplier<'a> {
     pub(super) conn: &'a Connection,
     pub(super) rows: &'a mut Rows,
-    pub(super) lists: &'a mut TrackedLists,
+    pub(super) state: &'a mut TrackedState,
     pub(super) watch: WatchId,
     pub(super) kind: &'a TrackedKind,
     /// The watched namespace; empty for all.
@@ -130,14 +119,8 @@ impl TrackedApplier<'_> {
     pub(super) fn apply(&mut self, event: &TrackedEvent) -> rusqlite::Result<()> {
         match event {
             TrackedEvent::ListBegins { cause, at } => {
-                let list = ListInProgress {
-                    cause: *cause,
-                    from: self.confirmed_at,
-                    at: *at,
-                    shown: Set::default(),
-                    has_ended: false,
-                };
-                self.lists.all.insert(self.watch, list);
+                let lists = &mut self.state.lists;
+                lists.begin(self.watch, *cause, self.confirmed_at, *at);
                 Ok(())
             }
             TrackedEvent::Undecodable { namespace, name } => {
@@ -170,14 +153,11 @@ impl TrackedApplier<'_> {
     }
 
     fn mark_shown(&mut self, namespace: &str, name: &str) {
-        let hash = self.lists.hash.hash_one((namespace, name));
-        if let Some(list) = self.lists.all.get_mut(&self.watch) {
-            list.shown.insert(hash);
-        }
+        self.state.lists.mark_shown(self.watch, namespace, name);
     }
 
     fn list(&self) -> Option<&ListInProgress> {
-        self.lists.all.get(&self.watch)
+        self.state.lists.get(self.watch)
     }
 
     /// The objects that a complete list did not show were deleted.
@@ -191,11 +171,10 @@ impl TrackedApplier<'_> {
             let Some(last) = found.last() else { break };
             (namespace, name) = last.clone();
             for (namespace, name) in found {
-                let hash = self.lists.hash.hash_one((&*namespace, &*name));
-                let Some(list) = self.lists.all.get(&self.watch) else {
+                let Some(list) = self.list() else {
                     return Ok(());
                 };
-                if list.shown.contains(&hash) {
+                if self.state.lists.is_shown(list, &namespace, &name) {
                     continue;
                 }
                 let when = When {
@@ -203,7 +182,7 @@ impl TrackedApplier<'_> {
                     from: list.from,
                     observed_late: true,
                 };
-                let is_regressed = list.cause == RelistCause::Regressed;
+                let is_regressed = list.is_regressed();
                 if let Some(stored) = table.find(kind, &namespace, &name)?
                     && (is_regressed || !version.is_older_than(&stored.version))
                 {
@@ -211,9 +190,7 @@ impl TrackedApplier<'_> {
                 }
             }
         }
-        if let Some(list) = self.lists.all.get_mut(&self.watch) {
-            list.has_ended = true;
-        }
+        self.state.lists.end(self.watch);
         Ok(())
     }
 
@@ -226,11 +203,11 @@ impl TrackedApplier<'_> {
         let kind = table.kind(self.kind)?;
         match table.find(kind, namespace, name)? {
             Some(stored) if stored.deleted.is_none() && stored.uid == object.uid => {
-                self.changed(stored, object)
+                self.changed(kind, stored, object)
             }
             Some(stored) => {
                 let is_stale = object.version.is_older_than(&stored.version)
-                    && self.list().is_none_or(|list| list.cause != RelistCause::Regressed);
+                    && self.list().is_none_or(|list| !list.is_regressed());
                 if is_stale {
                     return Ok(()); // the list is older than what the watch showed
                 }
@@ -292,7 +269,8 @@ impl TrackedApplier<'_> {
             });
             let what = What::Created(&body);
             let by = Vec::from_iter(by);
-            Some(self.row(object, what, when, by, None)?)
+            let row = self.change_row(object, what, when, by);
+            Some(self.insert(row)?)
         } else {
             None
         };
@@ -333,9 +311,14 @@ impl TrackedApplier<'_> {
         RevisionTable::of(self.conn).insert(id, stored.revision, &revision)
     }
 
-    fn changed(&mut self, stored: StoredObject, object: &ObservedObject) -> rusqlite::Result<()> {
+    fn changed(
+        &mut self,
+        kind: i64,
+        stored: StoredObject,
+        object: &ObservedObject,
+    ) -> rusqlite::Result<()> {
         let is_regressed = object.origin == Origin::List
-            && self.list().is_some_and(|list| list.cause == RelistCause::Regressed);
+            && self.list().is_some_and(ListInProgress::is_regressed);
         if object.version.is_older_than(&stored.version) && !is_regressed {
             return Ok(()); // the list is older than what the watch showed
         }
@@ -389,6 +372,12 @@ impl TrackedApplier<'_> {
             for field in &loud {
                 next.note(field, when.at);
             }
+            let is_folded = !loud.is_empty() && {
+                let hash = &self.state.hash;
+                let paths = loud.iter().map(|field| hash.hash_one(&field.path));
+                let object_id = (kind, object.namespace.as_str(), stored.id);
+                self.state.churn.note(object_id, paths, object.received)
+            };
             let key = if loud.is_empty() {
                 None
             } else {
@@ -399,20 +388,17 @@ impl TrackedApplier<'_> {
                     after: &after,
                     fields: &loud,
                 };
-                Some(self.row(object, what, when, by, None)?)
+                let row = self.change_row(object, what, when, by);
+                Some(if is_folded {
+                    self.fold(stored.id, row)?
+                } else {
+                    self.insert(row)?
+                })
             };
             // A text that differs in nothing but its order needs no revision.
             if before != after || !is_comparable {
-                let text = content.body.as_str();
-                if let Some(known) = known {
-                    let kept = next
-                        .chain
-                        .push((&before, known.len()), (&after, text.len()));
-                    revisions.keep_as(stored.id, stored.revision, &kept)?;
-                }
-                next.revision = stored.revision + 1;
                 let revision = Revision {
-                    body: Some(text),
+                    body: Some(content.body.as_str()),
                     at: when.at,
                     from: when.from,
                     version: &object.version,
@@ -420,13 +406,92 @@ impl TrackedApplier<'_> {
                     author: managers(&by),
                     cause: None,
                 };
-                revisions.insert(stored.id, next.revision, &revision)?;
+                let is_thin = is_folded && known.is_some() && when.at.since(previous) < THIN;
+                let states = ((&before, known.unwrap_or_default()), (&after, content.body.as_str()));
+                if is_thin {
+                    self.replace_revision(&mut next, states, &revision)?;
+                } else {
+                    self.add_revision(&mut next, states, &revision)?;
+                }
             }
             if let Some(at) = object.deletion.filter(|_| stored.deletion.is_none()) {
                 self.deletion_begins(object, &after, at)?;
             }
         }
         TrackedObjectTable::of(self.conn).update(&next)
+    }
+
+    /// Adds a revision; the one before is kept as a patch if that pays.
+    fn add_revision(
+        &self,
+        object: &mut StoredObject,
+        ((before, known), (after, text)): ((&Body, &str), (&Body, &str)),
+        revision: &Revision<'_>,
+    ) -> rusqlite::Result<()> {
+        let revisions = RevisionTable::of(self.conn);
+        if !known.is_empty() {
+            let kept = object.chain.push((before, known.len()), (after, text.len()));
+            revisions.keep_as(object.id, object.revision, &kept)?;
+        }
+        object.revision += 1;
+        revisions.insert(object.id, object.revision, revision)
+    }
+
+    /// Replaces the newest revision, and the patch that makes the one before of it.
+    fn replace_revision(
+        &self,
+        object: &mut StoredObject,
+        ((before, _), (after, text)): ((&Body, &str), (&Body, &str)),
+        revision: &Revision<'_>,
+    ) -> rusqlite::Result<()> {
+        let revisions = RevisionTable::of(self.conn);
+        if let Some(patch) = revisions.patch(object.id, object.revision - 1)? {
+            let mut older = before.clone();
+            // It was written by this program.
+            let parsed = serde_json::from_str(&patch).unwrap_or_default();
+            patch::apply(&mut older, parsed);
+            let older_text = older.to_text();
+            object.chain.steps = object.chain.steps.saturating_sub(1);
+            object.chain.bytes = object.chain.bytes.saturating_sub(patch.len() as u64);
+            let kept = object.chain.push((&older, older_text.len()), (after, text.len()));
+            revisions.keep_again(object.id, object.revision - 1, &kept, &older_text)?;
+        }
+        revisions.replace(object.id, object.revision, revision)
+    }
+
+    /// Folds a change into the open row of its object, or opens one.
+    fn fold(&mut self, object: i64, row: ChangeRow<'_>) -> rusqlite::Result<EventKey> {
+        let (at, what) = (row.at, row.name());
+        let mut record = row.record();
+        let fields = match record.extra.get("fields") {
+            Some(Value::Array(fields)) => fields.clone(),
+            _ => Vec::new(),
+        };
+        let fold = match self.state.churn.fold(object, at) {
+            Some(mut fold) => {
+                fold.add(fields);
+                record.description = format!(
+                    "{what} changed {} times since {}. The metadata lists the fields, with the value before the first \
+                     change and that after the last.",
+                    fold.changes, fold.since
+                );
+                let extra = &mut record.extra;
+                extra.insert("fields".to_owned(), fold.fields.clone().into());
+                extra.insert("changes".to_owned(), fold.changes.into());
+                extra.insert("since".to_owned(), fold.since.to_string().into());
+                self.rows.rewrite(self.conn, fold.key, &sanitize(record), at)?;
+                fold
+            }
+            None => Fold {
+                key: self.rows.insert_internal(self.conn, &sanitize(record), at, at)?,
+                since: at,
+                changes: 1,
+                fields,
+            },
+        };
+        let key = fold.key;
+        self.state.churn.set_fold(object, fold);
+        Ok(key)
     }
 
     /// The deletion of an object waits for its finalizers.
@@ -455,7 +520,8 @@ impl TrackedApplier<'_> {
         let what = What::Deleting {
             finalizers: &finalizers,
         };
-        self.row(object, what, when, Vec::new(), None)?;
+        let row = self.change_row(object, what, when, Vec::new());
+        self.insert(row)?;
         Ok(())
     }
 
@@ -565,20 +631,22 @@ impl TrackedApplier<'_> {
         }
     }
 
-    fn row(
-        &mut self,
+    fn change_row<'w>(
+        &self,
         object: &ObservedObject,
-        what: What<'_>,
+        what: What<'w>,
         when: When,
         by: Vec<Value>,
-        cause: Option<(DeletionCause, CauseCertainty)>,
-    ) -> rusqlite::Result<EventKey> {
+    ) -> ChangeRow<'w>
+    where
+        Self: 'w,
+    {
         let owner = object.owner.as_ref().map(|owner| ObjectRef {
             kind: owner.kind.as_str().to_owned(),
             namespace: object.namespace.as_str().to_owned(),
             name: owner.name.as_str().to_owned(),
         });
-        self.insert(ChangeRow {
+        ChangeRow {
             kind: self.kind,
             object: self.object(object.namespace.as_str(), object.name.as_str()),
             owner,
@@ -588,8 +656,8 @@ impl TrackedApplier<'_> {
             observed_late: when.observed_late,
             resource_version: object.version.to_string(),
             by,
-            cause,
-        })
+            cause: None,
+        }
     }
 
     fn insert(&mut self, row: ChangeRow<'_>) -> rusqlite::Result<EventKey> {

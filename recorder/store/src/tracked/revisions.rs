@@ -92,6 +92,54 @@ impl<'c> RevisionTable<'c> {
         Ok(())
     }
 
+    /// Replaces the newest revision by a later state of the same minute.
+    pub(super) fn replace(
+        &self,
+        object: i64,
+        number: i64,
+        revision: &Revision<'_>,
+    ) -> rusqlite::Result<()> {
+        self.conn
+            .counted(
+                "UPDATE revision SET body = ?2, resource_version = ?3, event = ifnull(?4, event), author = ?5, \
+                 left_out = ifnull(left_out, 0) + 1 WHERE id = ?1",
+            )?
+            .execute((
+                id(object, number),
+                revision.body,
+                Sql(revision.version),
+                revision.event.map(EventKey::as_i64),
+                &revision.author,
+            ))?;
+        Ok(())
+    }
+
+    /// The patch that makes a revision of the next newer one; `None` if its body is whole.
+    pub(super) fn patch(&self, object: i64, number: i64) -> rusqlite::Result<Option<String>> {
+        self.conn
+            .counted("SELECT body FROM revision WHERE id = ?1 AND is_patch")?
+            .query_row([id(object, number)], |row| row.get(0))
+            .optional()
+    }
+
+    /// Stores a revision that was a patch, again or as a whole.
+    pub(super) fn keep_again(
+        &self,
+        object: i64,
+        number: i64,
+        kept: &Kept,
+        body: &str,
+    ) -> rusqlite::Result<()> {
+        let (is_patch, text) = match kept {
+            Kept::Whole => (false, body),
+            Kept::Patch(patch) => (true, &**patch),
+        };
+        self.conn
+            .counted("UPDATE revision SET is_patch = ?2, body = ?3 WHERE id = ?1")?
+            .execute((id(object, number), is_patch, text))?;
+        Ok(())
+    }
+
     /// A newer revision follows this one.
     pub(super) fn keep_as(&self, object: i64, number: i64, kept: &Kept) -> rusqlite::Result<()> {
         if let Kept::Patch(patch) = kept {
