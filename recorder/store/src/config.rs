@@ -51,6 +51,8 @@ kube9_base::sections! {
         info_warning: Duration = days(7) => hours(1)..=days(3650),
         /// How long rows of severity error and critical are kept after their last occurrence.
         error_critical: Duration = days(30) => hours(1)..=days(3650),
+        /// How long states of objects are kept after they were replaced, and deleted objects after their deletion.
+        revisions: Duration = days(30) => hours(1)..=days(3650),
         /// How often old rows are deleted, in addition to once at the start.
         interval: Duration = hours(6) => seconds(60)..=days(7),
     }

@@ -1,8 +1,8 @@
 //! One retention run, step by step.
 //!
 //! ```text
-//!   by age:  delete expired ─▶ orphans ───────────────────────────▶ sweep ─▶ vacuum ─▶ done
-//!   by size: trim (snapshots) ─▶ weigh (bytes by tenant) ─▶ evict ─▶ sweep
+//!   by age:  delete expired ─▶ revisions ─▶ orphans ─────────────────────────────▶ sweep ─▶ vacuum ─▶ done
+//!   by size: trim (snapshots) ─▶ revisions ─▶ weigh (bytes by tenant) ─▶ evict ─▶ sweep
 //! ```
 //!
 //! Each step is one transaction with a time limit.
@@ -27,6 +27,7 @@ use super::orphans::Orphans;
 use super::share::Quotas;
 use super::size_limit::{Pages, Pressure};
 use super::sweep::Sweep;
+use super::tracked::TrimRevisions;
 use super::trim::Trim;
 use super::weigh::Weigh;
 use crate::config::RetentionConfig;
@@ -74,6 +75,8 @@ pub(super) struct RetentionRun {
     pub(super) tenants: HashMap<Tenant, u64>,
     /// Object snapshots cut; only of a run by size.
     pub(super) cut: u64,
+    /// Revisions deleted.
+    pub(super) revisions: u64,
     phase: Phase,
 }
 
@@ -91,6 +94,8 @@ enum Phase {
         quotas: Box<Quotas>,
         why: Why,
     },
+    /// Deletes old revisions of objects, and those of namespaces that have too many.
+    Revisions(Box<TrimRevisions>),
     /// Deletes data of watches that no longer run.
     Orphans(Orphans),
     /// Deletes unused names.
@@ -127,6 +132,7 @@ impl RetentionRun {
             pressure,
             tenants: HashMap::new(),
             cut: 0,
+            revisions: 0,
             phase,
         }
     }
@@ -149,8 +155,18 @@ impl RetentionRun {
                 let progress = in_transaction(conn, applier, |tx, _| trim.step(tx, deadline))?;
                 self.cut = trim.cut;
                 match progress {
-                    Progress::Done => self.after_trim(conn)?,
+                    Progress::Done => self.trim_revisions(config),
                     Progress::More => Phase::Trim(trim),
+                }
+            }
+            Phase::Revisions(mut trim) => {
+                let progress = in_transaction(conn, applier, |tx, _| trim.step(tx, deadline))?;
+                match progress {
+                    Progress::Done => {
+                        self.revisions = trim.deleted;
+                        self.after_revisions(conn)?
+                    }
+                    Progress::More => Phase::Revisions(trim),
                 }
             }
             Phase::Weigh(mut weigh) => match weigh.step(conn, deadline)? {
@@ -218,14 +234,21 @@ impl RetentionRun {
         })?;
         Ok(match next {
             Some(from) => Phase::DeleteExpired { from },
-            None => Phase::Orphans(Orphans::default()),
+            None => self.trim_revisions(config),
         })
     }
 
-    /// After the trim: rows are only evicted if too much is still used.
-    fn after_trim(&self, conn: &Connection) -> rusqlite::Result<Phase> {
+    fn trim_revisions(&self, config: &RetentionConfig) -> Phase {
+        let before = self.began.minus(config.revisions);
+        let limit = self.pressure.map(|pressure| pressure.limit);
+        let trim = TrimRevisions::begin(before, limit, self.cause == Removal::Size);
+        Phase::Revisions(Box::new(trim))
+    }
+
+    /// After the revisions: rows are only evicted if too much is still used.
+    fn after_revisions(&self, conn: &Connection) -> rusqlite::Result<Phase> {
         let Some(pressure) = self.pressure else {
-            return Ok(Phase::Done);
+            return Ok(Phase::Orphans(Orphans::default()));
         };
         if Pages::of(conn)?.used_bytes() <= pressure.target {
             return Ok(Phase::Sweep(Sweep::begin()));

@@ -16,6 +16,7 @@ mod causes;
 mod churn;
 mod lists;
 mod objects;
+mod retention;
 mod revisions;
 
 use std::hash::BuildHasher;
@@ -49,6 +50,7 @@ use churn::{Churn, Fold, THIN};
 use lists::{ListInProgress, TrackedLists};
 use causes::cause_of;
 pub(super) use causes::cause_of_pod;
+pub(super) use retention::TrimRevisions;
 use objects::{StoredObject, TrackedObjectTable};
 use revisions::{Revision, RevisionTable};
 

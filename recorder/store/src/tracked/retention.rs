@@ -1,0 +1,276 @@
+//! Deletes old revisions, and the oldest ones of a namespace that has too many bytes of them.
+//!
+//! ```text
+//!   sum the bytes of each namespace ─▶ each object: by age, then the share that its namespace is over its budget
+//! ```
+//!
+//! Invariant: the newest revision of an object that exists is never deleted. Only the oldest are, because a patch needs the
+//! next newer one.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use kube9_model::time::Timestamp;
+use rusqlite::Connection;
+
+use crate::retention_run::Progress;
+use crate::share::TENANTS_MAX;
+use crate::statements::Counting as _;
+
+/// Bytes of bodies that a namespace may have.
+const NAMESPACE_BYTES_MAX: u64 = 32 << 20;
+
+/// The same, in percent of the size limit.
+const NAMESPACE_PERCENT: u64 = 20;
+
+/// The same while the database is above its size limit.
+const PRESSED_PERCENT: u64 = 5;
+
+/// Objects between two checks of the deadline.
+const CHUNK: i64 = 64;
+
+/// Bytes of a revision without its body.
+const REVISION_BYTES: u64 = 40;
+
+/// Two passes over all objects.
+#[derive(Debug)]
+pub(crate) struct TrimRevisions {
+    /// The last object that was read.
+    after: i64,
+    /// Revisions that were replaced before are deleted.
+    before: Timestamp,
+    /// Bytes of a namespace.
+    budget: u64,
+    sizes: HashMap<Box<str>, Held>,
+    is_summed: bool,
+    /// Revisions deleted so far.
+    pub(crate) deleted: u64,
+}
+
+/// What a namespace has.
+#[derive(Debug, Default, Clone, Copy)]
+struct Held {
+    bytes: u64,
+    /// Of these, in revisions that may be deleted.
+    older: u64,
+}
+
+impl Held {
+    /// The share of its older revisions that is over the budget.
+    fn over(self, budget: u64) -> f64 {
+        let over = self.bytes.saturating_sub(budget);
+        if over == 0 {
+            return 0.0;
+        }
+        (over as f64 / self.older.max(1) as f64).min(1.0)
+    }
+}
+
+/// An object and its revisions.
+struct ObjectRevisions {
+    id: i64,
+    namespace: Box<str>,
+    is_expired: bool,
+    revisions: i64,
+    bytes: u64,
+    older: u64,
+}
+
+const fn first(object: i64) -> i64 {
+    object << 24
+}
+
+const fn last(object: i64) -> i64 {
+    object << 24 | 0xff_ffff
+}
+
+impl TrimRevisions {
+    /// `limit`: bytes that the database may use, if it has a limit; `is_pressed`: it uses more.
+    pub(crate) fn begin(before: Timestamp, limit: Option<u64>, is_pressed: bool) -> Self {
+        let percent = if is_pressed {
+            PRESSED_PERCENT
+        } else {
+            NAMESPACE_PERCENT
+        };
+        let share = limit.map_or(u64::MAX, |limit| limit / 100 * percent);
+        Self {
+            after: 0,
+            before,
+            budget: share.min(NAMESPACE_BYTES_MAX),
+            sizes: HashMap::new(),
+            is_summed: false,
+            deleted: 0,
+        }
+    }
+
+    /// Works until `deadline` within a transaction of the caller.
+    pub(crate) fn step(
+        &mut self,
+        conn: &Connection,
+        deadline: Instant,
+    ) -> rusqlite::Result<Progress> {
+        loop {
+            let found = self.chunk(conn)?;
+            let Some(last) = found.last() else {
+                if self.is_summed {
+                    return Ok(Progress::Done);
+                }
+                (self.is_summed, self.after) = (true, 0);
+                continue;
+            };
+            self.after = last.id;
+            for object in found {
+                if self.is_summed {
+                    self.trim(conn, &object)?;
+                } else {
+                    self.add(object);
+                }
+            }
+            if Instant::now() >= deadline {
+                return Ok(Progress::More);
+            }
+        }
+    }
+
+    fn add(&mut self, object: ObjectRevisions) {
+        let is_tracked =
+            self.sizes.len() < TENANTS_MAX || self.sizes.contains_key(&object.namespace);
+        if is_tracked {
+            let held = self.sizes.entry(object.namespace).or_default();
+            held.bytes += object.bytes;
+            held.older += object.older;
+        }
+    }
+
+    fn trim(&mut self, conn: &Connection, object: &ObjectRevisions) -> rusqlite::Result<()> {
+        let (first, last) = (first(object.id), last(object.id));
+        if object.is_expired {
+            let deleted = conn
+                .counted("DELETE FROM revision WHERE id BETWEEN ?1 AND ?2")?
+                .execute((first, last))?;
+            conn.counted("DELETE FROM tracked_object WHERE id = ?1")?
+                .execute([object.id])?;
+            self.deleted += deleted as u64;
+            return Ok(());
+        }
+        if object.revisions < 2 {
+            return Ok(());
+        }
+        // The one that was in force at that time stays.
+        let deleted = conn
+            .counted(
+                "DELETE FROM revision WHERE id >= ?1 AND id < \
+                 (SELECT max(id) FROM revision WHERE id BETWEEN ?1 AND ?2 AND at_ms <= ?3)",
+            )?
+            .execute((first, last, self.before.millis()))?;
+        self.deleted += deleted as u64;
+        let held = self.sizes.get(&object.namespace).copied();
+        let over = held.unwrap_or_default().over(self.budget);
+        let most = object.revisions - 1 - deleted as i64;
+        let some = (most as f64 * over).ceil() as i64;
+        if some > 0 {
+            let deleted = conn
+                .counted(
+                    "DELETE FROM revision WHERE id IN \
+                     (SELECT id FROM revision WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3)",
+                )?
+                .execute((first, last, some.min(most)))?;
+            self.deleted += deleted as u64;
+        }
+        Ok(())
+    }
+
+    fn chunk(&self, conn: &Connection) -> rusqlite::Result<Vec<ObjectRevisions>> {
+        // octet_length does not read the text.
+        conn.counted(
+            "SELECT o.id, o.namespace, o.deleted_ms, count(r.id), ifnull(sum(octet_length(r.body)), 0), \
+             ifnull(sum(octet_length(r.body)) FILTER (WHERE r.id < o.id << 24 | o.revision), 0) \
+             FROM (SELECT * FROM tracked_object WHERE id > ?1 ORDER BY id LIMIT ?2) o \
+             LEFT JOIN revision r ON r.id BETWEEN o.id << 24 AND o.id << 24 | 16777215 GROUP BY o.id ORDER BY o.id",
+        )?
+        .query_map((self.after, CHUNK), |row| {
+            let deleted: Option<i64> = row.get(2)?;
+            let revisions: i64 = row.get(3)?;
+            let columns = |revisions: i64| revisions.max(0).cast_unsigned() * REVISION_BYTES;
+            Ok(ObjectRevisions {
+                id: row.get(0)?,
+                namespace: row.get::<_, String>(1)?.into(),
+                is_expired: deleted.is_some_and(|at| at < self.before.millis()),
+                revisions,
+                bytes: row.get::<_, i64>(4)?.cast_unsigned() + columns(revisions),
+                older: row.get::<_, i64>(5)?.cast_unsigned() + columns(revisions - 1),
+            })
+        })?
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kube9_db::schema;
+
+    use super::*;
+
+    fn database(objects: &[(&str, i64, &[i64], Option<i64>)]) -> Connection {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(schema::CREATE).unwrap();
+        for (namespace, id, times, deleted) in objects {
+            conn.execute(
+                "INSERT INTO tracked_object (id, kind, namespace, name, uid, resource_version, revision, form, seen_ms, \
+                 chain_steps, chain_bytes, deleted_ms) VALUES (?1, 1, ?2, ?1, 'u', 1, ?3, 1, 1, 0, 0, ?4)",
+                (id, namespace, times.len() as i64, deleted),
+            )
+            .unwrap();
+            for (n, at) in times.iter().enumerate() {
+                conn.execute(
+                    "INSERT INTO revision (id, is_patch, body, at_ms, resource_version) VALUES (?1, 0, ?2, ?3, 1)",
+                    (id << 24 | (n as i64 + 1), "x".repeat(1000), at),
+                )
+                .unwrap();
+            }
+        }
+        conn
+    }
+
+    /// The revisions that are left, as object and number.
+    fn left(conn: &Connection, mut trim: TrimRevisions) -> Vec<(i64, i64)> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while trim.step(conn, deadline).unwrap() == Progress::More {}
+        conn.prepare("SELECT id >> 24, id & 16777215 FROM revision ORDER BY id")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap()
+    }
+
+    #[test]
+    fn revision_in_force_and_newest_revision_stay() {
+        let conn = database(&[
+            ("shop", 1, &[10, 20, 30, 40], None),
+            ("shop", 2, &[10], None),
+            ("shop", 3, &[10, 20], Some(20)),
+            ("shop", 4, &[10, 40], Some(40)),
+        ]);
+        let trim = TrimRevisions::begin(Timestamp::from_millis(25), None, false);
+        assert_eq!(
+            left(&conn, trim),
+            [(1, 2), (1, 3), (1, 4), (2, 1), (4, 1), (4, 2)]
+        );
+    }
+
+    #[test]
+    fn namespace_over_its_budget_loses_its_oldest_revisions() {
+        let times: Vec<i64> = (0..20).collect();
+        let conn = database(&[("big", 1, &times, None), ("small", 2, &times[..3], None)]);
+        // A fifth of 50,000 bytes.
+        let trim = TrimRevisions::begin(Timestamp::EPOCH, Some(50_000), false);
+        let left = left(&conn, trim);
+        let of = |object: i64| left.iter().filter(|(id, _)| *id == object).count();
+        assert_eq!(of(2), 3);
+        assert!((8..=10).contains(&of(1)), "{left:?}");
+        assert!(left.contains(&(1, 20)));
+    }
+}
