@@ -23,8 +23,8 @@ use kube9_ingest::tracker::{Reading, Tracker};
 use kube9_k8s::known_objects::KnownObjects;
 use kube9_k8s::metrics;
 use kube9_k8s::pages::Action;
+use kube9_k8s::walk::Walker;
 use kube9_k8s::watcher::{Consumer, Cursor, ReceiverDropped, WatcherEvent};
-use kube9_model::identity::ResourceVersion;
 use kube9_model::label::Kind;
 use kube9_model::watch::{Origin, RelistCause, SourceMarker, WatchId};
 use kube9_store::queue::{Queue, push};
@@ -40,6 +40,7 @@ const RETRY_ABSENT_AFTER: Duration = Duration::from_secs(60);
 pub(crate) struct TrackedConsumer {
     pub watch: WatchId,
     pub tracker: Tracker,
+    pub walker: Walker,
     pub queue: Arc<Queue>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
@@ -79,6 +80,7 @@ impl TrackedConsumer {
 
     fn list_begins(&mut self, cause: RelistCause) {
         self.listed = 0;
+        self.walker.list_begins();
         let at = self.clock.now();
         let begins = self.tracker.list_begins(cause, at);
         // First, because the marker changes when the watch was last confirmed.
@@ -88,6 +90,24 @@ impl TrackedConsumer {
             cause,
             at,
         });
+    }
+
+    /// Passes on a listed object, after the states of it that were missed.
+    async fn emit_listed(&mut self, mut reading: Reading) {
+        if let Some(missed) = self.tracker.missed(&reading) {
+            let (tracker, now) = (&self.tracker, self.clock.now());
+            let read = |json: &RawValue| tracker.applied(json.get(), Origin::List, now);
+            let (namespace, name) = (&missed.namespace, &missed.name);
+            let walk = self.walker.walk(namespace, name, missed.between, read).await;
+            let states = tracker.in_order(walk.states, walk.is_complete, &mut reading);
+            for state in states {
+                self.queue.ready().await;
+                let event = self.tracker.emit(state);
+                self.push(event);
+            }
+        }
+        let event = self.tracker.emit(reading);
+        self.push(event);
     }
 
     fn emit(&mut self, read: Result<Reading, BadObject>) -> Result<(), BadObject> {
@@ -191,10 +211,7 @@ impl Consumer for TrackedConsumer {
                         .k8s
                         .received(Kind::Tracked, metrics::Action::Listed);
                     match item.json {
-                        Ok(reading) => {
-                            let event = self.tracker.emit(reading);
-                            self.push(event);
-                        }
+                        Ok(reading) => self.emit_listed(reading).await,
                         Err((error, identity)) => {
                             self.skip(&error.to_string());
                             self.push(TrackedEvent::Undecodable {
@@ -206,9 +223,8 @@ impl Consumer for TrackedConsumer {
                 }
             }
             WatcherEvent::InitDone(list) => {
-                self.push(TrackedEvent::ListEnds {
-                    version: ResourceVersion::new(&list.version),
-                });
+                let ends = self.tracker.list_ends(&list.version);
+                self.push(ends);
                 self.marker(SourceMarker::Synced {
                     version: list.version,
                     at: list.asked,

@@ -91,6 +91,8 @@ pub enum TrackedEvent {
 #[derive(Debug)]
 pub struct ObservedObject {
     pub origin: Origin,
+    /// No event of the object was missed before this one.
+    pub is_next: bool,
     pub received: Timestamp,
     /// Empty for cluster-scoped kinds.
     pub namespace: Clean,

@@ -5,7 +5,8 @@
 //!                                              └─ another ─────────────────────────▶ with its body
 //! ```
 //!
-//! Most writes change nothing that is recorded (status, leases): for them 16 bytes an object save the body.
+//! Most writes change nothing that is recorded (status, leases): for them 32 bytes an object save the body. After a watch that
+//! could not resume, they tell of which objects states were missed.
 
 use std::borrow::Cow;
 use std::hash::BuildHasher;
@@ -26,7 +27,7 @@ use crate::maps::{Map, trim};
 use crate::sanitize::Clean;
 
 /// Objects whose hashes are kept, because an attacker chooses the number of objects; a body of any other is sent with each
-/// event. 100,000 objects need at most 4 MiB.
+/// event. 100,000 objects need at most 8 MiB.
 const OBJECTS_MAX: usize = 100_000;
 
 /// Reads the objects of one watch.
@@ -38,8 +39,29 @@ pub struct Tracker {
     /// That of pods whose owner is tracked.
     owned_form: u64,
     hash: RandomState,
-    /// Hash of the uid, content hash of the last event.
-    contents: Map<u64, u64>,
+    /// By hash of the uid.
+    known: Map<u64, KnownObject>,
+    /// The objects before the list in progress.
+    before: Map<u64, KnownObject>,
+}
+
+/// What is known of an object's last event.
+#[derive(Debug, Clone, Copy, Default)]
+struct KnownObject {
+    /// Its content hash; `None`: of before the start.
+    content: Option<u64>,
+    /// Its resourceVersion; 0 if that is not a number.
+    version: i64,
+}
+
+/// An object whose states were missed.
+#[derive(Debug)]
+pub struct MissedStates {
+    /// Empty for cluster-scoped kinds.
+    pub namespace: String,
+    pub name: String,
+    /// resourceVersions: of the last event, and of the list.
+    pub between: (i64, i64),
 }
 
 /// An object that was read, and not yet passed on.
@@ -49,6 +71,15 @@ pub struct Reading {
     /// Hash of the uid.
     uid: u64,
     content_hash: u64,
+}
+
+impl Reading {
+    /// No event of the object was missed before this one.
+    fn set_next(&mut self) {
+        if let TrackedEvent::Applied(object) = &mut self.event {
+            object.is_next = true;
+        }
+    }
 }
 
 impl Tracker {
@@ -63,7 +94,19 @@ impl Tracker {
             kind,
             key,
             hash: RandomState::default(),
-            contents: Map::default(),
+            known: Map::default(),
+            before: Map::default(),
+        }
+    }
+
+    /// The objects that are stored, with their versions.
+    pub fn restore(&mut self, objects: impl IntoIterator<Item = (Uid, ResourceVersion)>) {
+        for (uid, version) in objects.into_iter().take(OBJECTS_MAX) {
+            let known = KnownObject {
+                content: None,
+                version: number(&version),
+            };
+            self.known.insert(self.hash.hash_one(&*uid.to_string()), known);
         }
     }
 
@@ -73,11 +116,69 @@ impl Tracker {
 
     /// A list begins.
     pub fn list_begins(&mut self, cause: RelistCause, at: Timestamp) -> TrackedEvent {
-        // The writer may have lost what it had: a full disk, another file.
-        if cause != RelistCause::Resumed {
-            self.contents = Map::default();
-        }
+        self.before = match cause {
+            RelistCause::Resumed => Map::default(),
+            // Versions of another history, or of another database.
+            RelistCause::FirstStart | RelistCause::Replaced | RelistCause::Regressed => {
+                self.known = Map::default();
+                Map::default()
+            }
+            // The bodies are sent again: the writer may have skipped one.
+            _ => std::mem::take(&mut self.known),
+        };
         TrackedEvent::ListBegins { cause, at }
+    }
+
+    /// The list is complete; its resourceVersion.
+    pub fn list_ends(&mut self, version: &str) -> TrackedEvent {
+        self.before = Map::default();
+        TrackedEvent::ListEnds {
+            version: ResourceVersion::new(version),
+        }
+    }
+
+    /// Whether states of a listed object were missed that may differ from those before and after.
+    pub fn missed(&self, reading: &Reading) -> Option<MissedStates> {
+        let before = self.before.get(&reading.uid)?;
+        let TrackedEvent::Applied(object) = &reading.event else {
+            return None;
+        };
+        let version = number(&object.version);
+        let is_same = before.content == Some(reading.content_hash);
+        if is_same || before.version == 0 || version <= before.version {
+            return None;
+        }
+        Some(MissedStates {
+            namespace: object.namespace.to_string(),
+            name: object.name.to_string(),
+            between: (before.version, version),
+        })
+    }
+
+    /// The states that were missed before a listed one, the oldest first, each marked if none before it was missed.
+    pub fn in_order(
+        &self,
+        states: Vec<Result<Reading, BadObject>>,
+        is_complete: bool,
+        listed: &mut Reading,
+    ) -> Vec<Reading> {
+        let mut is_next = is_complete;
+        let mut readable = Vec::with_capacity(states.len());
+        for state in states {
+            let Ok(mut state) = state else {
+                is_next = false;
+                continue;
+            };
+            if is_next {
+                state.set_next();
+            }
+            is_next = true;
+            readable.push(state);
+        }
+        if is_next {
+            listed.set_next();
+        }
+        readable
     }
 
     /// Reads an object that exists.
@@ -92,7 +193,8 @@ impl Tracker {
     ) -> Result<Reading, BadObject> {
         let object = Object::scan(&self.kind, json, &self.hash, is_tracked)?;
         let uid = self.hash.hash_one(&*object.metadata.uid);
-        let is_known = self.contents.get(&uid) == Some(&object.content_hash);
+        let known = self.known.get(&uid);
+        let is_known = known.is_some_and(|known| known.content == Some(object.content_hash));
         let mut observed = self.observed(json, &object, origin, received);
         if !is_known {
             observed.content = Some(ObservedContent {
@@ -135,16 +237,22 @@ impl Tracker {
             content_hash,
         } = reading;
         match event {
-            TrackedEvent::Applied(_) => {
-                if self.contents.len() < OBJECTS_MAX || self.contents.contains_key(&uid) {
-                    self.contents.insert(uid, content_hash);
+            TrackedEvent::Applied(ref object) => {
+                let known = KnownObject {
+                    content: Some(content_hash),
+                    version: number(&object.version),
+                };
+                if self.known.len() < OBJECTS_MAX || self.known.contains_key(&uid) {
+                    self.known.insert(uid, known);
                 }
             }
             TrackedEvent::Deleted(_) => {
-                self.contents.remove(&uid);
-                trim(&mut self.contents);
+                self.known.remove(&uid);
+                trim(&mut self.known);
             }
-            _ => {}
+            TrackedEvent::ListBegins { .. }
+            | TrackedEvent::Undecodable { .. }
+            | TrackedEvent::ListEnds { .. } => {}
         }
         event
     }
@@ -167,6 +275,7 @@ impl Tracker {
         let owner = metadata.owner.as_ref().filter(|owner| is_tracked(owner));
         ObservedObject {
             origin,
+            is_next: origin != Origin::List,
             received,
             namespace: Clean::name(&metadata.namespace),
             name: Clean::name(&metadata.name),
@@ -181,6 +290,13 @@ impl Tracker {
             stamps: Stamps::of(&metadata.managed_fields),
             content: None,
         }
+    }
+}
+
+fn number(version: &ResourceVersion) -> i64 {
+    match version {
+        ResourceVersion::Number(number) => *number,
+        ResourceVersion::Opaque(_) => 0,
     }
 }
 

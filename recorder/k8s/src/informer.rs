@@ -23,7 +23,6 @@ use kube9_ingest::informer_event::{InformerEvent, InformerMessage};
 use kube9_ingest::item::{Item, TrackedEvent};
 use kube9_ingest::objects::{Fit, Object};
 use kube9_ingest::tracker::{Reading, Tracker};
-use kube9_model::identity::ResourceVersion;
 use kube9_model::label::{Kind, Label};
 use kube9_model::watch::{Origin, RelistCause, WatchId};
 use serde_json::value::RawValue;
@@ -33,6 +32,7 @@ use tracing::warn;
 use super::known_objects::KnownObjects;
 use crate::metrics::{self, Metrics};
 use crate::pages::Action;
+use crate::walk::Walker;
 use crate::watcher::{Consumer, Cursor, ReceiverDropped, WatcherEvent};
 
 /// Objects per page. A whole page is in memory while it is decoded: 20 ConfigMaps of 100 KiB are 2 MiB, 50 large Pods
@@ -71,6 +71,7 @@ pub struct Informer {
     pub known: KnownObjects,
     /// Reads the objects for the change history too.
     pub tracker: Option<Tracker>,
+    pub walker: Walker,
 }
 
 /// An object that was read, for the analysis and for the change history.
@@ -91,6 +92,29 @@ impl Informer {
     ) -> Option<Reading> {
         let read = read(self.tracker.as_ref()?);
         read.inspect_err(|error| self.skip(&error.to_string())).ok()
+    }
+
+    /// Passes the states of a listed object that were missed to the change history.
+    async fn emit_missed(&mut self, listed: &mut ReadObject) -> Result<(), ReceiverDropped> {
+        let (Some(tracker), Some(reading)) = (&self.tracker, &mut listed.tracked) else {
+            return Ok(());
+        };
+        let Some(missed) = tracker.missed(reading) else {
+            return Ok(());
+        };
+        let now = self.clock.now();
+        let read = |json: &RawValue| tracker.applied(json.get(), Origin::List, now);
+        let (namespace, name) = (&missed.namespace, &missed.name);
+        let walk = self.walker.walk(namespace, name, missed.between, read).await;
+        let states = tracker.in_order(walk.states, walk.is_complete, reading);
+        for state in states {
+            self.emit_object(ReadObject {
+                event: InformerEvent::Unreadable,
+                tracked: Some(state),
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     fn emit_object(&mut self, read: ReadObject) -> impl Future<Output = Result<(), ReceiverDropped>> {
@@ -250,10 +274,11 @@ impl Consumer for Informer {
                         cause => cause,
                     };
                     let at = self.clock.now();
+                    self.walker.list_begins();
                     let tracked = self.tracker.as_mut().map(|t| t.list_begins(cause, at));
                     self.emit_both(InformerEvent::Init { cause }, tracked).await?;
                 }
-                for item in page.items {
+                for mut item in page.items {
                     self.listed += 1;
                     match &item.json.event {
                         InformerEvent::Apply(object) => {
@@ -263,20 +288,19 @@ impl Consumer for Informer {
                         _ => self.known.invalidate(),
                     }
                     self.metrics.received(self.kind, metrics::Action::Listed);
+                    self.emit_missed(&mut item.json).await?;
                     self.emit_object(item.json).await?;
                 }
             }
             WatcherEvent::InitDone(list) => {
-                let tracked = TrackedEvent::ListEnds {
-                    version: ResourceVersion::new(&list.version),
-                };
+                let tracked = self.tracker.as_mut().map(|t| t.list_ends(&list.version));
                 let event = InformerEvent::InitDone {
                     version: list.version,
                     at: list.asked,
                     server_time: list.server_time,
                     objects: self.listed,
                 };
-                self.emit_both(event, Some(tracked)).await?;
+                self.emit_both(event, tracked).await?;
             }
             WatcherEvent::Connected => self.emit(InformerEvent::Connected).await?,
             WatcherEvent::Item { item, is_behind } => {

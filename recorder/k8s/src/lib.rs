@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod pages;
 pub mod resource;
 pub mod status_document;
+pub mod walk;
 pub mod watch_status;
 pub mod watcher;
 

@@ -71,6 +71,8 @@ pub struct ListPager {
     token: Option<String>,
     /// List the state at this resourceVersion instead of the current one.
     resource_version: Option<String>,
+    /// List only the objects of this name.
+    name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -134,7 +136,14 @@ impl ListPager {
             restarts: 0,
             token: None,
             resource_version: None,
+            name: None,
         }
+    }
+
+    /// Lists only the objects of a name.
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
     }
 
     /// Lists the state at this resourceVersion, which the API server keeps for minutes (410 after that).
@@ -169,6 +178,10 @@ impl ListPager {
     ) -> Result<ListPage<T>, ApiError> {
         loop {
             let mut path = format!("{}?limit={}", self.path, self.limit);
+            if let Some(name) = &self.name {
+                path.push_str("&fieldSelector=");
+                path.push_str(&escape(&format!("metadata.name={name}")));
+            }
             if let Some(token) = &self.token {
                 path.push_str("&continue=");
                 path.push_str(&escape(token));

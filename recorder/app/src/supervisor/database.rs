@@ -6,6 +6,7 @@ use kube9_base::relist::RelistSignal;
 use kube9_ingest::body::MarkKey;
 use kube9_model::change::kinds::TrackedKind;
 use kube9_model::commit_stats::{CommitStats, WarningHistory};
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::label::{Kind, Label};
 use kube9_model::resume::{ResumePoint, StoredObjects};
 use kube9_model::watch::WatchId;
@@ -16,7 +17,7 @@ use kube9_store::snapshot::remove_partial_snapshots;
 use kube9_store::writer::Writer;
 use tracing::{error, warn};
 
-use super::watch_targets::{WatchTargets, watch_name};
+use super::watch_targets::{WatchTargets, tracked_kind, watch_name};
 use crate::config::Config;
 use crate::mark_key;
 use crate::exit::Defect;
@@ -46,16 +47,22 @@ pub(super) struct InformerWatch {
     pub(super) kind: Kind,
     pub(super) namespace: String,
     pub(super) stored_objects: StoredObjects,
+    /// Those of the change history.
+    pub(super) tracked: StoredVersions,
     /// The position to resume from; without one, the analysis decides the cause of the first list.
     pub(super) start: ResumePoint,
     pub(super) relist: Arc<RelistSignal>,
 }
+
+/// Objects with their versions.
+pub(super) type StoredVersions = Vec<(Uid, ResourceVersion)>;
 
 /// The watch of a kind that only the change history reads, as stored.
 pub(super) struct TrackedWatch {
     pub(super) id: WatchId,
     pub(super) kind: Arc<TrackedKind>,
     pub(super) namespace: String,
+    pub(super) stored: StoredVersions,
     pub(super) start: ResumePoint,
     pub(super) relist: Arc<RelistSignal>,
 }
@@ -173,11 +180,16 @@ fn register(
         let relist = Arc::new(RelistSignal::default());
         let (id, start) = writer.register(cluster, kind.name(), namespace, relist.clone())?;
         let stored_objects = writer.stored_objects(id)?;
+        let tracked = match tracked_kind(*kind) {
+            Some(kind) => writer.tracked_versions(kind, namespace)?,
+            None => Vec::new(),
+        };
         restored.informers.push(InformerWatch {
             id,
             kind: *kind,
             namespace: namespace.clone(),
             stored_objects,
+            tracked,
             start,
             relist,
         });
@@ -190,6 +202,7 @@ fn register(
             id,
             kind: kind.clone(),
             namespace: namespace.clone(),
+            stored: writer.tracked_versions(kind, namespace)?,
             start,
             relist,
         });

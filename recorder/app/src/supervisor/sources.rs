@@ -12,6 +12,7 @@ use kube9_k8s::informer::Informer;
 use kube9_k8s::known_objects::KnownObjects;
 use kube9_k8s::resource::ApiResource;
 use kube9_k8s::status_document::StatusDocument;
+use kube9_k8s::walk::Walker;
 use kube9_k8s::watch_status::{FirstSync, WatchStatus};
 use kube9_k8s::watcher::{ServerHistory, Watcher};
 use kube9_model::change::kinds::TrackedKind;
@@ -22,7 +23,7 @@ use kube9_rules::config::AnalysisConfig;
 use kube9_rules::state::{Analysis, close_all};
 use tokio::sync::mpsc;
 
-use super::database::{EventWatch, StoredState, TrackedWatch};
+use super::database::{EventWatch, StoredState, StoredVersions, TrackedWatch};
 use super::watch_targets::{tracked_kind, watch_name};
 use crate::config::{ByteSize, Config};
 use crate::engine::{Engine, INBOX_MAX, STUCK_AFTER};
@@ -132,7 +133,13 @@ pub(super) fn sources(
     };
     let events = restored.events.into_iter().map(source).collect();
     let throttle = Arc::new(Throttle::default());
-    let tracker = |kind: Arc<TrackedKind>| Tracker::new(kind, restored.mark_key.clone());
+    let tracker = |kind: Arc<TrackedKind>, stored: StoredVersions| {
+        let mut tracker = Tracker::new(kind, restored.mark_key.clone());
+        tracker.restore(stored);
+        tracker
+    };
+    let walker =
+        |resource| Walker::new(objects_api.clone(), resource, config.source.list_timeout);
     let tracked_source = |watch: TrackedWatch| {
         let resource = ApiResource::tracked(&watch.kind);
         let name = match &*watch.namespace {
@@ -156,7 +163,8 @@ pub(super) fn sources(
             clock: ingest.clock.clone(),
             consumer: TrackedConsumer {
                 watch: watch.id,
-                tracker: tracker(watch.kind),
+                walker: walker(ApiResource::tracked(&watch.kind)),
+                tracker: tracker(watch.kind, watch.stored),
                 queue: ingest.queue.clone(),
                 metrics: ingest.metrics.clone(),
                 clock: ingest.clock.clone(),
@@ -213,7 +221,8 @@ pub(super) fn sources(
             known: KnownObjects::default(),
             tracker: tracked_kind(watch.kind)
                 .filter(|_| config.changes.enabled)
-                .map(|kind| tracker(Arc::new(kind.clone()))),
+                .map(|kind| tracker(Arc::new(kind.clone()), watch.tracked)),
+            walker: walker(ApiResource::of(watch.kind)),
         };
         let watcher = Watcher {
             api: objects_api.clone(),

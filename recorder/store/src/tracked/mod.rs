@@ -37,7 +37,7 @@ use kube9_model::change::kinds::TrackedKind;
 use kube9_model::change::patch::{self, Chain};
 use kube9_model::commit_stats::BreakingChange;
 use kube9_model::id::EventKey;
-use kube9_model::identity::ResourceVersion;
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Origin, WatchId};
 use rusqlite::Connection;
@@ -360,7 +360,7 @@ impl TrackedApplier<'_> {
             let event = Event {
                 before: stored.stamps.as_ref().filter(|_| !is_regressed),
                 entries: &entries,
-                is_next: object.origin != Origin::List,
+                is_next: object.is_next,
                 previous: Some(stored.seen),
             };
             let authors = event.authors(&after, &fields);
@@ -676,6 +676,19 @@ impl TrackedApplier<'_> {
             });
         }
         self.rows.insert_internal(self.conn, &row, at, at)
+    }
+}
+
+/// The objects of a kind that exist, in a namespace or (empty) in all, with their versions.
+pub(super) fn stored_versions(
+    conn: &Connection,
+    kind: &TrackedKind,
+    namespace: &str,
+) -> rusqlite::Result<Vec<(Uid, ResourceVersion)>> {
+    let table = TrackedObjectTable::of(conn);
+    match table.known_kind(&kind.group, &kind.kind)? {
+        Some(kind) => table.versions(kind, namespace),
+        None => Ok(Vec::new()),
     }
 }
 

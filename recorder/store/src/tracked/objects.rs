@@ -158,6 +158,26 @@ impl<'c> TrackedObjectTable<'c> {
         Ok(())
     }
 
+    /// The objects of a kind that exist, in a namespace or (empty) in all, with their versions.
+    pub(super) fn versions(
+        &self,
+        kind: i64,
+        in_namespace: &str,
+    ) -> rusqlite::Result<Vec<(Uid, ResourceVersion)>> {
+        self.conn
+            .counted(
+                "SELECT uid, resource_version FROM tracked_object WHERE kind = ?1 AND deleted_ms IS NULL \
+                 AND (?2 = '' OR namespace = ?2)",
+            )?
+            .query_map((kind, in_namespace), |row| {
+                Ok((
+                    row.get::<_, Sql<Uid>>(0)?.0,
+                    row.get::<_, Sql<ResourceVersion>>(1)?.0,
+                ))
+            })?
+            .collect()
+    }
+
     /// Objects of a kind that exist, in a namespace or (empty) in all, after that of a name: namespace and name.
     pub(super) fn existing_after(
         &self,

@@ -25,7 +25,9 @@ use std::time::{Duration, Instant};
 
 use kube9_base::health::{Check, Watchdog};
 use kube9_base::relist::RelistSignal;
+use kube9_model::change::kinds::TrackedKind;
 use kube9_model::commit_stats::{BreakingChange, CommitStats, WarningHistory};
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::resume::{ResumePoint, StoredObjects};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::WatchId;
@@ -215,6 +217,19 @@ impl Writer {
     /// The database cannot be read.
     pub fn history(&self) -> rusqlite::Result<WarningHistory> {
         warning_history::read(&self.conn, self.context.clock.now())
+    }
+
+    /// The objects of a tracked kind that exist, in a namespace or (empty) in all, with their versions. Before
+    /// [`Writer::run`] only.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn tracked_versions(
+        &self,
+        kind: &TrackedKind,
+        namespace: &str,
+    ) -> rusqlite::Result<Vec<(Uid, ResourceVersion)>> {
+        tracked::stored_versions(&self.conn, kind, namespace)
     }
 
     /// Changes of the last hour that can break pods. Before [`Writer::run`] only.
