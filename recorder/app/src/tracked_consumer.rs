@@ -19,7 +19,7 @@ use kube9_ingest::body::BadObject;
 use kube9_ingest::decode::{Identity, decode_identity};
 use kube9_ingest::item::{Item, TrackedEvent};
 use kube9_ingest::sanitize::Clean;
-use kube9_ingest::tracker::{Reading, Tracker};
+use kube9_ingest::tracker::{NewestObject, Reading, Tracker};
 use kube9_k8s::known_objects::KnownObjects;
 use kube9_k8s::metrics;
 use kube9_k8s::pages::Action;
@@ -185,6 +185,10 @@ impl Consumer for TrackedConsumer {
 
     fn known_objects(&self) -> Option<&KnownObjects> {
         None
+    }
+
+    fn newest_object(&self) -> Option<&NewestObject> {
+        self.tracker.newest()
     }
 
     fn on_undecodable(&mut self, cause: &str) {

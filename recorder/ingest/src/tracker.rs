@@ -43,6 +43,19 @@ pub struct Tracker {
     known: Map<u64, KnownObject>,
     /// The objects before the list in progress.
     before: Map<u64, KnownObject>,
+    /// The object with the highest version.
+    newest: Option<NewestObject>,
+}
+
+/// An object that proves which history the API server has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewestObject {
+    /// Empty for cluster-scoped kinds.
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    /// resourceVersion of its last event.
+    pub version: i64,
 }
 
 /// What is known of an object's last event.
@@ -96,11 +109,17 @@ impl Tracker {
             hash: RandomState::default(),
             known: Map::default(),
             before: Map::default(),
+            newest: None,
         }
     }
 
-    /// The objects that are stored, with their versions.
-    pub fn restore(&mut self, objects: impl IntoIterator<Item = (Uid, ResourceVersion)>) {
+    /// The objects that are stored, with their versions, and the one with the highest version.
+    pub fn restore(
+        &mut self,
+        objects: impl IntoIterator<Item = (Uid, ResourceVersion)>,
+        newest: Option<NewestObject>,
+    ) {
+        self.newest = newest;
         for (uid, version) in objects.into_iter().take(OBJECTS_MAX) {
             let known = KnownObject {
                 content: None,
@@ -114,13 +133,30 @@ impl Tracker {
         &self.kind
     }
 
+    /// The object with the highest version.
+    pub const fn newest(&self) -> Option<&NewestObject> {
+        self.newest.as_ref()
+    }
+
+    fn note_newest(&mut self, object: &ObservedObject) {
+        let version = number(&object.version);
+        if self.newest.as_ref().is_none_or(|newest| newest.version < version) {
+            self.newest = Some(NewestObject {
+                namespace: object.namespace.to_string(),
+                name: object.name.to_string(),
+                uid: object.uid.to_string(),
+                version,
+            });
+        }
+    }
+
     /// A list begins.
     pub fn list_begins(&mut self, cause: RelistCause, at: Timestamp) -> TrackedEvent {
         self.before = match cause {
             RelistCause::Resumed => Map::default(),
             // Versions of another history, or of another database.
             RelistCause::FirstStart | RelistCause::Replaced | RelistCause::Regressed => {
-                self.known = Map::default();
+                (self.known, self.newest) = (Map::default(), None);
                 Map::default()
             }
             // The bodies are sent again: the writer may have skipped one.
@@ -242,6 +278,7 @@ impl Tracker {
                     content: Some(content_hash),
                     version: number(&object.version),
                 };
+                self.note_newest(object);
                 if self.known.len() < OBJECTS_MAX || self.known.contains_key(&uid) {
                     self.known.insert(uid, known);
                 }

@@ -6,7 +6,6 @@ use kube9_base::relist::RelistSignal;
 use kube9_ingest::body::MarkKey;
 use kube9_model::change::kinds::TrackedKind;
 use kube9_model::commit_stats::{CommitStats, WarningHistory};
-use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::label::{Kind, Label};
 use kube9_model::resume::{ResumePoint, StoredObjects};
 use kube9_model::watch::WatchId;
@@ -14,7 +13,7 @@ use kube9_rules::state::RestoredState;
 use kube9_store::context::WriterContext;
 use kube9_store::open::{DataDir, OpenError};
 use kube9_store::snapshot::remove_partial_snapshots;
-use kube9_store::writer::Writer;
+use kube9_store::writer::{StoredVersions, Writer};
 use tracing::{error, warn};
 
 use super::watch_targets::{WatchTargets, tracked_kind, watch_name};
@@ -53,9 +52,6 @@ pub(super) struct InformerWatch {
     pub(super) start: ResumePoint,
     pub(super) relist: Arc<RelistSignal>,
 }
-
-/// Objects with their versions.
-pub(super) type StoredVersions = Vec<(Uid, ResourceVersion)>;
 
 /// The watch of a kind that only the change history reads, as stored.
 pub(super) struct TrackedWatch {
@@ -182,7 +178,7 @@ fn register(
         let stored_objects = writer.stored_objects(id)?;
         let tracked = match tracked_kind(*kind) {
             Some(kind) => writer.tracked_versions(kind, namespace)?,
-            None => Vec::new(),
+            None => StoredVersions::default(),
         };
         restored.informers.push(InformerWatch {
             id,

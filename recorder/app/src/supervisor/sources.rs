@@ -21,9 +21,10 @@ use kube9_model::resume::{Resume, ResumePoint};
 use kube9_model::watch::RelistCause;
 use kube9_rules::config::AnalysisConfig;
 use kube9_rules::state::{Analysis, close_all};
+use kube9_store::writer::StoredVersions;
 use tokio::sync::mpsc;
 
-use super::database::{EventWatch, StoredState, StoredVersions, TrackedWatch};
+use super::database::{EventWatch, StoredState, TrackedWatch};
 use super::watch_targets::{tracked_kind, watch_name};
 use crate::config::{ByteSize, Config};
 use crate::engine::{Engine, INBOX_MAX, STUCK_AFTER};
@@ -135,7 +136,7 @@ pub(super) fn sources(
     let throttle = Arc::new(Throttle::default());
     let tracker = |kind: Arc<TrackedKind>, stored: StoredVersions| {
         let mut tracker = Tracker::new(kind, restored.mark_key.clone());
-        tracker.restore(stored);
+        tracker.restore(stored.objects, stored.newest);
         tracker
     };
     let walker =

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use kube9_ingest::tracker::NewestObject;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Regressed, RelistCause};
 use serde_json::value::RawValue;
@@ -108,6 +109,11 @@ pub trait Consumer: Send {
 
     /// The objects at the current position; `None` for Events, whose objects are not tracked.
     fn known_objects(&self) -> Option<&KnownObjects>;
+
+    /// An object of the current history, if that tells whether the history is still the same.
+    fn newest_object(&self) -> Option<&NewestObject> {
+        None
+    }
 
     /// Counts a line that is not an item.
     fn on_undecodable(&mut self, cause: &str);

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use kube9_ingest::decode::{Identity, decode_identity};
+use kube9_ingest::tracker::NewestObject;
 use kube9_model::identity::ResourceVersion;
 use kube9_model::watch::RelistCause;
 use serde_json::value::RawValue;
@@ -125,6 +126,30 @@ impl<C: Consumer> StateMachine<C> {
         pages
             .next(api, config.list_timeout, |json| read(consumer, json))
             .await
+    }
+
+    /// Whether the API server had an object in that version. A restored history has another one, or none.
+    pub(super) async fn has_object(&self, newest: &NewestObject) -> Result<bool, ApiError> {
+        let Watcher {
+            api,
+            resource,
+            config,
+            ..
+        } = &self.watcher;
+        let version = newest.version.to_string();
+        let mut pages =
+            ListPager::new(resource, &newest.namespace, 500, Representation::MetadataOnly)
+                .named(&newest.name)
+                .at_resource_version(&version);
+        let identity = |json: &RawValue| decode_identity(json.get().as_bytes());
+        let page = pages.next(api, config.list_timeout, identity).await?;
+        if page.version != version {
+            return Ok(true); // the server does not support exact lists
+        }
+        Ok(page.items.iter().any(|item| {
+            let uid = item.json.as_ref().map(|identity| &*identity.uid);
+            item.version == version && uid == Some(&*newest.uid)
+        }))
     }
 
     /// Whether the API server's objects at that version equal the known objects; also true if that cannot be determined.

@@ -176,7 +176,17 @@ impl<C: Consumer> StateMachine<C> {
     /// A history that was replaced during an outage may be above the position by now: then its objects at the position
     /// differ.
     async fn compare(&mut self, at: Position) -> Result<State, ReceiverDropped> {
-        match self.matches_known_objects(&at.version).await {
+        let newest = self.watcher.consumer.newest_object().cloned();
+        let matches = match &newest {
+            Some(newest) => self.has_object(newest).await,
+            None => self.matches_known_objects(&at.version).await,
+        };
+        match matches {
+            // Whether the history is the same cannot be told: the bodies are compared.
+            Err(ApiError::Expired(_)) if newest.is_some() => {
+                let next = self.relist(at, RelistCause::Expired);
+                Ok(self.pace(false, State::Checking(next)))
+            }
             Ok(true) => {
                 self.mark_continuous();
                 Ok(State::Connecting(at))
@@ -515,7 +525,7 @@ impl<C: Consumer> Watcher<C> {
             highest_version: position,
             recoveries_at_failure: None,
             woken_at: None,
-            was_unreachable: false,
+            was_unreachable: matches!(start.resume, Resume::Watch(_)),
             disconnected_since: None,
             last_list_at: None,
             watcher: self,

@@ -30,6 +30,7 @@ use kube9_ingest::change_row::{ChangeRow, What, breaking};
 use kube9_ingest::deletion::{CauseCertainty, DeletionCause};
 use kube9_ingest::item::{ObservedContent, ObservedObject, TrackedEvent};
 use kube9_ingest::sanitize::sanitize;
+use kube9_ingest::tracker::NewestObject;
 use kube9_model::ObjectRef;
 use kube9_model::change::body::{Body, plain};
 use kube9_model::change::diff::{FieldChange, changes};
@@ -679,16 +680,27 @@ impl TrackedApplier<'_> {
     }
 }
 
-/// The objects of a kind that exist, in a namespace or (empty) in all, with their versions.
+/// What is stored of the objects of a kind that exist.
+#[derive(Debug, Default)]
+pub struct StoredVersions {
+    pub objects: Vec<(Uid, ResourceVersion)>,
+    /// That with the highest version.
+    pub newest: Option<NewestObject>,
+}
+
+/// The objects of a kind that exist, in a namespace or (empty) in all.
 pub(super) fn stored_versions(
     conn: &Connection,
     kind: &TrackedKind,
     namespace: &str,
-) -> rusqlite::Result<Vec<(Uid, ResourceVersion)>> {
+) -> rusqlite::Result<StoredVersions> {
     let table = TrackedObjectTable::of(conn);
     match table.known_kind(&kind.group, &kind.kind)? {
-        Some(kind) => table.versions(kind, namespace),
-        None => Ok(Vec::new()),
+        Some(kind) => Ok(StoredVersions {
+            objects: table.versions(kind, namespace)?,
+            newest: table.newest(kind, namespace)?,
+        }),
+        None => Ok(StoredVersions::default()),
     }
 }
 

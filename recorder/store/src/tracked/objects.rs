@@ -1,6 +1,7 @@
 //! The tables `tracked_kind` and `tracked_object`: what is known of each tracked object besides its revisions.
 
 use kube9_ingest::attribution::Stamps;
+use kube9_ingest::tracker::NewestObject;
 use kube9_model::change::kinds::TrackedKind;
 use kube9_model::change::patch::Chain;
 use kube9_model::identity::{ResourceVersion, Uid};
@@ -176,6 +177,29 @@ impl<'c> TrackedObjectTable<'c> {
                 ))
             })?
             .collect()
+    }
+
+    /// The object of a kind with the highest version, in a namespace or (empty) in all.
+    pub(super) fn newest(
+        &self,
+        kind: i64,
+        in_namespace: &str,
+    ) -> rusqlite::Result<Option<NewestObject>> {
+        self.conn
+            .counted(
+                "SELECT namespace, name, uid, resource_version FROM tracked_object WHERE kind = ?1 \
+                 AND deleted_ms IS NULL AND typeof(resource_version) = 'integer' AND (?2 = '' OR namespace = ?2) \
+                 ORDER BY resource_version DESC LIMIT 1",
+            )?
+            .query_row((kind, in_namespace), |row| {
+                Ok(NewestObject {
+                    namespace: row.get(0)?,
+                    name: row.get(1)?,
+                    uid: row.get::<_, Sql<Uid>>(2)?.0.to_string(),
+                    version: row.get(3)?,
+                })
+            })
+            .optional()
     }
 
     /// Objects of a kind that exist, in a namespace or (empty) in all, after that of a name: namespace and name.

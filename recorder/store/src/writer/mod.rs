@@ -27,7 +27,6 @@ use kube9_base::health::{Check, Watchdog};
 use kube9_base::relist::RelistSignal;
 use kube9_model::change::kinds::TrackedKind;
 use kube9_model::commit_stats::{BreakingChange, CommitStats, WarningHistory};
-use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::resume::{ResumePoint, StoredObjects};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::WatchId;
@@ -43,6 +42,8 @@ use super::retention_run::Progress;
 use super::{statements, tracked, warning_history};
 use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
 use corruption::{CorruptionCounter, DetectedBy};
+
+pub use super::tracked::StoredVersions;
 
 /// The writer counts as stuck after this time without a heartbeat: the longest statement is a retention step or a
 /// checkpoint, seconds on the slowest disk.
@@ -219,8 +220,7 @@ impl Writer {
         warning_history::read(&self.conn, self.context.clock.now())
     }
 
-    /// The objects of a tracked kind that exist, in a namespace or (empty) in all, with their versions. Before
-    /// [`Writer::run`] only.
+    /// The objects of a tracked kind that exist, in a namespace or (empty) in all. Before [`Writer::run`] only.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -228,7 +228,7 @@ impl Writer {
         &self,
         kind: &TrackedKind,
         namespace: &str,
-    ) -> rusqlite::Result<Vec<(Uid, ResourceVersion)>> {
+    ) -> rusqlite::Result<StoredVersions> {
         tracked::stored_versions(&self.conn, kind, namespace)
     }
 
