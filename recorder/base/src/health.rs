@@ -10,6 +10,7 @@
 //!
 //! Invariant: silence is not health. A check without a report, or without a recent one, is degraded.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +33,8 @@ struct HealthRegistry {
     checks: Mutex<Vec<CheckState>>,
     /// How often a check changed between healthy and degraded.
     changes: AtomicU64,
+    /// Kinds that are not tracked, and why.
+    absent: Mutex<BTreeMap<String, String>>,
     tasks: Mutex<Vec<Arc<Task>>>,
 }
 
@@ -95,6 +98,7 @@ impl Health {
             ready: AtomicBool::new(false),
             checks: Mutex::default(),
             changes: AtomicU64::new(0),
+            absent: Mutex::default(),
             tasks: Mutex::default(),
         }))
     }
@@ -133,6 +137,28 @@ impl Health {
         };
         watchdog.heartbeat();
         watchdog
+    }
+
+    /// A kind is not tracked, because the API server does not serve it or denies it; `None`: it is. Neither is a problem.
+    pub fn report_absent(&self, kind: &str, why: Option<&str>) {
+        let mut absent = self
+            .0
+            .absent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let has_changed = match why {
+            Some(why) => absent.insert(kind.to_owned(), shorten(why)).is_none(),
+            None => absent.remove(kind).is_some(),
+        };
+        if has_changed {
+            self.0.changes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The kinds that are not tracked, and why.
+    pub fn absent(&self) -> BTreeMap<String, String> {
+        let absent = self.0.absent.lock();
+        absent.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The first sync is complete. This is final: a recorder that loses its cluster is degraded, but still ready.

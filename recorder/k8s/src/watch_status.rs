@@ -110,12 +110,19 @@ impl WatchStatus {
     }
 
     /// The API server does not serve the kind, or denies it, and that is no failure.
-    pub fn on_absent(&self, _why: &str) {
+    pub fn on_absent(&self, why: &str) {
         self.on_disconnect();
-        if let WatchCheck::OnFailure { is_expected, .. } = &self.check
-            && is_expected.swap(false, Ordering::AcqRel)
+        if let WatchCheck::OnFailure {
+            health,
+            name,
+            is_expected,
+            ..
+        } = &self.check
         {
-            self.metrics.watches.forget(self.kind);
+            if is_expected.swap(false, Ordering::AcqRel) {
+                self.metrics.watches.forget(self.kind);
+            }
+            health.report_absent(kind_of(name), Some(why));
         }
         self.mark_healthy();
     }
@@ -128,10 +135,16 @@ impl WatchStatus {
 
     /// The watch is open.
     pub fn on_open(&self) {
-        if let WatchCheck::OnFailure { is_expected, .. } = &self.check
+        if let WatchCheck::OnFailure {
+            health,
+            name,
+            is_expected,
+            ..
+        } = &self.check
             && !is_expected.swap(true, Ordering::AcqRel)
         {
             self.metrics.watches.expect(self.kind);
+            health.report_absent(kind_of(name), None);
         }
         if !self.connected.swap(true, Ordering::AcqRel) {
             self.metrics.watches.connected(self.kind);
@@ -191,4 +204,9 @@ impl WatchStatus {
             first_sync.count_synced();
         }
     }
+}
+
+/// The kind in the name of a check.
+fn kind_of(check: &str) -> &str {
+    check.strip_prefix("watch/").unwrap_or(check)
 }

@@ -14,7 +14,12 @@ pub(super) fn status_detail(health: &Health) -> serde_json::Value {
         .into_iter()
         .map(|check| json!({ "name": check.name, "healthy": check.healthy, "message": check.message }))
         .collect();
-    json!({ "checks": checks })
+    let absent: Vec<_> = health
+        .absent()
+        .into_iter()
+        .map(|(kind, why)| json!({ "kind": kind, "why": why }))
+        .collect();
+    json!({ "checks": checks, "tracking": { "absent": absent } })
 }
 
 /// Counts what a committed transaction did.
