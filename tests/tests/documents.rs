@@ -177,8 +177,15 @@ fn own_reasons() -> BTreeSet<String> {
             let literals = code.split('"').skip(1).step_by(2);
             found.extend(literals.filter(|word| is_camel(word)).map(str::to_owned));
         }
-        if is_of_changes {
-            let calls = code.split("row(").skip(1);
+        let makers: &[&str] = if is_of_changes {
+            &["row("]
+        } else if path.ends_with("/src/change_row.rs") {
+            &["simple(", "Words::new("]
+        } else {
+            &[]
+        };
+        for maker in makers {
+            let calls = code.split(maker).skip(1);
             let first =
                 calls.filter_map(|call| call.trim_start().strip_prefix('"')?.split('"').next());
             found.extend(first.map(str::to_owned));

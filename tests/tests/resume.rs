@@ -147,7 +147,9 @@ fn restart_after_downtime_reports_created_and_deleted_objects() {
     scene.wait("the change of the image is a row", || {
         scene.count("web") == 1
     });
-    scene.wait("the pod's end is a row", || scene.count("ghost") == 1);
+    scene.wait("the pod's creation and its end are rows", || {
+        scene.count("ghost") == 2
+    });
     let rows = scene.rows("cluster");
     for (title, _, metadata) in rows
         .iter()
@@ -155,7 +157,10 @@ fn restart_after_downtime_reports_created_and_deleted_objects() {
     {
         assert_eq!(metadata["observed_late"], true, "{title}: {metadata}");
     }
-    let (_, _, end) = rows.iter().find(|(_, name, _)| name == "ghost").unwrap();
+    let (_, _, end) = rows
+        .iter()
+        .find(|(_, name, metadata)| name == "ghost" && metadata["reason"] == "PodEnded")
+        .unwrap();
     assert!(end.to_string().contains('3'), "the exit code: {end}");
     assert_eq!(scene.rows("system"), [], "no gap");
     recorder.stop().unwrap();
@@ -164,7 +169,7 @@ fn restart_after_downtime_reports_created_and_deleted_objects() {
     for _ in 0..2 {
         scene.start(1).stop().unwrap();
     }
-    assert_eq!((scene.count("web"), scene.count("ghost")), (1, 1));
+    assert_eq!((scene.count("web"), scene.count("ghost")), (1, 2));
     assert_eq!(scene.rows("system"), []);
 }
 
@@ -220,7 +225,7 @@ fn disabled_analysis_closes_open_findings() {
     scene.wait("it is found", || of_a6(&scene).len() == 1);
     recorder.stop().unwrap();
     let mut setup = scene.setup.clone();
-    setup.yaml = plain + "analysis: {enabled: false}\n";
+    setup.yaml = plain + "analysis: {enabled: false}\nchanges: {enabled: false}\n";
     let recorder = setup.start().unwrap();
     scene.wait("it is closed", || of_a6(&scene).len() == 2);
     assert_eq!(scene.setup.number("SELECT count(*) FROM finding"), Some(0));

@@ -6,17 +6,12 @@ use serde_json::{Value, json};
 
 use crate::faults::harness::Harness;
 
-/// The body of a revision, from nothing but SQLite: docs/storage.md prints it.
-const REBUILD: &str = "
-WITH RECURSIVE rebuilt(id, body) AS (
-  SELECT id, body FROM revision
-   WHERE id = (SELECT min(id) FROM revision WHERE id >= ?1 AND id < ((?1 >> 24) + 1) << 24 AND NOT is_patch)
-  UNION ALL
-  SELECT older.id, json_patch(rebuilt.body, older.body)
-    FROM rebuilt JOIN revision AS older ON older.id = (SELECT max(id) FROM revision WHERE id < rebuilt.id)
-   WHERE rebuilt.id > ?1
-)
-SELECT body FROM rebuilt WHERE id = ?1";
+/// The statement that docs/storage.md prints for the body of a revision: nothing but SQLite.
+fn documented_rebuild() -> String {
+    let page = include_str!("../../docs/storage.md");
+    let (_, sql) = page.split_once("-- rebuild\n").unwrap();
+    sql.split_once("```").unwrap().0.trim().to_owned()
+}
 
 fn entry(manager: &str, fields: &Value) -> Value {
     json!({
@@ -55,12 +50,20 @@ impl Harness {
             .unwrap_or_default();
         ids.iter()
             .map(|id| {
-                let sql = REBUILD.replace("?1", id);
-                let body = self.setup.column(&format!("SELECT ifnull(body, 'null') FROM ({sql})"));
+                let sql = documented_rebuild();
+                let sql = sql.trim_end_matches(';').replace("?1", id);
+                let body = self
+                    .setup
+                    .column(&format!("SELECT ifnull(body, 'null') FROM ({sql})"));
                 serde_json::from_str(&body.unwrap()[0]).unwrap()
             })
             .collect()
     }
+}
+
+#[test]
+fn documented_statement_is_that_of_the_reader() {
+    assert_eq!(documented_rebuild(), kube9_db::read::revision::REBUILD);
 }
 
 #[test]

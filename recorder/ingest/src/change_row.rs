@@ -572,6 +572,15 @@ fn word(value: &Stored) -> String {
     text
 }
 
+/// Whether the cluster itself makes the object in each namespace.
+pub fn is_made_by_the_cluster(kind: &str, name: &str) -> bool {
+    match kind {
+        "ConfigMap" => name == "kube-root-ca.crt",
+        "ServiceAccount" => name == "default",
+        _ => false,
+    }
+}
+
 /// What a change of a Deployment or a `ConfigMap` that can break pods is called in a finding.
 pub fn breaking(object: &ObjectRef, reason: &str, title: &str) -> Option<String> {
     match (&*object.kind, reason) {

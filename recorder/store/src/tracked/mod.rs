@@ -26,7 +26,7 @@ use foldhash::fast::RandomState;
 use kube9_ingest::attribution::{
     Authorship, Certainty, ChangeAuthor, Event, ManagedEntry, creator, via,
 };
-use kube9_ingest::change_row::{ChangeRow, What, breaking};
+use kube9_ingest::change_row::{ChangeRow, What, breaking, is_made_by_the_cluster};
 use kube9_ingest::deletion::{CauseCertainty, DeletionCause};
 use kube9_ingest::item::{ObservedContent, ObservedObject, TrackedEvent};
 use kube9_ingest::sanitize::sanitize;
@@ -60,15 +60,6 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Objects that are read at a time when a list ends.
 const CHUNK: i64 = 512;
-
-/// Whether the cluster itself makes the object in each namespace.
-fn is_made_by_the_cluster(kind: &str, name: &str) -> bool {
-    match kind {
-        "ConfigMap" => name == "kube-root-ca.crt",
-        "ServiceAccount" => name == "default",
-        _ => false,
-    }
-}
 
 /// What is remembered between transactions.
 #[derive(Debug, Default)]

@@ -7,6 +7,7 @@
 //!          └─ plan ── AccessPath: key order, row counts, objects, a partial index
 //!               └─ page ── keys and exact total (count_index, row_scan, search, page_builder), then rows by key (decode, row)
 //!   stats, timeline, export, change_log ── the same rows counted, charted, streamed, followed
+//!   revision ── a state of a tracked object
 //!   verify ── a scan returned as many rows as `row_counts` holds
 //!   status ─ state of the file and of its recorder
 //!   limits ─ upper bounds of an answer, whatever the file holds
@@ -31,6 +32,7 @@ mod page_builder;
 mod plan;
 mod request;
 mod resolve;
+pub mod revision;
 mod row;
 mod row_scan;
 mod search;
