@@ -1,10 +1,10 @@
 //! The change history, from a watch of a simulated API server to rows and revisions.
 
-use kube9_tests::apiserver::Kind;
+use kube9_tests::apiserver::{Kind, Verb};
 use kube9_tests::clock::Micros;
 use serde_json::{Value, json};
 
-use crate::faults::harness::Harness;
+use crate::faults::harness::{Harness, event};
 
 /// The statement that docs/storage.md prints for the body of a revision: nothing but SQLite.
 fn documented_rebuild() -> String {
@@ -152,5 +152,150 @@ fn change_while_the_recorder_was_down_is_recorded_once() {
     for reason in ["ConfigMapChanged", "ConfigMapCreated", "ConfigMapDeleted"] {
         assert_eq!(reasons.iter().filter(|r| *r == reason).count(), 1, "{reasons:?}");
     }
+    recorder.stop().unwrap();
+}
+
+/// Metadata of a label's fields, owned by a manager that wrote now.
+fn labelled(object: &mut Value, value: usize) {
+    object["metadata"]["labels"]["n"] = json!(value.to_string());
+    let fields = json!({"f:metadata": {"f:labels": {"f:n": {}}}});
+    object["metadata"]["managedFields"] = json!([entry("kubectl-label", &fields)]);
+}
+
+/// The watch cache of an API server that restarted is empty, but etcd has the history.
+#[test]
+fn each_change_during_a_restart_of_the_api_server_is_a_row() {
+    let harness = Harness::new();
+    let store = harness.server.store();
+    for name in ["one", "two"] {
+        let map = json!({"metadata": {"name": name, "namespace": "shop"}, "data": {"a": "1"}});
+        store.create(Kind::ConfigMap, map).unwrap();
+    }
+    // Of this kind only the change history knows.
+    let namespace = json!({"metadata": {"name": "shop"}});
+    store.create(Kind::Namespace, namespace).unwrap();
+    let recorder = harness.start();
+    let objects = 3 + i64::from(store.get(Kind::Namespace, "", "kube-system").is_some());
+    harness.wait_tracked(objects);
+    harness.server.stop();
+    for n in 1..=4 {
+        store
+            .modify(Kind::ConfigMap, "shop", "one", |map| labelled(map, n))
+            .unwrap();
+        store
+            .modify(Kind::Namespace, "", "shop", |shop| labelled(shop, n))
+            .unwrap();
+    }
+    store
+        .modify(Kind::ConfigMap, "shop", "two", |map| labelled(map, 1))
+        .unwrap();
+    harness.server.start_again();
+    harness.wait("nine changes", || harness.changes().len() == 9);
+    for change in harness.changes() {
+        assert_eq!(change["by"][0]["manager"], "kubectl-label", "{change}");
+        assert_eq!(change["observed_late"], true, "{change}");
+    }
+    // Each from the value before.
+    let of_shop: Vec<(Value, Value)> = harness
+        .changes()
+        .iter()
+        .filter(|change| change["title"] == "Labels of Namespace changed")
+        .map(|change| (change["fields"][0]["from"].clone(), change["fields"][0]["to"].clone()))
+        .collect();
+    let expected = [(Value::Null, json!("1")), (json!("1"), json!("2")), (json!("2"), json!("3")), (json!("3"), json!("4"))];
+    assert_eq!(of_shop, expected);
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn kind_of_the_change_history_alone_resumes_without_a_list() {
+    let harness = Harness::new();
+    let store = harness.server.store();
+    let namespace = json!({"metadata": {"name": "shop"}});
+    store.create(Kind::Namespace, namespace).unwrap();
+    let objects = 1 + i64::from(store.get(Kind::Namespace, "", "kube-system").is_some());
+    let recorder = harness.start();
+    harness.wait_tracked(objects);
+    recorder.stop().unwrap();
+    store
+        .modify(Kind::Namespace, "", "shop", |shop| labelled(shop, 1))
+        .unwrap();
+    store
+        .modify(Kind::Namespace, "", "shop", |shop| labelled(shop, 2))
+        .unwrap();
+    let mark = harness.server.requests().mark();
+    let recorder = harness.start();
+    harness.wait("two changes", || harness.changes().len() == 2);
+    let lists = harness.server.requests().since(mark);
+    let whole: Vec<_> = lists
+        .iter()
+        .filter(|request| request.what == Some((Verb::List, Kind::Namespace)))
+        .filter(|request| !request.target.contains("limit=1&") && !request.target.ends_with("limit=1"))
+        .filter(|request| !request.target.contains("metadata.name"))
+        .collect();
+    assert!(whole.is_empty(), "{whole:?}");
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn field_that_changes_again_and_again_has_few_rows() {
+    let harness = Harness::new();
+    let store = harness.server.store();
+    let map = json!({"metadata": {"name": "status", "namespace": "shop"}, "data": {"a": "0"}});
+    store.create(Kind::ConfigMap, map).unwrap();
+    let recorder = harness.start();
+    harness.wait_tracked(1);
+    for n in 1..=40 {
+        store
+            .modify(Kind::ConfigMap, "shop", "status", |map| map["data"]["a"] = json!(n.to_string()))
+            .unwrap();
+    }
+    let total = |harness: &Harness| {
+        let changes = harness.changes();
+        let times = changes.iter().map(|change| change["changes"].as_u64().unwrap_or(1));
+        times.sum::<u64>()
+    };
+    harness.wait("forty changes", || total(&harness) == 40);
+    assert_eq!(harness.changes().len(), 7);
+    assert_eq!(harness.changes()[6]["fields"][0]["times"], 34);
+    // The newest state is the last one.
+    let bodies = harness.bodies();
+    assert!(bodies.len() <= 9, "{}", bodies.len());
+    let left_out = harness.setup.number("SELECT sum(left_out) FROM revision");
+    assert_eq!(bodies.len() as i64 - 1 + left_out.unwrap(), 40);
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn restored_history_is_known_by_an_object_and_compared_by_its_body() {
+    let harness = Harness::new();
+    let store = harness.server.store();
+    let namespace = json!({"metadata": {"name": "shop", "labels": {"a": "old"}}});
+    store.create(Kind::Namespace, namespace).unwrap();
+    let backup = store.version();
+    store
+        .modify(Kind::Namespace, "", "shop", |shop| shop["metadata"]["labels"]["a"] = json!("undone"))
+        .unwrap();
+    let objects = 1 + i64::from(store.get(Kind::Namespace, "", "kube-system").is_some());
+    let recorder = harness.start();
+    harness.wait_tracked(objects);
+    recorder.stop().unwrap();
+    harness.server.restore_backup(backup);
+    // The new history is longer than the old one.
+    for n in 0..20 {
+        let event = event("shop", &format!("e{n}"), 1);
+        store.create(Kind::Event, event).unwrap();
+    }
+    let recorder = harness.start();
+    harness.wait("the difference is a row", || {
+        harness
+            .changes()
+            .iter()
+            .any(|change| change["fields"][0]["to"] == "old")
+    });
+    let changes = harness.changes();
+    let change = changes.iter().find(|change| change["fields"][0]["to"] == "old").unwrap();
+    assert_eq!(change["fields"][0]["from"], "undone");
+    assert_eq!(change["by"], Value::Null, "{change}");
     recorder.stop().unwrap();
 }
