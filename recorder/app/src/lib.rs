@@ -20,6 +20,7 @@ pub mod panics;
 pub mod serve;
 mod supervisor;
 mod tracked_consumer;
+mod tracked_task;
 
 pub use supervisor::{run, runtime};
 

@@ -34,7 +34,7 @@ use tracing::warn;
 use crate::metrics::Metrics;
 
 /// How often a kind that is not served, or denied, is asked for.
-const RETRY_ABSENT_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const RETRY_ABSENT_AFTER: Duration = Duration::from_secs(60);
 
 /// Passes the objects of one kind from their watcher to the queue.
 pub(crate) struct TrackedConsumer {

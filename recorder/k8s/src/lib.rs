@@ -11,6 +11,7 @@ pub mod access;
 pub mod api;
 pub mod config;
 pub mod connect;
+pub mod discovery;
 #[cfg(test)]
 mod fake_api;
 pub mod informer;

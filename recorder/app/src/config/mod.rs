@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use kube9_base::settings::{hours, millis, seconds};
 use kube9_k8s::config::{KubeConfig, SourceConfig};
+use kube9_model::change::kinds::{BUILT_IN, BadResource, PRESETS, ResourceId};
 use kube9_rules::config::AnalysisConfig;
 use kube9_store::config::{QueueConfig, RetentionConfig, StorageConfig, WriterConfig};
 
@@ -89,6 +90,11 @@ kube9_base::sections! {
     pub struct ChangesConfig {
         /// Record the changes of objects: what changed, who changed it, and what it was before.
         enabled: bool = true,
+        /// Further resources whose objects are tracked: `GROUP/VERSION/RESOURCE`, such as
+        /// `argoproj.io/v1alpha1/rollouts`, or a preset: `argo`, `cert-manager`, `flux`, `gateway-api`, `istio`,
+        /// `karpenter`, `keda` or `vpa`.
+        /// Secrets are never tracked. A resource that the API server does not serve is asked for every minute.
+        resources: Vec<String> = Vec::new(); anywhere,
     }
 
     /// Limits of the HTTP server.
@@ -101,6 +107,30 @@ kube9_base::sections! {
         /// Maximum lifetime of a connection.
         /// The client opens a new one for its next request.
         connection_timeout: Duration = seconds(30) => millis(100)..=hours(1),
+    }
+}
+
+impl ChangesConfig {
+    /// The resources that are tracked besides the built-in kinds.
+    ///
+    /// # Errors
+    /// Index and reason of an entry that is none.
+    pub fn resource_ids(&self) -> Result<Vec<ResourceId>, (usize, BadResource)> {
+        let mut ids: Vec<ResourceId> = Vec::new();
+        for (index, text) in self.resources.iter().enumerate() {
+            let preset = PRESETS.iter().find(|(name, _)| name == text);
+            let one = [text.as_str()];
+            for text in preset.map_or(&one[..], |(_, resources)| resources) {
+                let id: ResourceId = text.parse().map_err(|bad| (index, bad))?;
+                let is_built_in = BUILT_IN
+                    .iter()
+                    .any(|kind| (&*kind.group, &*kind.resource) == (&*id.group, &*id.resource));
+                if !is_built_in && !ids.contains(&id) {
+                    ids.push(id);
+                }
+            }
+        }
+        Ok(ids)
     }
 }
 

@@ -24,6 +24,9 @@ impl Config {
                 format!("{bad:?} is neither a rule nor a type of rules"),
             );
         }
+        if let Err((index, bad)) = self.changes.resource_ids() {
+            reject(&format!("changes.resources[{index}]"), bad.to_string());
+        }
         let backoff = &self.source.backoff;
         if backoff.initial > backoff.max {
             reject(

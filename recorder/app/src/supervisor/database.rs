@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use kube9_base::relist::RelistSignal;
 use kube9_ingest::body::MarkKey;
-use kube9_model::change::kinds::TrackedKind;
 use kube9_model::commit_stats::{CommitStats, WarningHistory};
 use kube9_model::label::{Kind, Label};
 use kube9_model::resume::{ResumePoint, StoredObjects};
@@ -19,6 +18,7 @@ use tracing::{error, warn};
 use super::watch_targets::{WatchTargets, tracked_kind, watch_name};
 use crate::config::Config;
 use crate::mark_key;
+use crate::tracked_task::TrackedTarget;
 use crate::exit::Defect;
 
 /// The writer, and the state that the database contains.
@@ -56,7 +56,7 @@ pub(super) struct InformerWatch {
 /// The watch of a kind that only the change history reads, as stored.
 pub(super) struct TrackedWatch {
     pub(super) id: WatchId,
-    pub(super) kind: Arc<TrackedKind>,
+    pub(super) target: TrackedTarget,
     pub(super) namespace: String,
     pub(super) stored: StoredVersions,
     pub(super) start: ResumePoint,
@@ -177,7 +177,7 @@ fn register(
         let (id, start) = writer.register(cluster, kind.name(), namespace, relist.clone())?;
         let stored_objects = writer.stored_objects(id)?;
         let tracked = match tracked_kind(*kind) {
-            Some(kind) => writer.tracked_versions(kind, namespace)?,
+            Some(kind) => writer.tracked_versions((&kind.group, &kind.resource), namespace)?,
             None => StoredVersions::default(),
         };
         restored.informers.push(InformerWatch {
@@ -190,15 +190,15 @@ fn register(
             relist,
         });
     }
-    for (kind, namespace) in &targets.tracked {
+    for (target, namespace) in &targets.tracked {
         let relist = Arc::new(RelistSignal::default());
-        let name = watch_name(kind);
+        let name = watch_name(target);
         let (id, start) = writer.register(cluster, &name, namespace, relist.clone())?;
         restored.tracked.push(TrackedWatch {
             id,
-            kind: kind.clone(),
+            target: target.clone(),
             namespace: namespace.clone(),
-            stored: writer.tracked_versions(kind, namespace)?,
+            stored: writer.tracked_versions(target.resource(), namespace)?,
             start,
             relist,
         });

@@ -203,11 +203,9 @@ async fn run_tasks(
             watcher.run(start),
         );
     }
-    for (watcher, start) in sources.tracked {
-        tasks.spawn(
-            task_name(watcher.resource.name, &watcher.namespace),
-            watcher.run(start),
-        );
+    for task in sources.tracked {
+        let (_, resource) = task.target.resource();
+        tasks.spawn(task_name(resource, &task.namespace), task.run());
     }
     tasks.spawn("analysis".to_owned(), sources.analysis.run());
     if let Some(document) = sources.status_document {

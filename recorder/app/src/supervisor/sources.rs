@@ -30,14 +30,14 @@ use crate::config::{ByteSize, Config};
 use crate::engine::{Engine, INBOX_MAX, STUCK_AFTER};
 use crate::events::EventConsumer;
 use crate::events::EventIngest;
-use crate::tracked_consumer::TrackedConsumer;
+use crate::tracked_task::TrackedTask;
 use crate::{lifecycle, memory};
 
 /// Everything that talks to the API server.
 pub(super) struct Sources {
     pub(super) events: Vec<(Watcher<EventConsumer>, ResumePoint)>,
     pub(super) informers: Vec<(Watcher<Informer>, ResumePoint)>,
-    pub(super) tracked: Vec<(Watcher<TrackedConsumer>, ResumePoint)>,
+    pub(super) tracked: Vec<TrackedTask>,
     pub(super) analysis: AnalysisTask,
     pub(super) status_document: Option<StatusDocument>,
 }
@@ -141,42 +141,36 @@ pub(super) fn sources(
     };
     let walker =
         |resource| Walker::new(objects_api.clone(), resource, config.source.list_timeout);
-    let tracked_source = |watch: TrackedWatch| {
-        let resource = ApiResource::tracked(&watch.kind);
+    let tracked_task = |watch: TrackedWatch| {
         let name = match &*watch.namespace {
-            "" => format!("watch/{}", watch_name(&watch.kind)),
-            namespace => format!("watch/{}/{namespace}", watch_name(&watch.kind)),
+            "" => format!("watch/{}", watch_name(&watch.target)),
+            namespace => format!("watch/{}/{namespace}", watch_name(&watch.target)),
         };
-        let watcher = Watcher {
+        TrackedTask {
             api: objects_api.clone(),
-            resource,
             status: WatchStatus::of_tracked(
                 ingest.metrics.k8s.clone(),
                 health.clone(),
                 name,
                 ingest.clock.clone(),
             ),
+            target: watch.target,
             namespace: watch.namespace,
+            watch: watch.id,
+            start: watch.start,
+            stored: watch.stored,
+            mark_key: restored.mark_key.clone(),
             config: config.source.clone(),
             max_wait: config.queue.max_wait,
             relist: watch.relist,
             history: history.clone(),
+            queue: ingest.queue.clone(),
+            metrics: ingest.metrics.clone(),
             clock: ingest.clock.clone(),
-            consumer: TrackedConsumer {
-                watch: watch.id,
-                walker: walker(ApiResource::tracked(&watch.kind)),
-                tracker: tracker(watch.kind, watch.stored),
-                queue: ingest.queue.clone(),
-                metrics: ingest.metrics.clone(),
-                clock: ingest.clock.clone(),
-                throttle: throttle.clone(),
-                pending_list: None,
-                listed: 0,
-            },
-        };
-        (watcher, watch.start)
+            throttle: throttle.clone(),
+        }
     };
-    let tracked = restored.tracked.into_iter().map(tracked_source).collect();
+    let tracked = restored.tracked.into_iter().map(tracked_task).collect();
     let status_document = StatusDocument::new(
         &config.kube,
         cluster.client.clone(),

@@ -6,6 +6,7 @@ use kube9_model::change::kinds::{BUILT_IN, TrackedKind};
 use kube9_model::label::{Kind, Label};
 
 use crate::config::Config;
+use crate::tracked_task::TrackedTarget;
 
 /// The kinds that the analysis reads.
 const INFORMER_KINDS: [Kind; 5] = [
@@ -22,22 +23,21 @@ pub(super) struct WatchTargets {
     pub(super) events: Vec<String>,
     pub(super) informers: Vec<(Kind, String)>,
     /// What only the change history reads.
-    pub(super) tracked: Vec<(Arc<TrackedKind>, String)>,
+    pub(super) tracked: Vec<(TrackedTarget, String)>,
 }
 
-/// `watch_state.kind` of a tracked kind: the same whether the rules read it too or not.
-pub(super) fn watch_name(kind: &TrackedKind) -> String {
-    if INFORMER_KINDS
+/// `watch_state.kind` of what is tracked: the same whether the rules read it too or not.
+pub(super) fn watch_name(target: &TrackedTarget) -> String {
+    let (group, resource) = target.resource();
+    let is_same = |kind: &TrackedKind| kind.group == group && kind.resource == resource;
+    let of_rules = INFORMER_KINDS
         .iter()
-        .filter_map(|one| tracked_kind(*one))
-        .any(|one| one.group == kind.group && one.kind == kind.kind)
-    {
-        return kind.kind.to_string();
-    }
-    if kind.group.is_empty() {
-        kind.resource.to_string()
-    } else {
-        format!("{}.{}", kind.resource, kind.group)
+        .filter_map(|kind| tracked_kind(*kind))
+        .find(|kind| is_same(kind));
+    match (of_rules, group) {
+        (Some(kind), _) => kind.kind.to_string(),
+        (None, "") => resource.to_owned(),
+        (None, group) => format!("{resource}.{group}"),
     }
 }
 
@@ -78,20 +78,23 @@ impl WatchTargets {
                 tracked_kind(*kind).is_some_and(|one| std::ptr::eq(one, tracked))
             })
         };
-        let tracked = BUILT_IN
+        let built_in = BUILT_IN
             .iter()
-            .filter(|kind| config.changes.enabled && !is_read(kind))
+            .filter(|kind| !is_read(kind))
             // Roles are left out of Kubernetes' own role `view` on purpose.
             .filter(|kind| {
                 config.kube.namespaces.is_empty()
                     || kind.namespaced && kind.group != "rbac.authorization.k8s.io"
             })
-            .flat_map(|kind| {
-                let kind = Arc::new(kind.clone());
-                namespaces
-                    .iter()
-                    .map(move |namespace| (kind.clone(), namespace.clone()))
-                    .collect::<Vec<_>>()
+            .map(|kind| TrackedTarget::Kind(Arc::new(kind.clone())));
+        // The configuration was validated.
+        let ids = config.changes.resource_ids().unwrap_or_default();
+        let tracked = built_in
+            .chain(ids.into_iter().map(TrackedTarget::Resource))
+            .filter(|_| config.changes.enabled)
+            .flat_map(|target| {
+                let each = |namespace: &String| (target.clone(), namespace.clone());
+                namespaces.iter().map(each).collect::<Vec<_>>()
             })
             .collect();
         Self {

@@ -679,14 +679,14 @@ pub struct StoredVersions {
     pub newest: Option<NewestObject>,
 }
 
-/// The objects of a kind that exist, in a namespace or (empty) in all.
+/// The objects of a resource (group and plural) that exist, in a namespace or (empty) in all.
 pub(super) fn stored_versions(
     conn: &Connection,
-    kind: &TrackedKind,
+    resource: (&str, &str),
     namespace: &str,
 ) -> rusqlite::Result<StoredVersions> {
     let table = TrackedObjectTable::of(conn);
-    match table.known_kind(&kind.group, &kind.kind)? {
+    match table.known_resource(resource)? {
         Some(kind) => Ok(StoredVersions {
             objects: table.versions(kind, namespace)?,
             newest: table.newest(kind, namespace)?,

@@ -62,6 +62,17 @@ impl<'c> TrackedObjectTable<'c> {
             .optional()
     }
 
+    /// Id of a kind that has objects, by its group and plural.
+    pub(super) fn known_resource(
+        &self,
+        (group, resource): (&str, &str),
+    ) -> rusqlite::Result<Option<i64>> {
+        self.conn
+            .counted("SELECT id FROM tracked_kind WHERE api_group = ?1 AND resource = ?2")?
+            .query_row((group, resource), |row| row.get(0))
+            .optional()
+    }
+
     /// Id of a kind; stores the kind if it is new.
     pub(super) fn kind(&self, kind: &TrackedKind) -> rusqlite::Result<i64> {
         if let Some(id) = self.known_kind(&kind.group, &kind.kind)? {

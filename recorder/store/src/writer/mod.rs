@@ -25,7 +25,6 @@ use std::time::{Duration, Instant};
 
 use kube9_base::health::{Check, Watchdog};
 use kube9_base::relist::RelistSignal;
-use kube9_model::change::kinds::TrackedKind;
 use kube9_model::commit_stats::{BreakingChange, CommitStats, WarningHistory};
 use kube9_model::resume::{ResumePoint, StoredObjects};
 use kube9_model::time::Timestamp;
@@ -220,16 +219,17 @@ impl Writer {
         warning_history::read(&self.conn, self.context.clock.now())
     }
 
-    /// The objects of a tracked kind that exist, in a namespace or (empty) in all. Before [`Writer::run`] only.
+    /// The objects of a tracked resource (group and plural) that exist, in a namespace or (empty) in all. Before
+    /// [`Writer::run`] only.
     ///
     /// # Errors
     /// The database cannot be read.
     pub fn tracked_versions(
         &self,
-        kind: &TrackedKind,
+        resource: (&str, &str),
         namespace: &str,
     ) -> rusqlite::Result<StoredVersions> {
-        tracked::stored_versions(&self.conn, kind, namespace)
+        tracked::stored_versions(&self.conn, resource, namespace)
     }
 
     /// Changes of the last hour that can break pods. Before [`Writer::run`] only.
