@@ -1,5 +1,7 @@
 //! Why an object was deleted: by what it says of itself, and by what is stored of those that it belongs to.
 
+use std::time::Duration;
+
 use kube9_ingest::deletion::{CauseCertainty, DeletedObject, DeletionCause, OwnerState, cause};
 use kube9_model::ObjectRef;
 use kube9_model::change::diff::FieldChange;
@@ -9,6 +11,9 @@ use kube9_model::time::Timestamp;
 use rusqlite::Connection;
 
 use super::objects::{self, StoredObject, TrackedObjectTable};
+
+/// Times of the API server are whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Why an object was deleted, by what is stored of it and of those that it belongs to.
 pub(super) fn cause_of(
@@ -37,8 +42,8 @@ pub(super) fn cause_of(
         kind,
         owner_kind: owner.map_or("", |(kind, _)| kind),
         owner: state,
-        // The request is what follows from a change of the owner.
-        at: stored.deletion.unwrap_or(at),
+        // The request is what follows from a change of the owner, also within its second.
+        at: stored.deletion.map_or(at, |request| request.plus(SECOND)),
         disruption: stored.disruption.as_deref(),
         is_namespace_deleted,
         ..DeletedObject::default()

@@ -16,47 +16,33 @@ mod causes;
 mod churn;
 mod lists;
 mod objects;
+mod record;
 mod retention;
 mod revisions;
 
-use std::hash::BuildHasher;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use kube9_ingest::attribution::{
-    Authorship, Certainty, ChangeAuthor, Event, ManagedEntry, creator, via,
-};
-use kube9_ingest::change_row::{ChangeRow, What, breaking, is_made_by_the_cluster};
-use kube9_ingest::deletion::{CauseCertainty, DeletionCause};
-use kube9_ingest::item::{ObservedContent, ObservedObject, TrackedEvent};
-use kube9_ingest::sanitize::sanitize;
+use kube9_ingest::change_row::breaking;
+use kube9_ingest::item::{ObservedObject, TrackedEvent};
 use kube9_ingest::tracker::NewestObject;
 use kube9_model::ObjectRef;
-use kube9_model::change::body::{Body, plain};
-use kube9_model::change::diff::{FieldChange, changes};
 use kube9_model::change::kinds::TrackedKind;
-use kube9_model::change::patch::{self, Chain};
 use kube9_model::commit_stats::BreakingChange;
 use kube9_model::id::EventKey;
 use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Origin, WatchId};
 use rusqlite::Connection;
-use serde_json::Value;
-use tracing::warn;
 
 use crate::rows::Rows;
 use crate::statements::Counting as _;
-use churn::{Churn, Fold, THIN};
-use lists::{ListInProgress, TrackedLists};
-use causes::cause_of;
 pub(super) use causes::cause_of_pod;
+use churn::Churn;
+use lists::{ListInProgress, TrackedLists};
+use objects::TrackedObjectTable;
+use record::When;
 pub(super) use retention::TrimRevisions;
-use objects::{StoredObject, TrackedObjectTable};
-use revisions::{Revision, RevisionTable};
-
-/// Times of the API server are whole seconds.
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Objects that are read at a time when a list ends.
 const CHUNK: i64 = 512;
@@ -94,21 +80,6 @@ pub(super) struct TrackedApplier<'a> {
     pub(super) confirmed_at: Option<Timestamp>,
 }
 
-/// When a change happened.
-#[derive(Debug, Clone, Copy)]
-struct When {
-    at: Timestamp,
-    /// It happened at some time between this and `at`.
-    from: Option<Timestamp>,
-    observed_late: bool,
-}
-
-impl When {
-    fn between(self) -> Option<(Timestamp, Timestamp)> {
-        self.from.map(|from| (from, self.at))
-    }
-}
-
 impl TrackedApplier<'_> {
     pub(super) fn apply(&mut self, event: &TrackedEvent) -> rusqlite::Result<()> {
         match event {
@@ -128,8 +99,7 @@ impl TrackedApplier<'_> {
                 let stored = TrackedObjectTable::of(self.conn).find(kind, namespace, name)?;
                 match stored {
                     Some(mut stored) if stored.deleted.is_none() && stored.uid == object.uid => {
-                        stored.disruption = disruption(object).or(stored.disruption);
-                        stored.owner = owner_text(object);
+                        stored.note_end(object);
                         let when = When {
                             at: object.received,
                             from: (object.origin != Origin::Live)
@@ -221,454 +191,6 @@ impl TrackedApplier<'_> {
             None => self.created(kind, None, object),
         }
     }
-
-    /// Stores the first body of an object.
-    fn created(
-        &mut self,
-        kind: i64,
-        before: Option<StoredObject>,
-        object: &ObservedObject,
-    ) -> rusqlite::Result<()> {
-        let (namespace, name) = (object.namespace.as_str(), object.name.as_str());
-        let Some((content, body)) = self.body_of(object) else {
-            return Ok(());
-        };
-        let entries = entries(content);
-        let when = When {
-            at: object.created.unwrap_or(object.received),
-            from: None,
-            observed_late: object.origin != Origin::Live,
-        };
-        let is_new = match (object.origin, self.list()) {
-            (Origin::List, Some(list)) if list.is_first() => false,
-            // One that is older was not seen before for another reason: its kind, its namespace or its size.
-            (Origin::List, Some(list)) => match (object.created, list.from) {
-                (Some(created), Some(from)) => created.plus(SECOND) >= from,
-                _ => false,
-            },
-            _ => true,
-        };
-        let is_row = is_new
-            && object.owner.is_none()
-            && !is_made_by_the_cluster(&self.kind.kind, name);
-        let author = creator(&entries, object.created);
-        let key = if is_row {
-            let by = author.map(|entry| {
-                let author = ChangeAuthor {
-                    entry,
-                    certainty: Certainty::Field,
-                    paths: Vec::new(),
-                };
-                author.to_json(via(&body, &[]).as_deref())
-            });
-            let what = What::Created(&body);
-            let by = Vec::from_iter(by);
-            let row = self.change_row(object, what, when, by);
-            Some(self.insert(row)?)
-        } else {
-            None
-        };
-        let stored = StoredObject {
-            id: before.as_ref().map_or(0, |before| before.id),
-            uid: object.uid.clone(),
-            version: object.version.clone(),
-            revision: before.as_ref().map_or(1, |before| before.revision + 1),
-            form: object.form,
-            seen: object.received,
-            chain: Chain::default(),
-            stamps: object.stamps.clone(),
-            owner: owner_text(object),
-            deletion: object.deletion,
-            scaled_down: None,
-            template_changed: None,
-            disruption: disruption(object),
-            deleted: None,
-        };
-        let table = TrackedObjectTable::of(self.conn);
-        let id = match before {
-            Some(_) => {
-                table.update(&stored)?;
-                stored.id
-            }
-            None => table.insert(kind, namespace, name, &stored)?,
-        };
-        let revision = Revision {
-            body: Some(content.body.as_str()),
-            // A body that was there before is in force from when it was first seen.
-            at: if is_new { when.at } else { object.received },
-            from: None,
-            version: &object.version,
-            event: key,
-            author: author.map(|entry| entry.manager.to_string()),
-            cause: None,
-        };
-        RevisionTable::of(self.conn).insert(id, stored.revision, &revision)
-    }
-
-    fn changed(
-        &mut self,
-        kind: i64,
-        stored: StoredObject,
-        object: &ObservedObject,
-    ) -> rusqlite::Result<()> {
-        let is_regressed = object.origin == Origin::List
-            && self.list().is_some_and(ListInProgress::is_regressed);
-        if object.version.is_older_than(&stored.version) && !is_regressed {
-            return Ok(()); // the list is older than what the watch showed
-        }
-        let is_same_version = object.version == stored.version && !is_regressed;
-        let revisions = RevisionTable::of(self.conn);
-        let mut next = StoredObject {
-            version: object.version.clone(),
-            stamps: object.stamps.clone(),
-            owner: owner_text(object),
-            deletion: object.deletion,
-            disruption: disruption(object),
-            form: object.form,
-            seen: object.received,
-            ..stored.clone()
-        };
-        let newest = match &object.content {
-            Some(_) => revisions.read(stored.id, stored.revision)?,
-            None => None,
-        };
-        let known = newest.as_ref().and_then(|newest| newest.body.as_deref());
-        let content = object.content.as_ref();
-        if let Some(content) = content
-            && known != Some(content.body.as_str())
-            && let Some((_, after)) = self.body_of(object)
-        {
-            let before = known.and_then(|text| Body::parse(text).ok());
-            let is_comparable =
-                stored.form == object.form && before.is_some() && !is_same_version;
-            let before = before.unwrap_or_default();
-            let fields = if is_comparable {
-                changes(object.rules, &before, &after, stored.deletion.is_some())
-            } else {
-                Vec::new()
-            };
-            let entries = entries(content);
-            let previous = newest.as_ref().map_or(stored.seen, |newest| newest.at);
-            let event = Event {
-                before: stored.stamps.as_ref().filter(|_| !is_regressed),
-                entries: &entries,
-                is_next: object.is_next,
-                previous: Some(stored.seen),
-            };
-            let authors = event.authors(&after, &fields);
-            let (loud, authors): (Vec<FieldChange<'_>>, Vec<Authorship<'_>>) = fields
-                .into_iter()
-                .zip(authors)
-                .filter(|(field, _)| !field.silent)
-                .unzip();
-            let by = ChangeAuthor::group(&authors, &loud);
-            let when = self.when(object, by.iter().filter_map(|by| by.entry.at()).max(), previous);
-            for field in &loud {
-                next.note(field, when.at);
-            }
-            let is_folded = !loud.is_empty() && {
-                let hash = &self.state.hash;
-                let paths = loud.iter().map(|field| hash.hash_one(&field.path));
-                let object_id = (kind, object.namespace.as_str(), stored.id);
-                self.state.churn.note(object_id, paths, object.received)
-            };
-            let key = if loud.is_empty() {
-                None
-            } else {
-                let via = via(&after, &loud);
-                let by = by.iter().map(|by| by.to_json(via.as_deref())).collect();
-                let what = What::Changed {
-                    before: &before,
-                    after: &after,
-                    fields: &loud,
-                };
-                let row = self.change_row(object, what, when, by);
-                Some(if is_folded {
-                    self.fold(stored.id, row)?
-                } else {
-                    self.insert(row)?
-                })
-            };
-            // A text that differs in nothing but its order needs no revision.
-            if before != after || !is_comparable {
-                let revision = Revision {
-                    body: Some(content.body.as_str()),
-                    at: when.at,
-                    from: when.from,
-                    version: &object.version,
-                    event: key,
-                    author: managers(&by),
-                    cause: None,
-                };
-                let is_thin = is_folded && known.is_some() && when.at.since(previous) < THIN;
-                let states = ((&before, known.unwrap_or_default()), (&after, content.body.as_str()));
-                if is_thin {
-                    self.replace_revision(&mut next, states, &revision)?;
-                } else {
-                    self.add_revision(&mut next, states, &revision)?;
-                }
-            }
-            if let Some(at) = object.deletion.filter(|_| stored.deletion.is_none()) {
-                self.deletion_begins(object, &after, at)?;
-            }
-        }
-        TrackedObjectTable::of(self.conn).update(&next)
-    }
-
-    /// Adds a revision; the one before is kept as a patch if that pays.
-    fn add_revision(
-        &self,
-        object: &mut StoredObject,
-        ((before, known), (after, text)): ((&Body, &str), (&Body, &str)),
-        revision: &Revision<'_>,
-    ) -> rusqlite::Result<()> {
-        let revisions = RevisionTable::of(self.conn);
-        if !known.is_empty() {
-            let kept = object.chain.push((before, known.len()), (after, text.len()));
-            revisions.keep_as(object.id, object.revision, &kept)?;
-        }
-        object.revision += 1;
-        revisions.insert(object.id, object.revision, revision)
-    }
-
-    /// Replaces the newest revision, and the patch that makes the one before of it.
-    fn replace_revision(
-        &self,
-        object: &mut StoredObject,
-        ((before, _), (after, text)): ((&Body, &str), (&Body, &str)),
-        revision: &Revision<'_>,
-    ) -> rusqlite::Result<()> {
-        let revisions = RevisionTable::of(self.conn);
-        if let Some(patch) = revisions.patch(object.id, object.revision - 1)? {
-            let mut older = before.clone();
-            // It was written by this program.
-            let parsed = serde_json::from_str(&patch).unwrap_or_default();
-            patch::apply(&mut older, parsed);
-            let older_text = older.to_text();
-            object.chain.steps = object.chain.steps.saturating_sub(1);
-            object.chain.bytes = object.chain.bytes.saturating_sub(patch.len() as u64);
-            let kept = object.chain.push((&older, older_text.len()), (after, text.len()));
-            revisions.keep_again(object.id, object.revision - 1, &kept, &older_text)?;
-        }
-        revisions.replace(object.id, object.revision, revision)
-    }
-
-    /// Folds a change into the open row of its object, or opens one.
-    fn fold(&mut self, object: i64, row: ChangeRow<'_>) -> rusqlite::Result<EventKey> {
-        let (at, what) = (row.at, row.name());
-        let mut record = row.record();
-        let fields = match record.extra.get("fields") {
-            Some(Value::Array(fields)) => fields.clone(),
-            _ => Vec::new(),
-        };
-        let fold = match self.state.churn.fold(object, at) {
-            Some(mut fold) => {
-                fold.add(fields);
-                record.description = format!(
-                    "{what} changed {} times since {}. The metadata lists the fields, with the value before the first \
-                     change and that after the last.",
-                    fold.changes, fold.since
-                );
-                let extra = &mut record.extra;
-                extra.insert("fields".to_owned(), fold.fields.clone().into());
-                extra.insert("changes".to_owned(), fold.changes.into());
-                extra.insert("since".to_owned(), fold.since.to_string().into());
-                self.rows.rewrite(self.conn, fold.key, &sanitize(record), at)?;
-                fold
-            }
-            None => Fold {
-                key: self.rows.insert_internal(self.conn, &sanitize(record), at, at)?,
-                since: at,
-                changes: 1,
-                fields,
-            },
-        };
-        let key = fold.key;
-        self.state.churn.set_fold(object, fold);
-        Ok(key)
-    }
-
-    /// The deletion of an object waits for its finalizers.
-    fn deletion_begins(
-        &mut self,
-        object: &ObservedObject,
-        body: &Body,
-        at: Timestamp,
-    ) -> rusqlite::Result<()> {
-        let finalizers = body
-            .stored()
-            .get("metadata")
-            .and_then(|metadata| metadata.get("finalizers"))
-            .map(plain);
-        let finalizers: Vec<String> = finalizers
-            .and_then(|list| serde_json::from_value(list).ok())
-            .unwrap_or_default();
-        if finalizers.is_empty() || object.owner.is_some() {
-            return Ok(());
-        }
-        let when = When {
-            at: at.min(object.received),
-            from: None,
-            observed_late: object.origin != Origin::Live,
-        };
-        let what = What::Deleting {
-            finalizers: &finalizers,
-        };
-        let row = self.change_row(object, what, when, Vec::new());
-        self.insert(row)?;
-        Ok(())
-    }
-
-    fn deleted(
-        &mut self,
-        mut stored: StoredObject,
-        (namespace, name): (&str, &str),
-        version: &ResourceVersion,
-        when: When,
-    ) -> rusqlite::Result<()> {
-        let revisions = RevisionTable::of(self.conn);
-        let newest = revisions.read(stored.id, stored.revision)?;
-        let body = newest
-            .and_then(|newest| newest.body)
-            .and_then(|text| Body::parse(&text).ok())
-            .unwrap_or_default();
-        let cause = cause_of(self.conn, &self.kind.kind, &stored, namespace, when.at)?;
-        // The end of a pod is a row of the rules, which know how its containers ended.
-        let is_row = stored.owner.is_none()
-            && self.kind.kind != "Pod"
-            && !is_made_by_the_cluster(&self.kind.kind, name);
-        let key = if is_row {
-            let row = ChangeRow {
-                kind: self.kind,
-                object: self.object(namespace, name),
-                owner: None,
-                what: What::Deleted(&body),
-                at: when.at,
-                between: when.between(),
-                observed_late: when.observed_late,
-                resource_version: version.to_string(),
-                by: Vec::new(),
-                cause: Some(cause),
-            };
-            Some(self.insert(row)?)
-        } else {
-            None
-        };
-        stored.revision += 1;
-        stored.chain = Chain::default();
-        stored.version = version.clone();
-        stored.deleted = Some(when.at);
-        TrackedObjectTable::of(self.conn).update(&stored)?;
-        let revision = Revision {
-            body: None,
-            at: when.at,
-            from: when.from,
-            version,
-            event: key,
-            author: None,
-            cause: Some(cause.0.as_str()),
-        };
-        revisions.insert(stored.id, stored.revision, &revision)
-    }
-
-    /// When a change happened: as its author's entry says, if that is possible.
-    fn when(
-        &self,
-        object: &ObservedObject,
-        author: Option<Timestamp>,
-        previous: Timestamp,
-    ) -> When {
-        let possible = author.filter(|at| {
-            at.second() >= previous.second() && *at <= object.received.plus(SECOND)
-        });
-        let observed_late = object.origin != Origin::Live;
-        match possible {
-            Some(at) => When {
-                at: at.max(previous),
-                from: None,
-                observed_late,
-            },
-            None if !observed_late => When {
-                at: object.received,
-                from: None,
-                observed_late,
-            },
-            None => When {
-                at: object.received,
-                from: match (object.origin, self.list()) {
-                    (Origin::List, Some(list)) => list.from,
-                    _ => self.confirmed_at,
-                }
-                .map(|from| from.max(previous)),
-                observed_late,
-            },
-        }
-    }
-
-    fn body_of<'o>(&self, object: &'o ObservedObject) -> Option<(&'o ObservedContent, Body)> {
-        let content = object.content.as_ref()?;
-        match Body::parse(content.body.as_str()) {
-            Ok(body) => Some((content, body)),
-            Err(error) => {
-                // A bug: this program made the text.
-                warn!(kind = &*self.kind.kind, %error, "body of an object skipped");
-                None
-            }
-        }
-    }
-
-    fn object(&self, namespace: &str, name: &str) -> ObjectRef {
-        ObjectRef {
-            kind: self.kind.kind.to_string(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
-    }
-
-    fn change_row<'w>(
-        &self,
-        object: &ObservedObject,
-        what: What<'w>,
-        when: When,
-        by: Vec<Value>,
-    ) -> ChangeRow<'w>
-    where
-        Self: 'w,
-    {
-        let owner = object.owner.as_ref().map(|owner| ObjectRef {
-            kind: owner.kind.as_str().to_owned(),
-            namespace: object.namespace.as_str().to_owned(),
-            name: owner.name.as_str().to_owned(),
-        });
-        ChangeRow {
-            kind: self.kind,
-            object: self.object(object.namespace.as_str(), object.name.as_str()),
-            owner,
-            what,
-            at: when.at,
-            between: when.between(),
-            observed_late: when.observed_late,
-            resource_version: object.version.to_string(),
-            by,
-            cause: None,
-        }
-    }
-
-    fn insert(&mut self, row: ChangeRow<'_>) -> rusqlite::Result<EventKey> {
-        let at = row.at;
-        let row = sanitize(row.record());
-        let record = row.record();
-        if let Some(object) = &record.object
-            && let Some(what) = breaking(object, &record.reason, &record.title)
-        {
-            self.rows.commit_delta.note_change(BreakingChange {
-                object: object.clone(),
-                at,
-                what: what.into(),
-            });
-        }
-        self.rows.insert_internal(self.conn, &row, at, at)
-    }
 }
 
 /// What is stored of the objects of a kind that exist.
@@ -727,25 +249,4 @@ pub(super) fn recent_changes(
     let mut changes: Vec<BreakingChange> = changes.filter_map(Result::transpose).collect::<Result<_, _>>()?;
     changes.reverse();
     Ok(changes)
-}
-
-fn entries(content: &ObservedContent) -> Vec<ManagedEntry<'_>> {
-    // It was written by this program; without entries no author is known.
-    serde_json::from_str(&content.managed_fields).unwrap_or_default()
-}
-
-fn managers(by: &[ChangeAuthor<'_>]) -> Option<String> {
-    let mut names: Vec<&str> = by.iter().map(|by| &*by.entry.manager).collect();
-    names.sort_unstable();
-    names.dedup();
-    (!names.is_empty()).then(|| names.join(", "))
-}
-
-fn disruption(object: &ObservedObject) -> Option<String> {
-    object.disruption.as_ref().map(ToString::to_string)
-}
-
-fn owner_text(object: &ObservedObject) -> Option<String> {
-    let owner = object.owner.as_ref()?;
-    Some(format!("{}/{}", owner.kind, owner.name))
 }
