@@ -163,7 +163,7 @@ impl<'j> Object<'j> {
             },
         )?;
         let mut fields = build.finish();
-        trim(&self.kind.kind, &mut fields);
+        trim(&self.kind.kind, &self.metadata.name, &mut fields);
         let mut hide = Hide::new(self.rules, &marks);
         Ok(Body::from_stored(hide.body(fields)))
     }
@@ -323,8 +323,55 @@ fn time(text: Text<'_>) -> Option<Timestamp> {
 }
 
 /// What a path cannot say: the parts of an object that are made at random, or of which one element is kept.
-fn trim(kind: &str, fields: &mut Fields) {
+fn trim(kind: &str, name: &str, fields: &mut Fields) {
     match kind {
+        "ConfigMap" => {
+            // What the cluster-autoscaler and kube9 itself write every few seconds.
+            let annotations = fields
+                .get_mut("metadata")
+                .and_then(|metadata| metadata.get_mut("annotations"));
+            let is_autoscaler = match annotations {
+                Some(Stored::Map(annotations)) => annotations
+                    .remove("cluster-autoscaler.kubernetes.io/last-updated")
+                    .is_some(),
+                _ => false,
+            };
+            if is_autoscaler || name == "kube9-operator-status" {
+                fields.remove("data");
+            }
+        }
+        "Node" => {
+            // Written with the conditions of the node, or for a while by the cluster-autoscaler.
+            let is_by_condition = |taint: &Stored| {
+                let key = taint.get("key").and_then(Stored::as_text);
+                key.is_some_and(|key| {
+                    key.starts_with("node.kubernetes.io/")
+                        || key.starts_with("DeletionCandidateOfClusterAutoscaler")
+                })
+            };
+            if let Some(Stored::Map(spec)) = fields.get_mut("spec")
+                && let Some(Stored::List(taints)) = spec.get_mut("taints")
+            {
+                taints.retain(|taint| !is_by_condition(taint));
+                if taints.is_empty() {
+                    spec.remove("taints");
+                }
+                if spec.is_empty() {
+                    fields.remove("spec");
+                }
+            }
+        }
+        "PersistentVolumeClaim" => {
+            // It is bound for the first time soon after.
+            if let Some(Stored::Map(status)) = fields.get_mut("status")
+                && status.get("phase").and_then(Stored::as_text) == Some("Pending")
+            {
+                status.remove("phase");
+                if status.is_empty() {
+                    fields.remove("status");
+                }
+            }
+        }
         "HorizontalPodAutoscaler" => {
             let conditions = fields
                 .get_mut("status")

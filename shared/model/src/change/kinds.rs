@@ -347,6 +347,14 @@ const COMMON: &[Line] = &[
         "metadata.annotations[\"pv.kubernetes.io/*\"]",
         SilentWhenSet,
     ),
+    (
+        "metadata.annotations[\"volume.kubernetes.io/*\"]",
+        SilentWhenSet,
+    ),
+    (
+        "metadata.annotations[\"volume.beta.kubernetes.io/*\"]",
+        SilentWhenSet,
+    ),
     ("**.caBundle", Hide),
 ];
 
@@ -460,6 +468,7 @@ const NODE: &[Line] = &[
     ("status.addresses", Keep),
     ("status.addresses", List(&[&["type"], &["type", "address"]])),
     ("spec.taints", List(&[&["key", "effect"]])),
+    ("spec.taints.*.timeAdded", Drop),
     ("spec.podCIDR", SilentWhenSet),
     ("spec.podCIDRs", SilentWhenSet),
     ("spec.taints", Risky),
@@ -476,8 +485,11 @@ const SERVICE: &[Line] = &[
     ("spec.ports", Single),
     ("spec.clusterIP", SilentWhenSet),
     ("spec.clusterIPs", SilentWhenSet),
-    ("spec.ports.*.nodePort", SilentWhenSet),
-    ("spec.healthCheckNodePort", SilentWhenSet),
+    // With the type, which makes the row.
+    ("spec.ports.*.nodePort", SilentUnlessReplaced),
+    ("spec.healthCheckNodePort", SilentUnlessReplaced),
+    ("spec.externalTrafficPolicy", SilentUnlessReplaced),
+    ("spec.allocateLoadBalancerNodePorts", SilentUnlessReplaced),
     ("spec.selector", Risky),
     ("spec.ports", Risky),
     ("spec.type", Risky),
@@ -492,7 +504,11 @@ const CONFIG_MAP: &[Line] = &[
 
 const CLAIM: &[Line] = &[
     ("status.phase", Keep),
+    ("status.phase", SilentWhenSet),
     ("status.capacity", Keep),
+    ("status.capacity", SilentWhenSet),
+    // The StatefulSet controller sets and replaces them by the retention policy.
+    ("metadata.ownerReferences", Drop),
     ("spec.volumeName", SilentWhenSet),
     ("spec.resources", Risky),
 ];
