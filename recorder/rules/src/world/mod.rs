@@ -210,10 +210,8 @@ impl World {
 
     /// Estimated bytes of an object, here and in its snapshot, the owners of Events and the work queue.
     fn cost(&self, kind: Kind, key: &ObjectKey) -> usize {
-        // Snapshots of other kinds repeat the whole object.
-        let copies = if kind == Kind::Pod { 1 } else { 2 };
         let meta = self.meta(kind, key);
-        meta.map_or(0, |meta| OBJECT_COST + meta.held as usize * copies)
+        meta.map_or(0, |meta| OBJECT_COST + meta.held as usize)
     }
 
     pub fn meta(&self, kind: Kind, key: &ObjectKey) -> Option<&Meta> {
