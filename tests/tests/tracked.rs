@@ -299,3 +299,30 @@ fn restored_history_is_known_by_an_object_and_compared_by_its_body() {
     assert_eq!(change["by"], Value::Null, "{change}");
     recorder.stop().unwrap();
 }
+
+#[test]
+fn deletion_that_waits_for_finalizers_is_a_row_of_its_own() {
+    let harness = Harness::new();
+    let store = harness.server.store();
+    let map = json!({
+        "metadata": {"name": "kept", "namespace": "shop", "finalizers": ["example.com/backup"]},
+        "data": {"a": "1"},
+    });
+    store.create(Kind::ConfigMap, map).unwrap();
+    let recorder = harness.start();
+    harness.wait_tracked(1);
+    store
+        .modify(Kind::ConfigMap, "shop", "kept", |map| {
+            map["metadata"]["deletionTimestamp"] = json!(Micros::now().seconds_text().to_string());
+            map["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+        })
+        .unwrap();
+    harness.wait("the deletion waits", || harness.changes().len() == 1);
+    let change = &harness.changes()[0];
+    assert_eq!(change["op"], "deleting", "{change}");
+    assert_eq!(change["finalizers"], json!(["example.com/backup"]));
+    store.delete(Kind::ConfigMap, "shop", "kept").unwrap();
+    harness.wait("it is deleted", || harness.changes().len() == 2);
+    assert_eq!(harness.changes()[1]["op"], "deleted");
+    recorder.stop().unwrap();
+}

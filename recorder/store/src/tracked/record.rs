@@ -233,9 +233,12 @@ impl TrackedApplier<'_> {
                     self.add_revision(&mut next, states, &revision)?;
                 }
             }
-            if let Some(at) = object.deletion.filter(|_| stored.deletion.is_none()) {
-                self.deletion_begins(object, &after, at)?;
-            }
+        }
+        // The deletion is not in the body, but it is in the hash by which the source knows what to send.
+        if let Some(at) = object.deletion.filter(|_| stored.deletion.is_none())
+            && let Some((_, body)) = self.body_of(object)
+        {
+            self.deletion_begins(object, &body, at)?;
         }
         TrackedObjectTable::of(self.conn).update(&next)
     }
