@@ -18,6 +18,7 @@ use kube9_model::{EventType, ObjectRef, Severity};
 use serde_json::{Map, Value, json};
 
 use crate::deletion::{CauseCertainty, DeletionCause};
+use crate::objects::announces_removal;
 
 /// Fields that a description names; the metadata has more of them.
 const DESCRIBED_MAX: usize = 5;
@@ -164,7 +165,7 @@ impl ChangeRow<'_> {
         let effect = match kind {
             "Node" => {
                 // An autoscaler or a person drained it before.
-                let is_planned = is_true(body, &["spec", "unschedulable"]);
+                let is_planned = is_true(body, &["spec", "unschedulable"]) || is_leaving(body);
                 let text = format!(
                     "Node {name} was removed from the cluster. Its pods are deleted by the pod garbage collector."
                 );
@@ -271,6 +272,17 @@ fn created(kind: &str, body: &Body) -> Option<String> {
 fn at<'b>(body: &'b Body, path: &[&str]) -> Option<&'b Stored> {
     path.iter()
         .try_fold(body.stored(), |value, name| value.get(name))
+}
+
+/// Whether a taint has announced that the node goes.
+fn is_leaving(node: &Body) -> bool {
+    let Some(Shape::List(taints)) = at(node, &["spec", "taints"]).map(Shape::of) else {
+        return false;
+    };
+    let text = |taint: &Stored, name: &str| taint.get(name).map_or_else(String::new, word);
+    taints.elements().into_iter().any(|taint| {
+        announces_removal(&format!("{}:{}", text(taint, "key"), text(taint, "effect")))
+    })
 }
 
 fn is_true(body: &Body, path: &[&str]) -> bool {
@@ -603,3 +615,179 @@ pub fn breaking(object: &ObjectRef, reason: &str, title: &str) -> Option<String>
 
 /// Longest name of a change in a finding, which is kept with its object.
 const WHAT_BYTES_MAX: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use foldhash::quality::FixedState;
+    use kube9_model::change::diff;
+    use kube9_model::change::kinds::BUILT_IN;
+
+    use super::*;
+    use crate::body::{MarkKey, Object};
+
+    fn kind(name: &str) -> &'static TrackedKind {
+        TrackedKind::find(BUILT_IN.iter(), name).unwrap()
+    }
+
+    fn body(kind: &'static TrackedKind, mut object: Value) -> Body {
+        object["metadata"]["name"] = json!("web");
+        let json = object.to_string();
+        let object = Object::scan(kind, &json, &FixedState::with_seed(1), |_| false).unwrap();
+        object.body(&MarkKey::new(&[1; 32])).unwrap()
+    }
+
+    fn row(kind: &TrackedKind, what: What<'_>) -> Record {
+        let row = ChangeRow {
+            kind,
+            object: ObjectRef {
+                kind: kind.kind.to_string(),
+                namespace: if kind.namespaced { "shop".to_owned() } else { String::new() },
+                name: "web".to_owned(),
+            },
+            owner: None,
+            what,
+            at: Timestamp::EPOCH,
+            between: None,
+            observed_late: false,
+            resource_version: "7".to_owned(),
+            by: Vec::new(),
+            cause: None,
+        };
+        row.record()
+    }
+
+    /// `severity reason title` of a change; empty if it makes no row.
+    fn changed(name: &str, before: Value, after: Value) -> String {
+        let kind = kind(name);
+        let (before, after) = (body(kind, before), body(kind, after));
+        let fields = diff::changes(kind.rules, &before, &after, false);
+        if fields.iter().all(|field| field.silent) {
+            return String::new();
+        }
+        let what = What::Changed {
+            before: &before,
+            after: &after,
+            fields: &fields,
+        };
+        let row = row(kind, what);
+        assert!(row.description.ends_with('.'), "{}", row.description);
+        format!("{} {} {}", row.severity, row.reason, row.title)
+    }
+
+    fn template(container: Value) -> Value {
+        json!({"spec": {"template": {"spec": {"containers": [container]}}}})
+    }
+
+    #[test]
+    fn most_important_field_decides_reason_and_title() {
+        let app = |more: Value| {
+            let mut container = json!({"name": "app", "image": "r:5000/web:1"});
+            for (key, value) in more.as_object().unwrap() {
+                container[key] = value.clone();
+            }
+            template(container)
+        };
+        let spec = |spec: Value| json!({"spec": spec});
+        let empty = || json!({"spec": {}});
+        let cases: Vec<(&str, Value, Value, &str)> = vec![
+            ("deploy", app(json!({})), app(json!({"image": "r:5000/web:2"})), "info ImageChanged Image changed: app 1 → 2"),
+            ("deploy", app(json!({})), app(json!({"image": "web:2", "args": ["x"]})), "info ImageChanged Image changed: app r:5000/web:1 → web:2"),
+            ("deploy", spec(json!({"replicas": 2})), spec(json!({"replicas": 5})), "info Scaled Scaled from 2 to 5 replicas"),
+            ("sts", spec(json!({"replicas": 2})), spec(json!({"replicas": 0})), "warning Scaled Scaled from 2 to 0 replicas"),
+            ("deploy", empty(), spec(json!({"paused": true})), "info RolloutPaused Rollout paused"),
+            ("deploy", spec(json!({"paused": true})), empty(), "info RolloutResumed Rollout resumed"),
+            ("cj", empty(), spec(json!({"suspend": true})), "info CronJobSuspended CronJob suspended"),
+            ("deploy", app(json!({})), app(json!({"resources": {"limits": {"cpu": "1"}}})), "info ResourcesChanged Resources changed: app"),
+            ("deploy", app(json!({})), app(json!({"env": [{"name": "A", "value": "b"}]})), "info EnvironmentChanged Environment changed: app"),
+            ("deploy", app(json!({})), app(json!({"args": ["b"]})), "info CommandChanged Command changed: app"),
+            ("deploy", app(json!({})), app(json!({"livenessProbe": {"periodSeconds": 5}})), "info ProbesChanged Probes changed: app"),
+            ("deploy", app(json!({})), app(json!({"volumeMounts": [{"name": "a", "mountPath": "/a"}]})), "info VolumesChanged Volumes changed: app"),
+            ("deploy", template(json!({})), json!({"spec": {"template": {"spec": {"containers": [{}], "nodeSelector": {"a": "b"}}}}}), "info SchedulingChanged Scheduling changed"),
+            ("deploy", json!({"spec": {"template": {"metadata": {}}}}), json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "x"}}}}}), "info RestartRequested Restart requested"),
+            ("svc", spec(json!({"selector": {"app": "web"}})), spec(json!({"selector": {"app": "api"}})), "warning ServiceSelectorChanged Service selector changed"),
+            ("svc", spec(json!({"type": "ClusterIP"})), spec(json!({"type": "NodePort", "externalTrafficPolicy": "Cluster"})), "info ServiceTypeChanged Service type changed: ClusterIP → NodePort"),
+            ("svc", spec(json!({"ports": [{"port": 80}]})), spec(json!({"ports": [{"port": 81}]})), "info ServicePortsChanged Service ports changed"),
+            ("no", empty(), spec(json!({"unschedulable": true})), "warning NodeCordoned Node cordoned"),
+            ("no", spec(json!({"unschedulable": true})), empty(), "info NodeUncordoned Node uncordoned"),
+            ("no", empty(), spec(json!({"taints": [{"key": "gpu", "value": "a", "effect": "NoSchedule"}]})), "info NodeTaintsChanged Node taints changed"),
+            ("no", json!({"status": {"nodeInfo": {"kubeletVersion": "v1"}}}), json!({"status": {"nodeInfo": {"kubeletVersion": "v2"}}}), "info NodeVersionChanged Kubelet version changed: v1 → v2"),
+            ("cm", json!({"data": {"mode": "a"}}), json!({"data": {"mode": "b"}}), "info ConfigMapChanged ConfigMap changed"),
+            ("cm", json!({}), json!({"metadata": {"labels": {"a": "b"}}}), "info LabelsChanged Labels of ConfigMap changed"),
+            ("ing", spec(json!({"ingressClassName": "a"})), spec(json!({"ingressClassName": "b"})), "info IngressChanged Ingress changed: spec.ingressClassName"),
+        ];
+        for (name, before, after, expected) in cases {
+            assert_eq!(changed(name, before.clone(), after.clone()), expected, "{before} → {after}");
+        }
+    }
+
+    #[test]
+    fn what_a_cluster_writes_in_normal_life_makes_no_row() {
+        let taint = |taint: Value| json!({"spec": {"taints": [taint]}});
+        let status = |n: &str| {
+            json!({"metadata": {"annotations": {"cluster-autoscaler.kubernetes.io/last-updated": n}}, "data": {"status": n}})
+        };
+        let claim = |phase: &str, more: Value| {
+            let mut claim = json!({"status": {"phase": phase}});
+            claim["metadata"] = more;
+            claim
+        };
+        let silent: Vec<(&str, Value, Value)> = vec![
+            ("no", json!({"spec": {}}), taint(json!({"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "timeAdded": "t"}))),
+            ("no", json!({}), taint(json!({"key": "DeletionCandidateOfClusterAutoscaler", "value": "1764500000", "effect": "PreferNoSchedule"}))),
+            ("no", taint(json!({"key": "a", "effect": "NoExecute"})), taint(json!({"key": "a", "effect": "NoExecute", "timeAdded": "t"}))),
+            ("cm", status("1"), status("2")),
+            ("pvc", claim("Pending", json!({})), claim("Bound", json!({"annotations": {
+                "pv.kubernetes.io/bind-completed": "yes", "volume.kubernetes.io/storage-provisioner": "p"}}))),
+            ("svc", json!({"spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30000}]}}), json!({"spec": {"type": "NodePort", "ports": [{"port": 80}]}})),
+        ];
+        for (name, before, after) in silent {
+            assert_eq!(changed(name, before.clone(), after.clone()), "", "{before} → {after}");
+        }
+        // But a lost volume, and a taint that somebody sets.
+        assert_eq!(
+            changed("pvc", claim("Bound", json!({})), claim("Lost", json!({}))),
+            "info PersistentVolumeClaimChanged PersistentVolumeClaim changed: status.phase"
+        );
+        let out_of_service = taint(json!({"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}));
+        assert_eq!(changed("no", json!({}), out_of_service), "info NodeTaintsChanged Node taints changed");
+    }
+
+    #[test]
+    fn deletion_says_why_and_warns_of_what_stops() {
+        let deleted = |name: &str, object: Value| {
+            let kind = kind(name);
+            let body = body(kind, object);
+            let row = row(kind, What::Deleted(&body));
+            format!("{} {}", row.severity, row.reason)
+        };
+        assert_eq!(deleted("deploy", json!({})), "warning DeploymentDeleted");
+        assert_eq!(deleted("quota", json!({})), "info ResourceQuotaDeleted");
+        assert_eq!(deleted("no", json!({})), "warning NodeRemoved");
+        for node in [
+            json!({"spec": {"taints": [{"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}]}}),
+            json!({"spec": {"taints": [{"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}]}}),
+            json!({"spec": {"unschedulable": true}}),
+        ] {
+            assert_eq!(deleted("no", node), "info NodeRemoved");
+        }
+    }
+
+    #[test]
+    fn changes_that_can_break_pods_are_named_for_findings() {
+        let object = |kind: &str| ObjectRef {
+            kind: kind.to_owned(),
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        };
+        assert_eq!(
+            breaking(&object("Deployment"), "ImageChanged", "Image changed: app 1 → 2").as_deref(),
+            Some("image changed: app 1 → 2")
+        );
+        assert_eq!(breaking(&object("Deployment"), "Scaled", "Scaled"), None);
+        assert_eq!(
+            breaking(&object("ConfigMap"), "ConfigMapChanged", "ConfigMap changed").as_deref(),
+            Some("ConfigMap web changed")
+        );
+        assert_eq!(breaking(&object("Pod"), "ImageChanged", "Image changed"), None);
+    }
+}

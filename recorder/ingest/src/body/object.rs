@@ -322,6 +322,17 @@ fn time(text: Text<'_>) -> Option<Timestamp> {
     Timestamp::parse(&text.0).ok()
 }
 
+/// Taints that the node lifecycle controller writes with the conditions of a node, and the scheduler's mark of a cordon.
+const BY_CONDITION: [&str; 7] = [
+    "disk-pressure",
+    "memory-pressure",
+    "network-unavailable",
+    "not-ready",
+    "pid-pressure",
+    "unreachable",
+    "unschedulable",
+];
+
 /// What a path cannot say: the parts of an object that are made at random, or of which one element is kept.
 fn trim(kind: &str, name: &str, fields: &mut Fields) {
     match kind {
@@ -345,8 +356,9 @@ fn trim(kind: &str, name: &str, fields: &mut Fields) {
             let is_by_condition = |taint: &Stored| {
                 let key = taint.get("key").and_then(Stored::as_text);
                 key.is_some_and(|key| {
-                    key.starts_with("node.kubernetes.io/")
-                        || key.starts_with("DeletionCandidateOfClusterAutoscaler")
+                    let of_condition = key.strip_prefix("node.kubernetes.io/");
+                    of_condition.is_some_and(|name| BY_CONDITION.contains(&name))
+                        || key == "DeletionCandidateOfClusterAutoscaler"
                 })
             };
             if let Some(Stored::Map(spec)) = fields.get_mut("spec")

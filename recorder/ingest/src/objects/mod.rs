@@ -25,7 +25,7 @@ pub use bounds::{Fit, OBJECT_BYTES_MAX};
 pub use config_map::{ConfigMap, KeyFacts};
 pub use deployment::Deployment;
 pub use meta::{Condition, Meta, OwnerRef};
-pub use node::Node;
+pub use node::{Node, announces_removal};
 pub use pod::{
     Container, ContainerState, Phase, Pod, PodSpec, Port, Resources, RestartPolicy, Role,
     Terminated,

@@ -138,6 +138,33 @@ impl<'de> Deserialize<'de> for Node {
     }
 }
 
+/// Words in the keys of taints that autoscalers, termination handlers and cloud controllers set before they remove a
+/// node: `ToBeDeletedByClusterAutoscaler`, `karpenter.sh/disrupted`, `karpenter.sh/disruption=disrupting`,
+/// `aws-node-termination-handler/spot-itn`, `cloud.google.com/impending-node-termination`, `kubevirt.io/drain`,
+/// `node.cloudprovider.kubernetes.io/shutdown`, `node.kubernetes.io/out-of-service`.
+const REMOVAL: [&str; 9] = [
+    "delet",
+    "terminat",
+    "disrupt",
+    "shutdown",
+    "out-of-service",
+    "drain",
+    "spot-itn",
+    "maintenance",
+    "decommission",
+];
+
+/// `taint` is `key=value:Effect`. One with the effect `PreferNoSchedule` is a preference: the node still serves its pods.
+pub fn announces_removal(taint: &str) -> bool {
+    let (key, effect) = taint.rsplit_once(':').unwrap_or((taint, ""));
+    let key = key.split('=').next().unwrap_or_default();
+    if effect == "PreferNoSchedule" {
+        return false;
+    }
+    let key = key.to_ascii_lowercase();
+    REMOVAL.iter().any(|word| key.contains(word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
