@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use crate::metrics::Metrics;
 
 /// Capacity of the inbox; a full inbox makes the informers wait. A message holds one object of at most
-/// `OBJECT_BYTES_MAX`: 2 MiB in total.
+/// `OBJECT_BYTES_MAX`, and its canonical body of at most 64 KiB: 6 MiB in total, and usually 0.3.
 pub const INBOX_MAX: usize = 64;
 
 /// Messages handled before the rules run, so that a burst about one Service is evaluated once.

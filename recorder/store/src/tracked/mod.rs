@@ -20,6 +20,7 @@ mod record;
 mod retention;
 mod revisions;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -53,6 +54,8 @@ pub(super) struct TrackedState {
     lists: TrackedLists,
     churn: Churn,
     hash: RandomState,
+    /// `tracked_kind.id` of each watch.
+    kinds: BTreeMap<WatchId, i64>,
 }
 
 impl TrackedState {
@@ -64,6 +67,7 @@ impl TrackedState {
     pub(super) fn rolled_back(&mut self) {
         // Lists need not be undone: the batch is applied again.
         self.churn.rolled_back();
+        self.kinds.clear();
     }
 }
 
@@ -94,7 +98,7 @@ impl TrackedApplier<'_> {
             }
             TrackedEvent::Applied(object) => self.applied(object),
             TrackedEvent::Deleted(object) => {
-                let kind = TrackedObjectTable::of(self.conn).kind(self.kind)?;
+                let kind = self.kind_id()?;
                 let (namespace, name) = (object.namespace.as_str(), object.name.as_str());
                 let stored = TrackedObjectTable::of(self.conn).find(kind, namespace, name)?;
                 match stored {
@@ -116,6 +120,15 @@ impl TrackedApplier<'_> {
         }
     }
 
+    fn kind_id(&mut self) -> rusqlite::Result<i64> {
+        if let Some(id) = self.state.kinds.get(&self.watch) {
+            return Ok(*id);
+        }
+        let id = TrackedObjectTable::of(self.conn).kind(self.kind)?;
+        self.state.kinds.insert(self.watch, id);
+        Ok(id)
+    }
+
     fn mark_shown(&mut self, namespace: &str, name: &str) {
         self.state.lists.mark_shown(self.watch, namespace, name);
     }
@@ -127,7 +140,7 @@ impl TrackedApplier<'_> {
     /// The objects that a complete list did not show were deleted.
     fn list_ends(&mut self, version: &ResourceVersion) -> rusqlite::Result<()> {
         let table = TrackedObjectTable::of(self.conn);
-        let kind = table.kind(self.kind)?;
+        let kind = self.kind_id()?;
         let (mut namespace, mut name) = (String::new(), String::new());
         loop {
             let after = (&*namespace, &*name);
@@ -164,7 +177,7 @@ impl TrackedApplier<'_> {
             self.mark_shown(namespace, name);
         }
         let table = TrackedObjectTable::of(self.conn);
-        let kind = table.kind(self.kind)?;
+        let kind = self.kind_id()?;
         match table.find(kind, namespace, name)? {
             Some(stored) if stored.deleted.is_none() && stored.uid == object.uid => {
                 self.changed(kind, stored, object)

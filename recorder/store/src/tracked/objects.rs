@@ -46,8 +46,8 @@ pub(super) struct TrackedObjectTable<'c> {
     conn: &'c Connection,
 }
 
-const COLUMNS: &str = "id, uid, resource_version, revision, form, seen_ms, chain_steps, chain_bytes, stamps, owner, deletion_ms, \
-     scaled_down_ms, template_ms, disruption, deleted_ms";
+const FIND: &str = "SELECT id, uid, resource_version, revision, form, seen_ms, chain_steps, chain_bytes, stamps, owner, deletion_ms, \
+     scaled_down_ms, template_ms, disruption, deleted_ms FROM tracked_object WHERE kind = ?1 AND namespace = ?2 AND name = ?3";
 
 impl<'c> TrackedObjectTable<'c> {
     pub(super) const fn of(conn: &'c Connection) -> Self {
@@ -99,9 +99,7 @@ impl<'c> TrackedObjectTable<'c> {
         name: &str,
     ) -> rusqlite::Result<Option<StoredObject>> {
         self.conn
-            .counted(&format!(
-                "SELECT {COLUMNS} FROM tracked_object WHERE kind = ?1 AND namespace = ?2 AND name = ?3"
-            ))?
+            .counted(FIND)?
             .query_row((kind, namespace, name), read)
             .optional()
     }
