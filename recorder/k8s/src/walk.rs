@@ -134,7 +134,7 @@ mod tests {
         assert!(path.contains("&fieldSelector=metadata.name%3Dsettings"), "{path}");
         assert!(path.contains("&resourceVersionMatch=Exact&"), "{path}");
         let at: i64 = path.rsplit_once("resourceVersion=").unwrap().1.parse().unwrap();
-        if at < 30 {
+        if at < 40 {
             let status = json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"});
             return (410, status);
         }
