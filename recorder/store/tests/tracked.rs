@@ -1,0 +1,309 @@
+//! The change history in the store: random edits of objects through restarts and rollbacks, and every state rebuilt.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is the failure"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube9_db::read::revision::REBUILD;
+use kube9_ingest::body::MarkKey;
+use kube9_ingest::item::{Item, TrackedEvent};
+use kube9_ingest::tracker::Tracker;
+use kube9_model::change::kinds::{BUILT_IN, TrackedKind};
+use kube9_model::time::Timestamp;
+use kube9_model::watch::{Origin, RelistCause, WatchId};
+use kube9_store::apply::Applier;
+use kube9_store::open::DataDir;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+struct Store {
+    _dir: tempfile::TempDir,
+    _data: DataDir,
+    conn: Connection,
+    applier: Applier,
+    watch: WatchId,
+    tracker: Tracker,
+    now: Timestamp,
+}
+
+fn kind() -> Arc<TrackedKind> {
+    let kind = TrackedKind::find(BUILT_IN.iter(), "deploy").unwrap();
+    Arc::new(kind.clone())
+}
+
+fn key() -> MarkKey {
+    MarkKey::new(&[1; 32])
+}
+
+impl Store {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::lock(dir.path()).unwrap();
+        let conn = data.open().unwrap().conn;
+        let mut store = Self {
+            _dir: dir,
+            _data: data,
+            conn,
+            applier: Applier::default(),
+            watch: WatchId(0),
+            tracker: Tracker::new(kind(), key()),
+            now: Timestamp::from_secs(1_764_671_400),
+        };
+        store.restart();
+        store
+    }
+
+    /// Another process: nothing is in memory.
+    fn restart(&mut self) {
+        self.applier = Applier::default();
+        self.tracker = Tracker::new(kind(), key());
+        let registered =
+            self.applier
+                .watches
+                .register(&self.conn, "cluster", "Deployment", "");
+        self.watch = registered.unwrap().0;
+    }
+
+    fn item(&self, event: TrackedEvent) -> Item {
+        Item::Tracked {
+            watch: self.watch,
+            kind: kind(),
+            event,
+        }
+    }
+
+    fn commit(&mut self, items: &[Item]) {
+        let tx = self.conn.unchecked_transaction().unwrap();
+        self.applier.apply(&tx, items, self.now).unwrap();
+        self.applier.finish(&tx).unwrap();
+        tx.commit().unwrap();
+        self.applier.committed();
+    }
+
+    /// The disk fails, and the batch is applied again.
+    fn fail_and_commit(&mut self, items: &[Item]) {
+        let tx = self.conn.unchecked_transaction().unwrap();
+        self.applier.apply(&tx, items, self.now).unwrap();
+        drop(tx);
+        self.applier.rolled_back();
+        self.commit(items);
+    }
+
+    fn read(&mut self, object: &Value, origin: Origin) -> Item {
+        let reading = self.tracker.applied(&object.to_string(), origin, self.now);
+        let event = self.tracker.emit(reading.unwrap());
+        self.item(event)
+    }
+
+    fn list(&mut self, cause: RelistCause, objects: &[&Value]) {
+        let begins = self.tracker.list_begins(cause, self.now);
+        let mut items = vec![self.item(begins)];
+        for object in objects {
+            items.push(self.read(object, Origin::List));
+        }
+        let ends = self.tracker.list_ends("1000000");
+        items.push(self.item(ends));
+        self.commit(&items);
+    }
+
+    /// The bodies of an object's revisions, the oldest first.
+    fn bodies(&self, name: &str) -> Vec<Value> {
+        let ids: Vec<i64> = self
+            .conn
+            .prepare(
+                "SELECT r.id FROM tracked_object o JOIN revision r ON r.id >> 24 = o.id WHERE o.name = ?1 ORDER BY r.id",
+            )
+            .unwrap()
+            .query_map([name], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let body = |id: i64| {
+            let text: Option<String> = self
+                .conn
+                .query_row(REBUILD, [id], |row| row.get(0))
+                .unwrap();
+            text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
+        };
+        ids.into_iter().map(body).collect()
+    }
+
+    fn rows(&self, op: &str) -> i64 {
+        let sql = "SELECT count(*) FROM event WHERE extra ->> 'op' = ?1";
+        self.conn.query_row(sql, [op], |row| row.get(0)).unwrap()
+    }
+}
+
+/// SplitMix64, so that a seed gives the same edits everywhere.
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end
+    }
+
+    /// The spec of a Deployment: lists in any order, some with repeated names.
+    fn spec(&mut self) -> Value {
+        let container = |rng: &mut Self| {
+            let env: Vec<Value> = (0..rng.below(4))
+                .map(|_| json!({"name": format!("E{}", rng.below(4)), "value": rng.below(3).to_string()}))
+                .collect();
+            json!({"name": format!("c{}", rng.below(3)), "image": format!("i:{}", rng.below(3)), "env": env,
+                   "args": (0..rng.below(3)).map(|n| n.to_string()).collect::<Vec<_>>()})
+        };
+        let containers: Vec<Value> = (0..=self.below(3)).map(|_| container(self)).collect();
+        json!({"replicas": self.below(4), "template": {"spec": {"containers": containers}}})
+    }
+}
+
+/// An object as the API server has it.
+fn object(name: &str, uid: u64, version: u64, spec: &Value, labels: u64) -> Value {
+    let labels: BTreeMap<String, String> = (0..labels % 5)
+        .map(|n| (format!("~l{n}"), (labels / 5).to_string()))
+        .collect();
+    json!({
+        "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-{uid}"), "resourceVersion": version.to_string(),
+                     "creationTimestamp": "2025-12-02T10:00:00Z", "labels": labels},
+        "spec": spec, "status": {"replicas": version},
+    })
+}
+
+/// What is stored of it.
+fn stored(object: &Value) -> Value {
+    let tracker = Tracker::new(kind(), key());
+    let reading = tracker.applied(&object.to_string(), Origin::Live, Timestamp::EPOCH);
+    let mut tracker = tracker;
+    let TrackedEvent::Applied(object) = tracker.emit(reading.unwrap()) else {
+        panic!("an object exists");
+    };
+    serde_json::from_str(object.content.unwrap().body.as_str()).unwrap()
+}
+
+#[test]
+fn every_state_is_rebuilt_after_random_edits_restarts_and_rollbacks() {
+    let mut store = Store::new();
+    let mut rng = Rng(7);
+    let names: Vec<String> = (0..8).map(|n| format!("web-{n}")).collect();
+    let mut current: BTreeMap<&str, Value> = BTreeMap::new();
+    let mut truth: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    let (mut version, mut uid) = (100, 0);
+    store.list(RelistCause::FirstStart, &[]);
+    for step in 0..1_200 {
+        version += 1;
+        // Two minutes for each object, so that nothing is thinned.
+        store.now = store.now.plus(Duration::from_secs(30));
+        let name = &*names[rng.below(8) as usize];
+        let states = truth.entry(name).or_default();
+        let is_delete = current.contains_key(name) && rng.below(20) == 0;
+        let item = if is_delete {
+            let mut last = current.remove(name).unwrap();
+            last["metadata"]["resourceVersion"] = version.to_string().into();
+            states.push(Value::Null);
+            let reading = store.tracker.deleted(&last.to_string(), Origin::Live, store.now);
+            let event = store.tracker.emit(reading.unwrap());
+            store.item(event)
+        } else {
+            if !current.contains_key(name) {
+                uid += 1;
+            }
+            let uid_of = current.get(name).map_or(uid, |object| {
+                let text = object["metadata"]["uid"].as_str().unwrap();
+                text.strip_prefix("uid-").unwrap().parse().unwrap()
+            });
+            let spec = match current.get(name) {
+                // Only the status, or the labels.
+                Some(object) if rng.below(3) == 0 => object["spec"].clone(),
+                _ => rng.spec(),
+            };
+            let labels = match rng.below(2) {
+                0 => 0,
+                _ => rng.below(25),
+            };
+            let now = object(name, uid_of, version, &spec, labels);
+            let body = stored(&now);
+            if states.last() != Some(&body) {
+                states.push(body);
+            }
+            current.insert(name, now.clone());
+            store.read(&now, Origin::Live)
+        };
+        if rng.below(15) == 0 {
+            store.fail_and_commit(&[item]);
+        } else {
+            store.commit(&[item]);
+        }
+        if step % 97 == 0 {
+            store.restart();
+            let objects: Vec<&Value> = current.values().collect();
+            store.list(RelistCause::Resumed, &objects);
+        }
+    }
+    let mut revisions = 0;
+    for (name, expected) in &truth {
+        let bodies = store.bodies(name);
+        assert_eq!(bodies.len(), expected.len(), "{name}");
+        for (n, (body, expected)) in bodies.iter().zip(expected).enumerate() {
+            assert_eq!(body, expected, "{name} {n}");
+        }
+        revisions += bodies.len();
+    }
+    assert!(revisions > 800, "{revisions}");
+    let deleted: usize = truth.values().flatten().filter(|body| body.is_null()).count();
+    assert_eq!(store.rows("deleted"), deleted as i64);
+    let bytes: i64 = store
+        .conn
+        .query_row("SELECT sum(octet_length(body)) FROM revision WHERE is_patch", [], |row| row.get(0))
+        .unwrap();
+    assert!(bytes > 0, "some are patches");
+}
+
+#[test]
+fn list_of_the_same_objects_by_another_key_or_form_makes_no_rows() {
+    let mut store = Store::new();
+    let mut rng = Rng(3);
+    let objects: Vec<Value> = (0..5)
+        .map(|n| object(&format!("web-{n}"), n, 100 + n, &rng.spec(), 3))
+        .collect();
+    let all: Vec<&Value> = objects.iter().collect();
+    store.list(RelistCause::FirstStart, &all);
+    // The key was lost: every hidden value has another mark.
+    store.restart();
+    store.tracker = Tracker::new(kind(), MarkKey::new(&[2; 32]));
+    store.list(RelistCause::Expired, &all);
+    for op in ["created", "changed", "deleted"] {
+        assert_eq!(store.rows(op), 0, "{op}");
+    }
+    // A change after that is one again.
+    let mut changed = objects[0].clone();
+    changed["spec"]["replicas"] = json!(9);
+    changed["metadata"]["resourceVersion"] = json!("500");
+    let item = store.read(&changed, Origin::Live);
+    store.commit(&[item]);
+    assert_eq!(store.rows("changed"), 1);
+}
+
+#[test]
+fn object_that_is_created_again_while_unwatched_is_a_deletion_and_a_creation() {
+    let mut store = Store::new();
+    let spec = json!({"replicas": 1});
+    let first = object("web", 1, 100, &spec, 0);
+    store.list(RelistCause::FirstStart, &[&first]);
+    store.now = store.now.plus(Duration::from_secs(3_600));
+    let mut again = object("web", 2, 200, &spec, 0);
+    again["metadata"]["creationTimestamp"] = json!(store.now.minus(Duration::from_secs(60)).to_string());
+    // The watch was confirmed before it was created.
+    store.list(RelistCause::Expired, &[&again]);
+    assert_eq!(store.rows("deleted"), 1);
+    assert_eq!(store.bodies("web").len(), 3);
+    store.list(RelistCause::Expired, &[]);
+    assert_eq!(store.rows("deleted"), 2);
+}
