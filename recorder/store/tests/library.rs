@@ -6,4 +6,5 @@ mod pipeline;
 mod retention;
 mod storage_doc;
 mod store;
+mod tracked;
 mod wal_corruption;
