@@ -1,7 +1,12 @@
 //! Every SQL example of docs/storage.md runs on a database of the recorder with plain SQLite, and returns rows.
 
+use std::sync::Arc;
+
+use kube9_ingest::body::MarkKey;
 use kube9_ingest::item::Item;
 use kube9_ingest::sanitize::sanitize;
+use kube9_ingest::tracker::Tracker;
+use kube9_model::change::kinds::{BUILT_IN, TrackedKind};
 use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::time::Timestamp;
@@ -11,7 +16,7 @@ use kube9_store::apply::Applier;
 use kube9_store::import::{Counts, import_record};
 use kube9_store::open::DataDir;
 use kube9_store::rows::{ImportOutcome, Imported};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, params_from_iter};
 use serde_json::Map;
 
 const NOW: Timestamp = Timestamp::from_secs(1_764_671_400);
@@ -78,8 +83,20 @@ fn storage_page_examples_return_rows() {
             },
         },
     ];
+    let (objects, _) = applier.watches.register(&conn, "c", "ConfigMap", "").unwrap();
+    let kind = TrackedKind::find(BUILT_IN.iter(), "cm").unwrap();
+    let kind = Arc::new(kind.clone());
+    let mut tracker = Tracker::new(kind.clone(), MarkKey::new(&[1; 32]));
+    let json = r#"{"metadata": {"name": "settings", "namespace": "default", "uid": "u", "resourceVersion": "8"}, "data": {"a": "1"}}"#;
+    let reading = tracker.applied(json, Origin::Live, NOW).unwrap();
+    let tracked = Item::Tracked {
+        watch: objects,
+        kind,
+        event: tracker.emit(reading),
+    };
     let tx = conn.unchecked_transaction().unwrap();
     applier.apply(&tx, &items, NOW).unwrap();
+    applier.apply(&tx, &[tracked], NOW).unwrap();
     let imported = Imported {
         id: "evt_20251202_103045_a7f3b9".to_owned(),
         created_at: "2025-12-02T10:30:45.123Z".to_owned(),
@@ -108,7 +125,9 @@ fn storage_page_examples_return_rows() {
         let mut statement = client
             .prepare(sql)
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
-        let mut rows = statement.query([]).unwrap();
+        let of_revision = [1_i64 << 24 | 1];
+        let parameters = &of_revision[..statement.parameter_count()];
+        let mut rows = statement.query(params_from_iter(parameters)).unwrap();
         assert!(rows.next().unwrap().is_some(), "finds nothing: {sql}");
         while rows.next().unwrap().is_some() {}
     }
