@@ -67,7 +67,7 @@ pub struct Applier {
     /// Rows about Events that cannot be recorded.
     stubs: Stubs,
     /// Lists of tracked kinds, and what changes often.
-    tracked: TrackedState,
+    pub(super) tracked: TrackedState,
 }
 
 impl Applier {

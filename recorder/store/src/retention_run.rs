@@ -75,8 +75,6 @@ pub(super) struct RetentionRun {
     pub(super) tenants: HashMap<Tenant, u64>,
     /// Object snapshots cut; only of a run by size.
     pub(super) cut: u64,
-    /// Revisions deleted.
-    pub(super) revisions: u64,
     phase: Phase,
 }
 
@@ -132,7 +130,6 @@ impl RetentionRun {
             pressure,
             tenants: HashMap::new(),
             cut: 0,
-            revisions: 0,
             phase,
         }
     }
@@ -163,7 +160,7 @@ impl RetentionRun {
                 let progress = in_transaction(conn, applier, |tx, _| trim.step(tx, deadline))?;
                 match progress {
                     Progress::Done => {
-                        self.revisions = trim.deleted;
+                        metrics.revisions_deleted.inc_by(trim.deleted);
                         self.after_revisions(conn)?
                     }
                     Progress::More => Phase::Revisions(trim),

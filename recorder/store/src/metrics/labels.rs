@@ -57,3 +57,25 @@ label!(
         Size => "size",
     }
 );
+
+label!(
+    /// What became of a state of a tracked object.
+    Observed {
+        /// The first one that is recorded of an object that was there before.
+        First => "first",
+        /// The object was created: a row.
+        Created => "created",
+        /// A row.
+        Changed => "changed",
+        /// Added to the row of earlier changes.
+        Folded => "folded",
+        /// A revision without a row: by its nature, or of another form.
+        Silent => "silent",
+        /// The same as before, in what is recorded.
+        Unchanged => "unchanged",
+        /// Older than what is recorded.
+        Stale => "stale",
+        /// The object was deleted.
+        Deleted => "deleted",
+    }
+);

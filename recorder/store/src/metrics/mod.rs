@@ -14,7 +14,7 @@ use kube9_model::label::Stage;
 use kube9_model::{EventType, Severity};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry};
 
-pub use labels::{Bound, Item, Operation, Recovery, Removal};
+pub use labels::{Bound, Item, Observed, Operation, Recovery, Removal};
 pub use ledger::EventCounts;
 use ledger::EventLedger;
 
@@ -65,6 +65,10 @@ pub struct Metrics {
     pub dropped_ranges_open: IntGauge,
     /// Failures by stage; an item may fail more than once.
     pub event_errors: Family<Stage, IntCounter>,
+    /// States of tracked objects, by what became of them.
+    pub observed: Family<Observed, IntCounter>,
+    /// Revisions deleted by retention.
+    pub revisions_deleted: IntCounter,
 }
 
 impl Metrics {
@@ -188,6 +192,17 @@ impl Metrics {
                 "Items that failed, by processing stage.",
                 &["stage"],
             )),
+            observed: Family::resolve(&counters(
+                r,
+                "kube9_object_states_total",
+                "States of tracked objects that were committed, by what became of them.",
+                &["outcome"],
+            )),
+            revisions_deleted: counter(
+                r,
+                "kube9_revisions_deleted_total",
+                "Past states of objects that retention deleted.",
+            ),
         })
     }
 

@@ -32,10 +32,12 @@ use kube9_model::change::kinds::TrackedKind;
 use kube9_model::commit_stats::BreakingChange;
 use kube9_model::id::EventKey;
 use kube9_model::identity::{ResourceVersion, Uid};
+use kube9_model::label::Label;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Origin, WatchId};
 use rusqlite::Connection;
 
+use crate::metrics::{Metrics, Observed};
 use crate::rows::Rows;
 use crate::statements::Counting as _;
 pub(super) use causes::cause_of_pod;
@@ -56,6 +58,26 @@ pub(super) struct TrackedState {
     hash: RandomState,
     /// `tracked_kind.id` of each watch.
     kinds: BTreeMap<WatchId, i64>,
+    /// Of the transaction under way.
+    observed: ObservedCounts,
+}
+
+/// States of objects, by what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct ObservedCounts([u64; Observed::ALL.len()]);
+
+impl ObservedCounts {
+    fn add(&mut self, outcome: Observed) {
+        self.0[outcome.index()] += 1;
+    }
+
+    /// Adds them to the metric.
+    pub(super) fn report(self, metrics: &Metrics) {
+        for outcome in Observed::ALL {
+            let count = self.0[outcome.index()];
+            metrics.observed.get(*outcome).inc_by(count);
+        }
+    }
 }
 
 impl TrackedState {
@@ -64,7 +86,13 @@ impl TrackedState {
         self.lists.committed();
     }
 
+    /// Counts since the last call; call it after the commit.
+    pub(super) fn take_observed(&mut self) -> ObservedCounts {
+        std::mem::take(&mut self.observed)
+    }
+
     pub(super) fn rolled_back(&mut self) {
+        self.observed = ObservedCounts::default();
         // Lists need not be undone: the batch is applied again.
         self.churn.rolled_back();
         self.kinds.clear();
@@ -113,11 +141,18 @@ impl TrackedApplier<'_> {
                         };
                         self.deleted(stored, (namespace, name), &object.version, when)
                     }
-                    _ => Ok(()),
+                    _ => {
+                        self.note(Observed::Stale);
+                        Ok(())
+                    }
                 }
             }
             TrackedEvent::ListEnds { version } => self.list_ends(version),
         }
+    }
+
+    fn note(&mut self, outcome: Observed) {
+        self.state.observed.add(outcome);
     }
 
     fn kind_id(&mut self) -> rusqlite::Result<i64> {
@@ -186,7 +221,8 @@ impl TrackedApplier<'_> {
                 let is_stale = object.version.is_older_than(&stored.version)
                     && self.list().is_none_or(|list| !list.is_regressed());
                 if is_stale {
-                    return Ok(()); // the list is older than what the watch showed
+                    self.note(Observed::Stale); // the list is older than what the watch showed
+                    return Ok(());
                 }
                 if stored.deleted.is_none() {
                     // Deleted and created again while nothing was observed.

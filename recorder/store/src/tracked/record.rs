@@ -27,6 +27,7 @@ use super::churn::{Fold, THIN};
 use super::lists::ListInProgress;
 use super::objects::{StoredObject, TrackedObjectTable};
 use super::revisions::{Revision, RevisionTable};
+use crate::metrics::Observed;
 
 /// Times of the API server are whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
@@ -76,6 +77,11 @@ impl TrackedApplier<'_> {
         let is_row = is_new
             && object.owner.is_none()
             && !is_made_by_the_cluster(&self.kind.kind, name);
+        self.note(if is_new {
+            Observed::Created
+        } else {
+            Observed::First
+        });
         let author = creator(&entries, object.created);
         let key = if is_row {
             let by = author.map(|entry| {
@@ -139,8 +145,10 @@ impl TrackedApplier<'_> {
         let is_regressed = object.origin == Origin::List
             && self.list().is_some_and(ListInProgress::is_regressed);
         if object.version.is_older_than(&stored.version) && !is_regressed {
-            return Ok(()); // the list is older than what the watch showed
+            self.note(Observed::Stale); // the list is older than what the watch showed
+            return Ok(());
         }
+        let mut outcome = Observed::Unchanged;
         let is_same_version = object.version == stored.version && !is_regressed;
         let revisions = RevisionTable::of(self.conn);
         let mut next = StoredObject {
@@ -214,6 +222,12 @@ impl TrackedApplier<'_> {
                     self.insert(row)?
                 })
             };
+            outcome = match (loud.is_empty(), is_folded) {
+                (true, _) if before == after && is_comparable => Observed::Unchanged,
+                (true, _) => Observed::Silent,
+                (false, true) => Observed::Folded,
+                (false, false) => Observed::Changed,
+            };
             // A text that differs in nothing but its order needs no revision.
             if before != after || !is_comparable {
                 let revision = Revision {
@@ -240,6 +254,7 @@ impl TrackedApplier<'_> {
         {
             self.deletion_begins(object, &body, at)?;
         }
+        self.note(outcome);
         TrackedObjectTable::of(self.conn).update(&next)
     }
 
@@ -354,6 +369,7 @@ impl TrackedApplier<'_> {
         version: &ResourceVersion,
         when: When,
     ) -> rusqlite::Result<()> {
+        self.note(Observed::Deleted);
         let revisions = RevisionTable::of(self.conn);
         let newest = revisions.read(stored.id, stored.revision)?;
         let body = newest

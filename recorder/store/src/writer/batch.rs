@@ -137,6 +137,8 @@ impl Writer {
         if let Some(lag) = outcomes.delays_ms.iter().min() {
             self.last_commit.lag_ms = Some((*lag).max(0));
         }
+        let observed = self.applier.tracked.take_observed();
+        observed.report(&self.context.metrics);
         self.commit_stats.add(self.applier.rows.take_commit_delta());
         if !outcomes.overflowed.is_empty() || !outcomes.gaps_closed.is_empty() {
             self.count_open();
