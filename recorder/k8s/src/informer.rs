@@ -22,6 +22,7 @@ use kube9_ingest::body::BadObject;
 use kube9_ingest::informer_event::{InformerEvent, InformerMessage};
 use kube9_ingest::item::{Item, TrackedEvent};
 use kube9_ingest::objects::{Fit, Object};
+use kube9_ingest::sanitize::Clean;
 use kube9_ingest::tracker::{Reading, Tracker};
 use kube9_model::label::{Kind, Label};
 use kube9_model::watch::{Origin, RelistCause, WatchId};
@@ -92,6 +93,26 @@ impl Informer {
     ) -> Option<Reading> {
         let read = read(self.tracker.as_ref()?);
         read.inspect_err(|error| self.skip(&error.to_string())).ok()
+    }
+
+    /// A listed object exists, even if the change history cannot read it.
+    async fn emit_undecodable(&self, listed: &ReadObject) -> Result<(), ReceiverDropped> {
+        if listed.tracked.is_some() {
+            return Ok(());
+        }
+        let (namespace, name) = match &listed.event {
+            InformerEvent::Apply(object) => {
+                let meta = object.meta();
+                (&*meta.namespace, &*meta.name)
+            }
+            InformerEvent::Undecodable { namespace, name } => (&**namespace, &**name),
+            _ => return Ok(()),
+        };
+        let event = TrackedEvent::Undecodable {
+            namespace: Clean::name(namespace),
+            name: Clean::name(name),
+        };
+        self.emit_both(InformerEvent::Unreadable, Some(event)).await
     }
 
     /// Passes the states of a listed object that were missed to the change history.
@@ -288,6 +309,7 @@ impl Consumer for Informer {
                         _ => self.known.invalidate(),
                     }
                     self.metrics.received(self.kind, metrics::Action::Listed);
+                    self.emit_undecodable(&item.json).await?;
                     self.emit_missed(&mut item.json).await?;
                     self.emit_object(item.json).await?;
                 }
