@@ -97,7 +97,7 @@ impl Informer {
 
     /// A listed object exists, even if the change history cannot read it.
     async fn emit_undecodable(&self, listed: &ReadObject) -> Result<(), ReceiverDropped> {
-        if listed.tracked.is_some() {
+        if listed.tracked.is_some() || self.tracker.is_none() {
             return Ok(());
         }
         let (namespace, name) = match &listed.event {
