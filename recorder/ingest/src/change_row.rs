@@ -768,7 +768,7 @@ mod tests {
             json!({"spec": {"taints": [{"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}]}}),
             json!({"spec": {"unschedulable": true}}),
         ] {
-            assert_eq!(deleted("no", node), "info NodeRemoved");
+            assert_eq!(deleted("no", node.clone()), "info NodeRemoved", "{node}");
         }
     }
 

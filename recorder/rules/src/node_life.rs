@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kube9_ingest::objects::{Condition, Node, Phase};
+use kube9_ingest::objects::{Condition, Node, Phase, announces_removal};
 use kube9_model::time::Timestamp;
 
 use crate::config::ThresholdConfig;

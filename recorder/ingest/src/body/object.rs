@@ -361,16 +361,18 @@ fn trim(kind: &str, name: &str, fields: &mut Fields) {
                         || key == "DeletionCandidateOfClusterAutoscaler"
                 })
             };
-            if let Some(Stored::Map(spec)) = fields.get_mut("spec")
-                && let Some(Stored::List(taints)) = spec.get_mut("taints")
-            {
+            let Some(Stored::Map(spec)) = fields.get_mut("spec") else {
+                return;
+            };
+            if let Some(Stored::List(taints)) = spec.get_mut("taints") {
                 taints.retain(|taint| !is_by_condition(taint));
                 if taints.is_empty() {
                     spec.remove("taints");
                 }
-                if spec.is_empty() {
-                    fields.remove("spec");
-                }
+            }
+            // It is left behind when the last taint goes.
+            if spec.is_empty() {
+                fields.remove("spec");
             }
         }
         "PersistentVolumeClaim" => {

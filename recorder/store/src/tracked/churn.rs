@@ -175,9 +175,13 @@ impl Fold {
         self.changes = self.changes.saturating_add(1);
         for field in fields {
             let path = field.get("path").cloned();
-            let known = self.fields.iter_mut().find(|one| one.get("path") == path.as_ref());
-            match (known, field) {
-                (Some(Value::Object(known)), Value::Object(field)) => merge(known, field),
+            let is_same = |one: &Value| one.get("path") == path.as_ref();
+            match (self.fields.iter().position(is_same), field) {
+                (Some(known), Value::Object(field)) => {
+                    if let Value::Object(known) = &mut self.fields[known] {
+                        merge(known, field);
+                    }
+                }
                 (None, field) if self.fields.len() < FIELDS_MAX => self.fields.push(field),
                 _ => {}
             }
