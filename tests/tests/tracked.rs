@@ -25,7 +25,8 @@ impl Harness {
     #[track_caller]
     fn wait_tracked(&self, objects: i64) {
         self.wait("objects are tracked", || {
-            self.setup.number("SELECT count(*) FROM tracked_object WHERE deleted_ms IS NULL")
+            self.setup
+                .number("SELECT count(*) FROM tracked_object WHERE deleted_ms IS NULL")
                 == Some(objects)
         });
     }
@@ -81,7 +82,10 @@ fn change_of_a_config_map_is_one_row_with_its_author_and_a_revision() {
     };
     let own = json!({"f:data": {".": {}, "f:LEVEL": {}, "f:OTHER": {}}});
     store
-        .create(Kind::ConfigMap, config_map(json!({"LEVEL": "info", "OTHER": "x"}), own))
+        .create(
+            Kind::ConfigMap,
+            config_map(json!({"LEVEL": "info", "OTHER": "x"}), own),
+        )
         .unwrap();
     let recorder = harness.start();
     harness.wait_tracked(1);
@@ -90,7 +94,8 @@ fn change_of_a_config_map_is_one_row_with_its_author_and_a_revision() {
         .modify(Kind::ConfigMap, "shop", "settings", |map| {
             map["data"]["LEVEL"] = json!("debug");
             let fields = json!({"f:data": {"f:LEVEL": {}}});
-            map["metadata"]["managedFields"][0]["fieldsV1"] = json!({"f:data": {".": {}, "f:OTHER": {}}});
+            map["metadata"]["managedFields"][0]["fieldsV1"] =
+                json!({"f:data": {".": {}, "f:OTHER": {}}});
             map["metadata"]["managedFields"]
                 .as_array_mut()
                 .unwrap()
@@ -107,7 +112,10 @@ fn change_of_a_config_map_is_one_row_with_its_author_and_a_revision() {
     assert_eq!(field["op"], "changed");
     // Values are hidden, and differ.
     let mark = |name: &str| field[name].as_str().unwrap().to_owned();
-    assert!(mark("from").starts_with('#') && mark("to").starts_with('#'), "{field}");
+    assert!(
+        mark("from").starts_with('#') && mark("to").starts_with('#'),
+        "{field}"
+    );
     assert_ne!(mark("from"), mark("to"));
     assert_eq!(change["by"][0]["manager"], "kubectl-edit", "{change}");
     assert_eq!(change["by"][0]["certainty"], "field");
@@ -135,22 +143,33 @@ fn change_of_a_config_map_is_one_row_with_its_author_and_a_revision() {
 fn change_while_the_recorder_was_down_is_recorded_once() {
     let harness = Harness::new();
     let store = harness.server.store();
-    let map = |name: &str| json!({"metadata": {"name": name, "namespace": "shop"}, "data": {"a": "1"}});
+    let map =
+        |name: &str| json!({"metadata": {"name": name, "namespace": "shop"}, "data": {"a": "1"}});
     store.create(Kind::ConfigMap, map("one")).unwrap();
     store.create(Kind::ConfigMap, map("two")).unwrap();
     let recorder = harness.start();
     harness.wait_tracked(2);
     recorder.stop().unwrap();
     store
-        .modify(Kind::ConfigMap, "shop", "one", |map| map["data"]["a"] = json!("2"))
+        .modify(Kind::ConfigMap, "shop", "one", |map| {
+            map["data"]["a"] = json!("2")
+        })
         .unwrap();
     store.create(Kind::ConfigMap, map("three")).unwrap();
     store.delete(Kind::ConfigMap, "shop", "two").unwrap();
     let recorder = harness.start();
     harness.wait("three changes", || harness.changes().len() == 3);
-    let reasons: Vec<Value> = harness.changes().iter().map(|c| c["reason"].clone()).collect();
+    let reasons: Vec<Value> = harness
+        .changes()
+        .iter()
+        .map(|c| c["reason"].clone())
+        .collect();
     for reason in ["ConfigMapChanged", "ConfigMapCreated", "ConfigMapDeleted"] {
-        assert_eq!(reasons.iter().filter(|r| *r == reason).count(), 1, "{reasons:?}");
+        assert_eq!(
+            reasons.iter().filter(|r| *r == reason).count(),
+            1,
+            "{reasons:?}"
+        );
     }
     recorder.stop().unwrap();
 }
@@ -200,9 +219,19 @@ fn each_change_during_a_restart_of_the_api_server_is_a_row() {
         .changes()
         .iter()
         .filter(|change| change["title"] == "Labels of Namespace changed")
-        .map(|change| (change["fields"][0]["from"].clone(), change["fields"][0]["to"].clone()))
+        .map(|change| {
+            (
+                change["fields"][0]["from"].clone(),
+                change["fields"][0]["to"].clone(),
+            )
+        })
         .collect();
-    let expected = [(Value::Null, json!("1")), (json!("1"), json!("2")), (json!("2"), json!("3")), (json!("3"), json!("4"))];
+    let expected = [
+        (Value::Null, json!("1")),
+        (json!("1"), json!("2")),
+        (json!("2"), json!("3")),
+        (json!("3"), json!("4")),
+    ];
     assert_eq!(of_shop, expected);
     recorder.stop().unwrap();
 }
@@ -230,7 +259,9 @@ fn kind_of_the_change_history_alone_resumes_without_a_list() {
     let whole: Vec<_> = lists
         .iter()
         .filter(|request| request.what == Some((Verb::List, Kind::Namespace)))
-        .filter(|request| !request.target.contains("limit=1&") && !request.target.ends_with("limit=1"))
+        .filter(|request| {
+            !request.target.contains("limit=1&") && !request.target.ends_with("limit=1")
+        })
         .filter(|request| !request.target.contains("metadata.name"))
         .collect();
     assert!(whole.is_empty(), "{whole:?}");
@@ -247,12 +278,16 @@ fn field_that_changes_again_and_again_has_few_rows() {
     harness.wait_tracked(1);
     for n in 1..=40 {
         store
-            .modify(Kind::ConfigMap, "shop", "status", |map| map["data"]["a"] = json!(n.to_string()))
+            .modify(Kind::ConfigMap, "shop", "status", |map| {
+                map["data"]["a"] = json!(n.to_string())
+            })
             .unwrap();
     }
     let total = |harness: &Harness| {
         let changes = harness.changes();
-        let times = changes.iter().map(|change| change["changes"].as_u64().unwrap_or(1));
+        let times = changes
+            .iter()
+            .map(|change| change["changes"].as_u64().unwrap_or(1));
         times.sum::<u64>()
     };
     harness.wait("forty changes", || total(&harness) == 40);
@@ -274,7 +309,9 @@ fn restored_history_is_known_by_an_object_and_compared_by_its_body() {
     store.create(Kind::Namespace, namespace).unwrap();
     let backup = store.version();
     store
-        .modify(Kind::Namespace, "", "shop", |shop| shop["metadata"]["labels"]["a"] = json!("undone"))
+        .modify(Kind::Namespace, "", "shop", |shop| {
+            shop["metadata"]["labels"]["a"] = json!("undone")
+        })
         .unwrap();
     let objects = 1 + i64::from(store.get(Kind::Namespace, "", "kube-system").is_some());
     let recorder = harness.start();
@@ -294,7 +331,10 @@ fn restored_history_is_known_by_an_object_and_compared_by_its_body() {
             .any(|change| change["fields"][0]["to"] == "old")
     });
     let changes = harness.changes();
-    let change = changes.iter().find(|change| change["fields"][0]["to"] == "old").unwrap();
+    let change = changes
+        .iter()
+        .find(|change| change["fields"][0]["to"] == "old")
+        .unwrap();
     assert_eq!(change["fields"][0]["from"], "undone");
     assert_eq!(change["by"], Value::Null, "{change}");
     recorder.stop().unwrap();

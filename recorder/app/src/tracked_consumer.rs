@@ -98,7 +98,10 @@ impl TrackedConsumer {
             let (tracker, now) = (&self.tracker, self.clock.now());
             let read = |json: &RawValue| tracker.applied(json.get(), Origin::List, now);
             let (namespace, name) = (&missed.namespace, &missed.name);
-            let walk = self.walker.walk(namespace, name, missed.between, read).await;
+            let walk = self
+                .walker
+                .walk(namespace, name, missed.between, read)
+                .await;
             let states = tracker.in_order(walk.states, walk.is_complete, &mut reading);
             for state in states {
                 self.queue.ready().await;

@@ -109,7 +109,8 @@ impl TrackedTask {
                     self.status.on_absent(&error.to_string());
                 }
                 Err(error) => {
-                    self.status.on_failure(&format!("discovery of {id} failed: {error}"));
+                    self.status
+                        .on_failure(&format!("discovery of {id} failed: {error}"));
                 }
             }
             tokio::time::sleep(RETRY_ABSENT_AFTER).await;

@@ -141,11 +141,7 @@ impl RecorderRun {
     }
 
     /// As an informer does: the change history first.
-    fn track(
-        &mut self,
-        kind: Kind,
-        event: impl FnOnce(&mut Tracker, Timestamp) -> TrackedEvent,
-    ) {
+    fn track(&mut self, kind: Kind, event: impl FnOnce(&mut Tracker, Timestamp) -> TrackedEvent) {
         let (watch, tracker) = (
             self.watches[kind.name()].0,
             self.trackers.get_mut(kind.name()).unwrap(),
@@ -164,7 +160,12 @@ impl RecorderRun {
         for _ in 0..500 {
             self.analysis.on_commit(self.commit_stats.take(), self.now);
             self.settle();
-            if self.analysis.open_by_rule().get(rule).is_some_and(|n| *n > 0) {
+            if self
+                .analysis
+                .open_by_rule()
+                .get(rule)
+                .is_some_and(|n| *n > 0)
+            {
                 return;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -174,13 +175,14 @@ impl RecorderRun {
 
     fn emit(&mut self, kind: Kind, event: InformerEvent) {
         let watch = self.watches[kind.name()].0;
-        let items = self
-            .analysis
-            .handle(InformerMessage {
+        let items = self.analysis.handle(
+            InformerMessage {
                 watch,
                 event,
                 tracked: None,
-            }, self.now);
+            },
+            self.now,
+        );
         self.push(items);
         self.settle();
     }

@@ -141,11 +141,7 @@ impl Health {
 
     /// A kind is not tracked, because the API server does not serve it or denies it; `None`: it is. Neither is a problem.
     pub fn report_absent(&self, kind: &str, why: Option<&str>) {
-        let mut absent = self
-            .0
-            .absent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut absent = self.0.absent.lock().unwrap_or_else(PoisonError::into_inner);
         let has_changed = match why {
             Some(why) => absent.insert(kind.to_owned(), shorten(why)).is_none(),
             None => absent.remove(kind).is_some(),

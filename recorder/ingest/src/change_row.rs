@@ -88,8 +88,7 @@ impl ChangeRow<'_> {
             extra.insert("api_group".to_owned(), (*self.kind.group).into());
         }
         if let What::Changed { fields, .. } = self.what {
-            let loud: Vec<FieldChange<'_>> =
-                fields.iter().filter(|f| !f.silent).cloned().collect();
+            let loud: Vec<FieldChange<'_>> = fields.iter().filter(|f| !f.silent).cloned().collect();
             let shown = shown(&loud);
             extra.insert("fields".to_owned(), shown.fields);
             if shown.left_out > 0 {
@@ -351,7 +350,16 @@ fn class(kind: &str, path: &Path) -> Class {
         ("Deployment", ["spec", "paused"]) => return Class::Paused,
         ("Job" | "CronJob", ["spec", "suspend"]) => return Class::Suspended,
         (_, ["spec", "strategy" | "updateStrategy", ..]) => return Class::Strategy,
-        (_, [.., "template", "metadata", "annotations", "kubectl.kubernetes.io/restartedAt"]) => {
+        (
+            _,
+            [
+                ..,
+                "template",
+                "metadata",
+                "annotations",
+                "kubectl.kubernetes.io/restartedAt",
+            ],
+        ) => {
             return Class::Restart;
         }
         _ => {}
@@ -404,8 +412,13 @@ fn changed(
     fields: &[FieldChange<'_>],
 ) -> Words {
     let loud = || fields.iter().filter(|field| !field.silent);
+    let of = |field: &FieldChange<'_>| match class(kind, &field.path) {
+        // A rollback takes the annotation away.
+        Class::Restart if field.op == Op::Removed => Class::Other,
+        class => class,
+    };
     let mut classes: Vec<(Class, &FieldChange<'_>)> =
-        loud().map(|field| (class(kind, &field.path), field)).collect();
+        loud().map(|field| (of(field), field)).collect();
     classes.sort_by_key(|(class, _)| *class);
     let Some(&(first, _)) = classes.first() else {
         return Words::new(format!("{kind}Changed"), format!("{kind} changed"), "");
@@ -470,7 +483,10 @@ fn changed(
         Class::Volumes => simple("VolumesChanged", titled("Volumes", &own)),
         Class::Security => simple("SecurityContextChanged", titled("Security context", &own)),
         Class::Restart => simple("RestartRequested", "Restart requested".to_owned()),
-        Class::Strategy => simple("UpdateStrategyChanged", "Update strategy changed".to_owned()),
+        Class::Strategy => simple(
+            "UpdateStrategyChanged",
+            "Update strategy changed".to_owned(),
+        ),
         Class::Scheduling => simple("SchedulingChanged", titled("Scheduling", &own)),
         Class::Taints => simple("NodeTaintsChanged", "Node taints changed".to_owned()),
         Class::KubeletVersion => {
@@ -485,7 +501,10 @@ fn changed(
         Class::Capacity => simple("NodeCapacityChanged", "Node capacity changed".to_owned()),
         Class::ImageDigest => simple("ImageDigestChanged", "Image digest changed".to_owned()),
         Class::Labels => simple("LabelsChanged", format!("Labels of {kind} changed")),
-        Class::Annotations => simple("AnnotationsChanged", format!("Annotations of {kind} changed")),
+        Class::Annotations => simple(
+            "AnnotationsChanged",
+            format!("Annotations of {kind} changed"),
+        ),
         Class::Owners => simple("OwnerChanged", format!("Owner of {kind} changed")),
         Class::Finalizers => simple("FinalizersChanged", format!("Finalizers of {kind} changed")),
         Class::Other => {
@@ -501,10 +520,14 @@ fn changed(
 /// `Environment of app changed`, if the fields are of one container.
 fn titled(what: &str, fields: &[&FieldChange<'_>]) -> String {
     let container = |field: &&FieldChange<'_>| {
-        field.path.segments().iter().find_map(|segment| match segment {
-            Segment::Element(name) => Some(name.to_string()),
-            _ => None,
-        })
+        field
+            .path
+            .segments()
+            .iter()
+            .find_map(|segment| match segment {
+                Segment::Element(name) => Some(name.to_string()),
+                _ => None,
+            })
     };
     let first = fields.first().and_then(container);
     match first.filter(|first| fields.iter().all(|f| container(f).as_ref() == Some(first))) {
@@ -584,6 +607,17 @@ fn word(value: &Stored) -> String {
     text
 }
 
+/// Whether the cluster itself removes a finalizer within moments, so that a deletion that waits for it is no news.
+pub fn is_brief_finalizer(name: &str) -> bool {
+    matches!(
+        name,
+        "foregroundDeletion"
+            | "orphan"
+            | "kubernetes.io/pv-protection"
+            | "customresourcecleanup.apiextensions.k8s.io"
+    )
+}
+
 /// Whether the cluster itself makes the object in each namespace.
 pub fn is_made_by_the_cluster(kind: &str, name: &str) -> bool {
     match kind {
@@ -599,8 +633,14 @@ pub fn breaking(object: &ObjectRef, reason: &str, title: &str) -> Option<String>
         ("ConfigMap", "ConfigMapChanged") => Some(format!("ConfigMap {} changed", object.name)),
         (
             "Deployment",
-            "ImageChanged" | "ResourcesChanged" | "EnvironmentChanged" | "CommandChanged" | "ProbesChanged"
-            | "VolumesChanged" | "SecurityContextChanged" | "SchedulingChanged",
+            "ImageChanged"
+            | "ResourcesChanged"
+            | "EnvironmentChanged"
+            | "CommandChanged"
+            | "ProbesChanged"
+            | "VolumesChanged"
+            | "SecurityContextChanged"
+            | "SchedulingChanged",
         ) => {
             let mut what = title.to_owned();
             if let Some(first) = what.get_mut(..1) {
@@ -641,7 +681,11 @@ mod tests {
             kind,
             object: ObjectRef {
                 kind: kind.kind.to_string(),
-                namespace: if kind.namespaced { "shop".to_owned() } else { String::new() },
+                namespace: if kind.namespaced {
+                    "shop".to_owned()
+                } else {
+                    String::new()
+                },
                 name: "web".to_owned(),
             },
             owner: None,
@@ -690,66 +734,223 @@ mod tests {
         let spec = |spec: Value| json!({"spec": spec});
         let empty = || json!({"spec": {}});
         let cases: Vec<(&str, Value, Value, &str)> = vec![
-            ("deploy", app(json!({})), app(json!({"image": "r:5000/web:2"})), "info ImageChanged Image changed: app 1 → 2"),
-            ("deploy", app(json!({})), app(json!({"image": "web:2", "args": ["x"]})), "info ImageChanged Image changed: app r:5000/web:1 → web:2"),
-            ("deploy", spec(json!({"replicas": 2})), spec(json!({"replicas": 5})), "info Scaled Scaled from 2 to 5 replicas"),
-            ("sts", spec(json!({"replicas": 2})), spec(json!({"replicas": 0})), "warning Scaled Scaled from 2 to 0 replicas"),
-            ("deploy", empty(), spec(json!({"paused": true})), "info RolloutPaused Rollout paused"),
-            ("deploy", spec(json!({"paused": true})), empty(), "info RolloutResumed Rollout resumed"),
-            ("cj", empty(), spec(json!({"suspend": true})), "info CronJobSuspended CronJob suspended"),
-            ("deploy", app(json!({})), app(json!({"resources": {"limits": {"cpu": "1"}}})), "info ResourcesChanged Resources changed: app"),
-            ("deploy", app(json!({})), app(json!({"env": [{"name": "A", "value": "b"}]})), "info EnvironmentChanged Environment changed: app"),
-            ("deploy", app(json!({})), app(json!({"args": ["b"]})), "info CommandChanged Command changed: app"),
-            ("deploy", app(json!({})), app(json!({"livenessProbe": {"periodSeconds": 5}})), "info ProbesChanged Probes changed: app"),
-            ("deploy", app(json!({})), app(json!({"volumeMounts": [{"name": "a", "mountPath": "/a"}]})), "info VolumesChanged Volumes changed: app"),
-            ("deploy", template(json!({})), json!({"spec": {"template": {"spec": {"containers": [{}], "nodeSelector": {"a": "b"}}}}}), "info SchedulingChanged Scheduling changed"),
-            ("deploy", json!({"spec": {"template": {"metadata": {}}}}), json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "x"}}}}}), "info RestartRequested Restart requested"),
-            ("svc", spec(json!({"selector": {"app": "web"}})), spec(json!({"selector": {"app": "api"}})), "warning ServiceSelectorChanged Service selector changed"),
-            ("svc", spec(json!({"type": "ClusterIP"})), spec(json!({"type": "NodePort", "externalTrafficPolicy": "Cluster"})), "info ServiceTypeChanged Service type changed: ClusterIP → NodePort"),
-            ("svc", spec(json!({"ports": [{"port": 80}]})), spec(json!({"ports": [{"port": 81}]})), "info ServicePortsChanged Service ports changed"),
-            ("no", empty(), spec(json!({"unschedulable": true})), "warning NodeCordoned Node cordoned"),
-            ("no", spec(json!({"unschedulable": true})), empty(), "info NodeUncordoned Node uncordoned"),
-            ("no", empty(), spec(json!({"taints": [{"key": "gpu", "value": "a", "effect": "NoSchedule"}]})), "info NodeTaintsChanged Node taints changed"),
-            ("no", json!({"status": {"nodeInfo": {"kubeletVersion": "v1"}}}), json!({"status": {"nodeInfo": {"kubeletVersion": "v2"}}}), "info NodeVersionChanged Kubelet version changed: v1 → v2"),
-            ("cm", json!({"data": {"mode": "a"}}), json!({"data": {"mode": "b"}}), "info ConfigMapChanged ConfigMap changed"),
-            ("cm", json!({}), json!({"metadata": {"labels": {"a": "b"}}}), "info LabelsChanged Labels of ConfigMap changed"),
-            ("ing", spec(json!({"ingressClassName": "a"})), spec(json!({"ingressClassName": "b"})), "info IngressChanged Ingress changed: spec.ingressClassName"),
+            (
+                "deploy",
+                app(json!({})),
+                app(json!({"image": "r:5000/web:2"})),
+                "info ImageChanged Image changed: app 1 → 2",
+            ),
+            (
+                "deploy",
+                app(json!({})),
+                app(json!({"image": "web:2", "args": ["x"]})),
+                "info ImageChanged Image changed: app r:5000/web:1 → web:2",
+            ),
+            (
+                "deploy",
+                spec(json!({"replicas": 2})),
+                spec(json!({"replicas": 5})),
+                "info Scaled Scaled from 2 to 5 replicas",
+            ),
+            (
+                "sts",
+                spec(json!({"replicas": 2})),
+                spec(json!({"replicas": 0})),
+                "warning Scaled Scaled from 2 to 0 replicas",
+            ),
+            (
+                "deploy",
+                empty(),
+                spec(json!({"paused": true})),
+                "info RolloutPaused Rollout paused",
+            ),
+            (
+                "deploy",
+                spec(json!({"paused": true})),
+                empty(),
+                "info RolloutResumed Rollout resumed",
+            ),
+            (
+                "cj",
+                empty(),
+                spec(json!({"suspend": true})),
+                "info CronJobSuspended CronJob suspended",
+            ),
+            (
+                "deploy",
+                app(json!({})),
+                app(json!({"resources": {"limits": {"cpu": "1"}}})),
+                "info ResourcesChanged Resources changed: app",
+            ),
+            (
+                "deploy",
+                app(json!({})),
+                app(json!({"env": [{"name": "A", "value": "b"}]})),
+                "info EnvironmentChanged Environment changed: app",
+            ),
+            (
+                "deploy",
+                app(json!({})),
+                app(json!({"args": ["b"]})),
+                "info CommandChanged Command changed: app",
+            ),
+            (
+                "deploy",
+                app(json!({})),
+                app(json!({"livenessProbe": {"periodSeconds": 5}})),
+                "info ProbesChanged Probes changed: app",
+            ),
+            (
+                "deploy",
+                app(json!({})),
+                app(json!({"volumeMounts": [{"name": "a", "mountPath": "/a"}]})),
+                "info VolumesChanged Volumes changed: app",
+            ),
+            (
+                "deploy",
+                template(json!({})),
+                json!({"spec": {"template": {"spec": {"containers": [{}], "nodeSelector": {"a": "b"}}}}}),
+                "info SchedulingChanged Scheduling changed",
+            ),
+            (
+                "deploy",
+                json!({"spec": {"template": {"metadata": {}}}}),
+                json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "x"}}}}}),
+                "info RestartRequested Restart requested",
+            ),
+            (
+                "svc",
+                spec(json!({"selector": {"app": "web"}})),
+                spec(json!({"selector": {"app": "api"}})),
+                "warning ServiceSelectorChanged Service selector changed",
+            ),
+            (
+                "svc",
+                spec(json!({"type": "ClusterIP"})),
+                spec(json!({"type": "NodePort", "externalTrafficPolicy": "Cluster"})),
+                "info ServiceTypeChanged Service type changed: ClusterIP → NodePort",
+            ),
+            (
+                "svc",
+                spec(json!({"ports": [{"port": 80}]})),
+                spec(json!({"ports": [{"port": 81}]})),
+                "info ServicePortsChanged Service ports changed",
+            ),
+            (
+                "no",
+                empty(),
+                spec(json!({"unschedulable": true})),
+                "warning NodeCordoned Node cordoned",
+            ),
+            (
+                "no",
+                spec(json!({"unschedulable": true})),
+                empty(),
+                "info NodeUncordoned Node uncordoned",
+            ),
+            (
+                "no",
+                empty(),
+                spec(json!({"taints": [{"key": "gpu", "value": "a", "effect": "NoSchedule"}]})),
+                "info NodeTaintsChanged Node taints changed",
+            ),
+            (
+                "no",
+                json!({"status": {"nodeInfo": {"kubeletVersion": "v1"}}}),
+                json!({"status": {"nodeInfo": {"kubeletVersion": "v2"}}}),
+                "info NodeVersionChanged Kubelet version changed: v1 → v2",
+            ),
+            (
+                "cm",
+                json!({"data": {"mode": "a"}}),
+                json!({"data": {"mode": "b"}}),
+                "info ConfigMapChanged ConfigMap changed",
+            ),
+            (
+                "cm",
+                json!({}),
+                json!({"metadata": {"labels": {"a": "b"}}}),
+                "info LabelsChanged Labels of ConfigMap changed",
+            ),
+            (
+                "ing",
+                spec(json!({"ingressClassName": "a"})),
+                spec(json!({"ingressClassName": "b"})),
+                "info IngressChanged Ingress changed: spec.ingressClassName",
+            ),
         ];
         for (name, before, after, expected) in cases {
-            assert_eq!(changed(name, before.clone(), after.clone()), expected, "{before} → {after}");
+            assert_eq!(
+                changed(name, before.clone(), after.clone()),
+                expected,
+                "{before} → {after}"
+            );
         }
     }
 
     #[test]
     fn what_a_cluster_writes_in_normal_life_makes_no_row() {
         let taint = |taint: Value| json!({"spec": {"taints": [taint]}});
-        let status = |n: &str| {
-            json!({"metadata": {"annotations": {"cluster-autoscaler.kubernetes.io/last-updated": n}}, "data": {"status": n}})
-        };
+        let status = |n: &str| json!({"metadata": {"annotations": {"cluster-autoscaler.kubernetes.io/last-updated": n}}, "data": {"status": n}});
         let claim = |phase: &str, more: Value| {
             let mut claim = json!({"status": {"phase": phase}});
             claim["metadata"] = more;
             claim
         };
         let silent: Vec<(&str, Value, Value)> = vec![
-            ("no", json!({"spec": {}}), taint(json!({"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "timeAdded": "t"}))),
-            ("no", json!({}), taint(json!({"key": "DeletionCandidateOfClusterAutoscaler", "value": "1764500000", "effect": "PreferNoSchedule"}))),
-            ("no", taint(json!({"key": "a", "effect": "NoExecute"})), taint(json!({"key": "a", "effect": "NoExecute", "timeAdded": "t"}))),
+            (
+                "no",
+                json!({"spec": {}}),
+                taint(
+                    json!({"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "timeAdded": "t"}),
+                ),
+            ),
+            (
+                "no",
+                json!({}),
+                taint(
+                    json!({"key": "DeletionCandidateOfClusterAutoscaler", "value": "1764500000", "effect": "PreferNoSchedule"}),
+                ),
+            ),
+            (
+                "no",
+                taint(json!({"key": "a", "effect": "NoExecute"})),
+                taint(json!({"key": "a", "effect": "NoExecute", "timeAdded": "t"})),
+            ),
             ("cm", status("1"), status("2")),
-            ("pvc", claim("Pending", json!({})), claim("Bound", json!({"annotations": {
-                "pv.kubernetes.io/bind-completed": "yes", "volume.kubernetes.io/storage-provisioner": "p"}}))),
-            ("svc", json!({"spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30000}]}}), json!({"spec": {"type": "NodePort", "ports": [{"port": 80}]}})),
+            (
+                "pvc",
+                claim("Pending", json!({})),
+                claim(
+                    "Bound",
+                    json!({"annotations": {
+                "pv.kubernetes.io/bind-completed": "yes", "volume.kubernetes.io/storage-provisioner": "p"}}),
+                ),
+            ),
+            (
+                "svc",
+                json!({"spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30000}]}}),
+                json!({"spec": {"type": "NodePort", "ports": [{"port": 80}]}}),
+            ),
         ];
         for (name, before, after) in silent {
-            assert_eq!(changed(name, before.clone(), after.clone()), "", "{before} → {after}");
+            assert_eq!(
+                changed(name, before.clone(), after.clone()),
+                "",
+                "{before} → {after}"
+            );
         }
         // But a lost volume, and a taint that somebody sets.
         assert_eq!(
             changed("pvc", claim("Bound", json!({})), claim("Lost", json!({}))),
             "info PersistentVolumeClaimChanged PersistentVolumeClaim changed: status.phase"
         );
-        let out_of_service = taint(json!({"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}));
-        assert_eq!(changed("no", json!({}), out_of_service), "info NodeTaintsChanged Node taints changed");
+        let out_of_service =
+            taint(json!({"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}));
+        assert_eq!(
+            changed("no", json!({}), out_of_service),
+            "info NodeTaintsChanged Node taints changed"
+        );
     }
 
     #[test]
@@ -780,14 +981,27 @@ mod tests {
             name: "web".to_owned(),
         };
         assert_eq!(
-            breaking(&object("Deployment"), "ImageChanged", "Image changed: app 1 → 2").as_deref(),
+            breaking(
+                &object("Deployment"),
+                "ImageChanged",
+                "Image changed: app 1 → 2"
+            )
+            .as_deref(),
             Some("image changed: app 1 → 2")
         );
         assert_eq!(breaking(&object("Deployment"), "Scaled", "Scaled"), None);
         assert_eq!(
-            breaking(&object("ConfigMap"), "ConfigMapChanged", "ConfigMap changed").as_deref(),
+            breaking(
+                &object("ConfigMap"),
+                "ConfigMapChanged",
+                "ConfigMap changed"
+            )
+            .as_deref(),
             Some("ConfigMap web changed")
         );
-        assert_eq!(breaking(&object("Pod"), "ImageChanged", "Image changed"), None);
+        assert_eq!(
+            breaking(&object("Pod"), "ImageChanged", "Image changed"),
+            None
+        );
     }
 }

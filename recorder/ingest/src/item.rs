@@ -73,10 +73,7 @@ pub struct Change {
 #[derive(Debug)]
 pub enum TrackedEvent {
     /// A list begins. What it does not show was deleted.
-    ListBegins {
-        cause: RelistCause,
-        at: Timestamp,
-    },
+    ListBegins { cause: RelistCause, at: Timestamp },
     /// An object exists in this state.
     Applied(Box<ObservedObject>),
     /// An object was deleted; this was its last state.

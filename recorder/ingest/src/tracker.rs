@@ -125,7 +125,8 @@ impl Tracker {
                 content: None,
                 version: number(&version),
             };
-            self.known.insert(self.hash.hash_one(&*uid.to_string()), known);
+            self.known
+                .insert(self.hash.hash_one(&*uid.to_string()), known);
         }
     }
 
@@ -140,7 +141,11 @@ impl Tracker {
 
     fn note_newest(&mut self, object: &ObservedObject) {
         let version = number(&object.version);
-        if self.newest.as_ref().is_none_or(|newest| newest.version < version) {
+        if self
+            .newest
+            .as_ref()
+            .is_none_or(|newest| newest.version < version)
+        {
             self.newest = Some(NewestObject {
                 namespace: object.namespace.to_string(),
                 name: object.name.to_string(),
@@ -406,7 +411,8 @@ impl PodFacts<'_> {
     }
 
     fn disruption(&self, deletion: Option<Timestamp>) -> Option<&str> {
-        let is_target = |one: &&PodCondition<'_>| one.kind == "DisruptionTarget" && one.status == "True";
+        let is_target =
+            |one: &&PodCondition<'_>| one.kind == "DisruptionTarget" && one.status == "True";
         let condition = self.status.conditions.iter().find(is_target)?;
         let since = Timestamp::parse(&condition.last_transition_time).ok()?;
         (since.plus(DISRUPTION_BEFORE_MAX) >= deletion?).then_some(&*condition.reason)

@@ -41,7 +41,10 @@ pub async fn discover(
     let bytes = response.bytes(BYTES_MAX, timeout).await?;
     let found: WireResources = serde_json::from_slice(&bytes)
         .map_err(|error| ApiError::Malformed(json_error_position(&error)))?;
-    let resource = found.resources.into_iter().find(|one| one.name == id.resource);
+    let resource = found
+        .resources
+        .into_iter()
+        .find(|one| one.name == id.resource);
     Ok(resource.map(|one| TrackedKind::custom(id, &one.kind, one.namespaced)))
 }
 
@@ -72,10 +75,21 @@ mod tests {
             let id: ResourceId = text.parse().unwrap();
             discover(&api, &id, Duration::from_secs(5)).await
         };
-        let kind = find("argoproj.io/v1alpha1/rollouts").await.unwrap().unwrap();
+        let kind = find("argoproj.io/v1alpha1/rollouts")
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!((&*kind.kind, kind.namespaced), ("Rollout", true));
-        assert!(find("argoproj.io/v1alpha1/experiments").await.unwrap().is_none());
+        assert!(
+            find("argoproj.io/v1alpha1/experiments")
+                .await
+                .unwrap()
+                .is_none()
+        );
         let error = find("keda.sh/v1alpha1/scaledobjects").await.unwrap_err();
-        assert!(matches!(error, ApiError::Status { code: 404, .. }), "{error}");
+        assert!(
+            matches!(error, ApiError::Status { code: 404, .. }),
+            "{error}"
+        );
     }
 }

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use kube9_base::clock::Clock;
 use kube9_base::throttle::Throttle;
-use kube9_ingest::decode::{Identity, decode_identity};
 use kube9_ingest::body::BadObject;
+use kube9_ingest::decode::{Identity, decode_identity};
 use kube9_ingest::informer_event::{InformerEvent, InformerMessage};
 use kube9_ingest::item::{Item, TrackedEvent};
 use kube9_ingest::objects::{Fit, Object};
@@ -41,12 +41,9 @@ use crate::watcher::{Consumer, Cursor, ReceiverDropped, WatcherEvent};
 const fn page_size(kind: Kind) -> u32 {
     match kind {
         Kind::ConfigMap => 20,
-        Kind::Event
-        | Kind::Pod
-        | Kind::Node
-        | Kind::Deployment
-        | Kind::Service
-        | Kind::Tracked => 50,
+        Kind::Event | Kind::Pod | Kind::Node | Kind::Deployment | Kind::Service | Kind::Tracked => {
+            50
+        }
     }
 }
 
@@ -126,7 +123,10 @@ impl Informer {
         let now = self.clock.now();
         let read = |json: &RawValue| tracker.applied(json.get(), Origin::List, now);
         let (namespace, name) = (&missed.namespace, &missed.name);
-        let walk = self.walker.walk(namespace, name, missed.between, read).await;
+        let walk = self
+            .walker
+            .walk(namespace, name, missed.between, read)
+            .await;
         let states = tracker.in_order(walk.states, walk.is_complete, reading);
         for state in states {
             self.emit_object(ReadObject {
@@ -138,7 +138,10 @@ impl Informer {
         Ok(())
     }
 
-    fn emit_object(&mut self, read: ReadObject) -> impl Future<Output = Result<(), ReceiverDropped>> {
+    fn emit_object(
+        &mut self,
+        read: ReadObject,
+    ) -> impl Future<Output = Result<(), ReceiverDropped>> {
         let tracked = match (&mut self.tracker, read.tracked) {
             (Some(tracker), Some(reading)) => Some(tracker.emit(reading)),
             _ => None,
@@ -297,7 +300,8 @@ impl Consumer for Informer {
                     let at = self.clock.now();
                     self.walker.list_begins();
                     let tracked = self.tracker.as_mut().map(|t| t.list_begins(cause, at));
-                    self.emit_both(InformerEvent::Init { cause }, tracked).await?;
+                    self.emit_both(InformerEvent::Init { cause }, tracked)
+                        .await?;
                 }
                 for mut item in page.items {
                     self.listed += 1;

@@ -361,7 +361,12 @@ mod tests {
 
     #[test]
     fn decode_sorts_the_page_and_keeps_its_token() {
-        let mut pages = ListPager::new(&ApiResource::of(Kind::Event), "", 2, Representation::Objects);
+        let mut pages = ListPager::new(
+            &ApiResource::of(Kind::Event),
+            "",
+            2,
+            Representation::Objects,
+        );
         let page = pages
             .decode(
                 br#"{"metadata":{"resourceVersion":"12","continue":"a="},"items":[
@@ -382,7 +387,12 @@ mod tests {
 
     #[test]
     fn decode_list_without_a_version_is_an_error() {
-        let mut pages = ListPager::new(&ApiResource::of(Kind::Event), "", 2, Representation::Objects);
+        let mut pages = ListPager::new(
+            &ApiResource::of(Kind::Event),
+            "",
+            2,
+            Representation::Objects,
+        );
         assert!(matches!(
             pages.decode(b"{\"items\":[]}", None, ToOwned::to_owned),
             Err(ApiError::Malformed(_))

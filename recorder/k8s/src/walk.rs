@@ -107,7 +107,9 @@ impl Walker {
         let mut pages = ListPager::new(&self.resource, namespace, 500, Representation::Objects)
             .named(name)
             .at_resource_version(&at.to_string());
-        let page = pages.next(&self.api, self.timeout, |json| read(json)).await?;
+        let page = pages
+            .next(&self.api, self.timeout, |json| read(json))
+            .await?;
         let Some(item) = page.items.into_iter().next() else {
             return Ok(None);
         };
@@ -130,17 +132,37 @@ mod tests {
     const CHANGES: [i64; 4] = [10, 40, 70, 90];
 
     fn answer(path: &str, _: &Value) -> (u16, Value) {
-        assert!(path.starts_with("/api/v1/namespaces/shop/configmaps?limit=500&"), "{path}");
-        assert!(path.contains("&fieldSelector=metadata.name%3Dsettings"), "{path}");
+        assert!(
+            path.starts_with("/api/v1/namespaces/shop/configmaps?limit=500&"),
+            "{path}"
+        );
+        assert!(
+            path.contains("&fieldSelector=metadata.name%3Dsettings"),
+            "{path}"
+        );
         assert!(path.contains("&resourceVersionMatch=Exact&"), "{path}");
-        let at: i64 = path.rsplit_once("resourceVersion=").unwrap().1.parse().unwrap();
+        let at: i64 = path
+            .rsplit_once("resourceVersion=")
+            .unwrap()
+            .1
+            .parse()
+            .unwrap();
         if at < 40 {
-            let status = json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"});
+            let status =
+                json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"});
             return (410, status);
         }
-        let version = CHANGES.into_iter().rev().find(|version| *version <= at).unwrap();
-        let object = json!({"metadata": {"name": "settings", "resourceVersion": version.to_string()}});
-        (200, json!({"metadata": {"resourceVersion": at.to_string()}, "items": [object]}))
+        let version = CHANGES
+            .into_iter()
+            .rev()
+            .find(|version| *version <= at)
+            .unwrap();
+        let object =
+            json!({"metadata": {"name": "settings", "resourceVersion": version.to_string()}});
+        (
+            200,
+            json!({"metadata": {"resourceVersion": at.to_string()}, "items": [object]}),
+        )
     }
 
     async fn walked(from: i64) -> (Vec<String>, bool) {
@@ -150,7 +172,10 @@ mod tests {
         walker.list_begins();
         let read = |json: &RawValue| {
             let object: Value = serde_json::from_str(json.get()).unwrap();
-            object["metadata"]["resourceVersion"].as_str().unwrap().to_owned()
+            object["metadata"]["resourceVersion"]
+                .as_str()
+                .unwrap()
+                .to_owned()
         };
         let walk = walker.walk("shop", "settings", (from, 90), read).await;
         (walk.states, walk.is_complete)

@@ -1,7 +1,7 @@
 //! Reports the state of a watch to the metrics, `/healthz` and `/readyz`.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kube9_base::clock::Clock;

@@ -38,14 +38,16 @@ impl ToSql for Sql<&Uid> {
 impl FromSql for Sql<Uid> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Ok(Self(match value {
-            ValueRef::Blob(bytes) => Uid::Bytes(
-                bytes
-                    .try_into()
-                    .map_err(|_| FromSqlError::InvalidBlobSize {
-                        expected_size: 16,
-                        blob_size: bytes.len(),
-                    })?,
-            ),
+            ValueRef::Blob(bytes) => {
+                Uid::Bytes(
+                    bytes
+                        .try_into()
+                        .map_err(|_| FromSqlError::InvalidBlobSize {
+                            expected_size: 16,
+                            blob_size: bytes.len(),
+                        })?,
+                )
+            }
             other => Uid::Text(other.as_str()?.to_owned()),
         }))
     }

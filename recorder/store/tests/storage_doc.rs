@@ -83,7 +83,10 @@ fn storage_page_examples_return_rows() {
             },
         },
     ];
-    let (objects, _) = applier.watches.register(&conn, "c", "ConfigMap", "").unwrap();
+    let (objects, _) = applier
+        .watches
+        .register(&conn, "c", "ConfigMap", "")
+        .unwrap();
     let kind = TrackedKind::find(BUILT_IN.iter(), "cm").unwrap();
     let kind = Arc::new(kind.clone());
     let mut tracker = Tracker::new(kind.clone(), MarkKey::new(&[1; 32]));

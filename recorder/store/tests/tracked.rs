@@ -62,10 +62,10 @@ impl Store {
     fn restart(&mut self) {
         self.applier = Applier::default();
         self.tracker = Tracker::new(kind(), key());
-        let registered =
-            self.applier
-                .watches
-                .register(&self.conn, "cluster", "Deployment", "");
+        let registered = self
+            .applier
+            .watches
+            .register(&self.conn, "cluster", "Deployment", "");
         self.watch = registered.unwrap().0;
     }
 
@@ -208,7 +208,9 @@ fn every_state_is_rebuilt_after_random_edits_restarts_and_rollbacks() {
             let mut last = current.remove(name).unwrap();
             last["metadata"]["resourceVersion"] = version.to_string().into();
             states.push(Value::Null);
-            let reading = store.tracker.deleted(&last.to_string(), Origin::Live, store.now);
+            let reading = store
+                .tracker
+                .deleted(&last.to_string(), Origin::Live, store.now);
             let event = store.tracker.emit(reading.unwrap());
             store.item(event)
         } else {
@@ -257,11 +259,19 @@ fn every_state_is_rebuilt_after_random_edits_restarts_and_rollbacks() {
         revisions += bodies.len();
     }
     assert!(revisions > 800, "{revisions}");
-    let deleted: usize = truth.values().flatten().filter(|body| body.is_null()).count();
+    let deleted: usize = truth
+        .values()
+        .flatten()
+        .filter(|body| body.is_null())
+        .count();
     assert_eq!(store.rows("deleted"), deleted as i64);
     let bytes: i64 = store
         .conn
-        .query_row("SELECT sum(octet_length(body)) FROM revision WHERE is_patch", [], |row| row.get(0))
+        .query_row(
+            "SELECT sum(octet_length(body)) FROM revision WHERE is_patch",
+            [],
+            |row| row.get(0),
+        )
         .unwrap();
     assert!(bytes > 0, "some are patches");
 }
@@ -299,7 +309,8 @@ fn object_that_is_created_again_while_unwatched_is_a_deletion_and_a_creation() {
     store.list(RelistCause::FirstStart, &[&first]);
     store.now = store.now.plus(Duration::from_secs(3_600));
     let mut again = object("web", 2, 200, &spec, 0);
-    again["metadata"]["creationTimestamp"] = json!(store.now.minus(Duration::from_secs(60)).to_string());
+    again["metadata"]["creationTimestamp"] =
+        json!(store.now.minus(Duration::from_secs(60)).to_string());
     // The watch was confirmed before it was created.
     store.list(RelistCause::Expired, &[&again]);
     assert_eq!(store.rows("deleted"), 1);

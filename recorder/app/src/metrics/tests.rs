@@ -344,6 +344,7 @@ fn families_follow_the_naming_rules_of_prometheus() {
             "item",
             "kind",
             "operation",
+            "outcome",
             "revision",
             "rule",
             "severity",

@@ -17,9 +17,9 @@ use tracing::{error, warn};
 
 use super::watch_targets::{WatchTargets, tracked_kind, watch_name};
 use crate::config::Config;
+use crate::exit::Defect;
 use crate::mark_key;
 use crate::tracked_task::TrackedTarget;
-use crate::exit::Defect;
 
 /// The writer, and the state that the database contains.
 pub(super) struct OpenedWriter {

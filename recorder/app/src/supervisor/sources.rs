@@ -139,8 +139,7 @@ pub(super) fn sources(
         tracker.restore(stored.objects, stored.newest);
         tracker
     };
-    let walker =
-        |resource| Walker::new(objects_api.clone(), resource, config.source.list_timeout);
+    let walker = |resource| Walker::new(objects_api.clone(), resource, config.source.list_timeout);
     let tracked_task = |watch: TrackedWatch| {
         let name = match &*watch.namespace {
             "" => format!("watch/{}", watch_name(&watch.target)),

@@ -74,9 +74,9 @@ impl WatchTargets {
             .collect();
         let informers: Vec<(Kind, String)> = informers;
         let is_read = |tracked: &TrackedKind| {
-            informers.iter().any(|(kind, _)| {
-                tracked_kind(*kind).is_some_and(|one| std::ptr::eq(one, tracked))
-            })
+            informers
+                .iter()
+                .any(|(kind, _)| tracked_kind(*kind).is_some_and(|one| std::ptr::eq(one, tracked)))
         };
         let built_in = BUILT_IN
             .iter()

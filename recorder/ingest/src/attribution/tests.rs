@@ -363,7 +363,12 @@ fn update_that_only_removes_is_unknown() {
     let label = |names: Value| json!({"f:metadata": {"f:labels": names}});
     let before = object(
         labels(json!({"x": "1", "y": "1"})),
-        &[entry("a", "Update", 1, label(json!({"f:x": {}, "f:y": {}})))],
+        &[entry(
+            "a",
+            "Update",
+            1,
+            label(json!({"f:x": {}, "f:y": {}})),
+        )],
     );
     let after = object(
         labels(json!({"y": "1"})),
@@ -375,7 +380,12 @@ fn update_that_only_removes_is_unknown() {
     );
     // Nor does the status, which is written all the time.
     let status = |second| {
-        let mut entry = entry("c", "Update", second, json!({"f:status": {"f:replicas": {}}}));
+        let mut entry = entry(
+            "c",
+            "Update",
+            second,
+            json!({"f:status": {"f:replicas": {}}}),
+        );
         entry["subresource"] = json!("status");
         entry
     };

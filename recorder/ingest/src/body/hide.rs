@@ -60,7 +60,8 @@ impl<'m> Hide<'m> {
 
     fn text(&self, at: At, key: &str, text: Box<str>) -> Stored {
         // The `key` of a taint, a selector or a reference is a name.
-        let is_name = key == "key" && !self.rules.is_custom() && !self.path.starts_with("metadata.");
+        let is_name =
+            key == "key" && !self.rules.is_custom() && !self.path.starts_with("metadata.");
         if at.hides(self.rules, &text) || !is_name && is_secret(key, &text) {
             return self.mark(&text);
         }

@@ -137,10 +137,14 @@ impl<C: Consumer> StateMachine<C> {
             ..
         } = &self.watcher;
         let version = newest.version.to_string();
-        let mut pages =
-            ListPager::new(resource, &newest.namespace, 500, Representation::MetadataOnly)
-                .named(&newest.name)
-                .at_resource_version(&version);
+        let mut pages = ListPager::new(
+            resource,
+            &newest.namespace,
+            500,
+            Representation::MetadataOnly,
+        )
+        .named(&newest.name)
+        .at_resource_version(&version);
         let identity = |json: &RawValue| decode_identity(json.get().as_bytes());
         let page = pages.next(api, config.list_timeout, identity).await?;
         if page.version != version {

@@ -54,7 +54,8 @@ impl<C: Consumer> StateMachine<C> {
                 };
                 if is_woken {
                     self.woken_at = Some(Instant::now());
-                    tokio::time::sleep(WAKE_STAGGER * self.watcher.resource.kind.index() as u32).await;
+                    tokio::time::sleep(WAKE_STAGGER * self.watcher.resource.kind.index() as u32)
+                        .await;
                 }
                 Ok(*next)
             }

@@ -4,9 +4,9 @@ use kube9_ingest::objects::{Object, Phase};
 use kube9_model::Severity;
 use serde_json::json;
 
+use super::Diff;
 use super::row::{Row, object_name, row};
 use super::snapshot::KindSnapshot;
-use super::Diff;
 use crate::failure_mode::{is_lost, is_node_shutdown};
 
 pub(super) fn pod_ended(change: &Diff<'_>) -> Vec<Row> {

@@ -161,7 +161,12 @@ impl TestHarness {
             Kind::ConfigMap => (&object["data"], "ConfigMap changed"),
             _ => return,
         };
-        let text = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
+        let text = |name: &str| {
+            object["metadata"][name]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         let [kind, namespace, name] = [kind.name().to_owned(), text("namespace"), text("name")];
         let key = [kind.clone(), namespace.clone(), name.clone()];
         let before = self.contents.insert(key, content.clone());

@@ -26,7 +26,10 @@ pub(super) fn cause_of(
     let is_namespace_deleted = !namespace.is_empty()
         && objects::owner(conn, "Namespace", "", namespace)?
             .is_some_and(|namespace| namespace.deletion.is_some());
-    let owner = stored.owner.as_deref().and_then(|text| text.split_once('/'));
+    let owner = stored
+        .owner
+        .as_deref()
+        .and_then(|text| text.split_once('/'));
     let state = match owner {
         Some((kind, name)) => match objects::owner(conn, kind, namespace, name)? {
             Some(owner) if owner.deletion.is_some() => OwnerState::Deleted,

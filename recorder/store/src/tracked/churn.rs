@@ -98,9 +98,12 @@ impl Churn {
         paths: impl Iterator<Item = u64>,
         at: Timestamp,
     ) -> bool {
-        let tenant = entry(&mut self.tenants, TENANTS_MAX, (kind, namespace.into()), |one| {
-            one.hour < at.second().div_euclid(3_600)
-        });
+        let tenant = entry(
+            &mut self.tenants,
+            TENANTS_MAX,
+            (kind, namespace.into()),
+            |one| one.hour < at.second().div_euclid(3_600),
+        );
         let is_tenant_over = tenant.is_some_and(|budget| budget.is_over(at, TENANT_BUDGET));
         let is_old = |one: &ObjectChurn| at.since(one.last) >= WINDOW;
         let Some(object) = entry(&mut self.objects, OBJECTS_MAX, object, is_old) else {
@@ -158,7 +161,11 @@ impl ObjectChurn {
                 path
             } else {
                 self.paths.retain(|_, times| times[OFTEN - 1] >= since);
-                if self.paths.len() < PATHS_MAX { path } else { 0 }
+                if self.paths.len() < PATHS_MAX {
+                    path
+                } else {
+                    0
+                }
             };
             let times = self.paths.entry(path).or_insert([i64::MIN; OFTEN]);
             all &= times[0] >= since;
@@ -265,7 +272,9 @@ mod tests {
             changes: 1,
             fields: vec![json!({"path": "a", "op": "added", "to": 1})],
         };
-        fold.add(vec![json!({"path": "a", "op": "changed", "from": 1, "to": 2})]);
+        fold.add(vec![
+            json!({"path": "a", "op": "changed", "from": 1, "to": 2}),
+        ]);
         fold.add(vec![json!({"path": "b", "op": "removed", "from": 5})]);
         assert_eq!(fold.changes, 3);
         assert_eq!(

@@ -31,10 +31,7 @@ pub(super) struct ListInProgress {
 impl ListInProgress {
     /// It shows the first objects of its kind that are recorded.
     pub(super) fn is_first(&self) -> bool {
-        matches!(
-            self.cause,
-            RelistCause::FirstStart | RelistCause::Replaced
-        )
+        matches!(self.cause, RelistCause::FirstStart | RelistCause::Replaced)
     }
 
     /// The API server has another history: versions say nothing about the order.

@@ -289,13 +289,17 @@ pub(super) fn recent_changes(
         let created = EventKey::from_i64(row.get(0)?).created_at();
         let offset = Duration::from_millis(row.get::<_, i64>(1)?.max(0).cast_unsigned());
         let (reason, title): (String, String) = (row.get(5)?, row.get(6)?);
-        Ok(breaking(&object, &reason, &title).map(|what| BreakingChange {
-            object,
-            at: created.plus(offset),
-            what: what.into(),
-        }))
+        Ok(
+            breaking(&object, &reason, &title).map(|what| BreakingChange {
+                object,
+                at: created.plus(offset),
+                what: what.into(),
+            }),
+        )
     })?;
-    let mut changes: Vec<BreakingChange> = changes.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+    let mut changes: Vec<BreakingChange> = changes
+        .filter_map(Result::transpose)
+        .collect::<Result<_, _>>()?;
     changes.reverse();
     Ok(changes)
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use kube9_ingest::attribution::{
     Authorship, Certainty, ChangeAuthor, Event, ManagedEntry, creator, via,
 };
-use kube9_ingest::change_row::{ChangeRow, What, breaking, is_made_by_the_cluster};
+use kube9_ingest::change_row::{
+    ChangeRow, What, breaking, is_brief_finalizer, is_made_by_the_cluster,
+};
 use kube9_ingest::item::{ObservedContent, ObservedObject};
 use kube9_ingest::sanitize::sanitize;
 use kube9_model::ObjectRef;
@@ -74,9 +76,8 @@ impl TrackedApplier<'_> {
             },
             _ => true,
         };
-        let is_row = is_new
-            && object.owner.is_none()
-            && !is_made_by_the_cluster(&self.kind.kind, name);
+        let is_row =
+            is_new && object.owner.is_none() && !is_made_by_the_cluster(&self.kind.kind, name);
         self.note(if is_new {
             Observed::Created
         } else {
@@ -142,8 +143,8 @@ impl TrackedApplier<'_> {
         stored: StoredObject,
         object: &ObservedObject,
     ) -> rusqlite::Result<()> {
-        let is_regressed = object.origin == Origin::List
-            && self.list().is_some_and(ListInProgress::is_regressed);
+        let is_regressed =
+            object.origin == Origin::List && self.list().is_some_and(ListInProgress::is_regressed);
         if object.version.is_older_than(&stored.version) && !is_regressed {
             self.note(Observed::Stale); // the list is older than what the watch showed
             return Ok(());
@@ -172,8 +173,7 @@ impl TrackedApplier<'_> {
             && let Some((_, after)) = self.body_of(object)
         {
             let before = known.and_then(|text| Body::parse(text).ok());
-            let is_comparable =
-                stored.form == object.form && before.is_some() && !is_same_version;
+            let is_comparable = stored.form == object.form && before.is_some() && !is_same_version;
             let before = before.unwrap_or_default();
             let fields = if is_comparable {
                 changes(object.rules, &before, &after, stored.deletion.is_some())
@@ -195,7 +195,11 @@ impl TrackedApplier<'_> {
                 .filter(|(field, _)| !field.silent)
                 .unzip();
             let by = ChangeAuthor::group(&authors, &loud);
-            let when = self.when(object, by.iter().filter_map(|by| by.entry.at()).max(), previous);
+            let when = self.when(
+                object,
+                by.iter().filter_map(|by| by.entry.at()).max(),
+                previous,
+            );
             for field in &loud {
                 next.note(field, when.at);
             }
@@ -240,7 +244,10 @@ impl TrackedApplier<'_> {
                     cause: None,
                 };
                 let is_thin = is_folded && known.is_some() && when.at.since(previous) < THIN;
-                let states = ((&before, known.unwrap_or_default()), (&after, content.body.as_str()));
+                let states = (
+                    (&before, known.unwrap_or_default()),
+                    (&after, content.body.as_str()),
+                );
                 if is_thin {
                     self.replace_revision(&mut next, states, &revision)?;
                 } else {
@@ -267,7 +274,9 @@ impl TrackedApplier<'_> {
     ) -> rusqlite::Result<()> {
         let revisions = RevisionTable::of(self.conn);
         if !known.is_empty() {
-            let kept = object.chain.push((before, known.len()), (after, text.len()));
+            let kept = object
+                .chain
+                .push((before, known.len()), (after, text.len()));
             revisions.keep_as(object.id, object.revision, &kept)?;
         }
         object.revision += 1;
@@ -290,7 +299,9 @@ impl TrackedApplier<'_> {
             let older_text = older.to_text();
             object.chain.steps = object.chain.steps.saturating_sub(1);
             object.chain.bytes = object.chain.bytes.saturating_sub(patch.len() as u64);
-            let kept = object.chain.push((&older, older_text.len()), (after, text.len()));
+            let kept = object
+                .chain
+                .push((&older, older_text.len()), (after, text.len()));
             revisions.keep_again(object.id, object.revision - 1, &kept, &older_text)?;
         }
         revisions.replace(object.id, object.revision, revision)
@@ -316,11 +327,14 @@ impl TrackedApplier<'_> {
                 extra.insert("fields".to_owned(), fold.fields.clone().into());
                 extra.insert("changes".to_owned(), fold.changes.into());
                 extra.insert("since".to_owned(), fold.since.to_string().into());
-                self.rows.rewrite(self.conn, fold.key, &sanitize(record), at)?;
+                self.rows
+                    .rewrite(self.conn, fold.key, &sanitize(record), at)?;
                 fold
             }
             None => Fold {
-                key: self.rows.insert_internal(self.conn, &sanitize(record), at, at)?,
+                key: self
+                    .rows
+                    .insert_internal(self.conn, &sanitize(record), at, at)?,
                 since: at,
                 changes: 1,
                 fields,
@@ -346,7 +360,8 @@ impl TrackedApplier<'_> {
         let finalizers: Vec<String> = finalizers
             .and_then(|list| serde_json::from_value(list).ok())
             .unwrap_or_default();
-        if finalizers.is_empty() || object.owner.is_some() {
+        let is_brief = finalizers.iter().all(|name| is_brief_finalizer(name));
+        if is_brief || object.owner.is_some() {
             return Ok(());
         }
         let when = When {
@@ -422,9 +437,8 @@ impl TrackedApplier<'_> {
         author: Option<Timestamp>,
         previous: Timestamp,
     ) -> When {
-        let possible = author.filter(|at| {
-            at.second() >= previous.second() && *at <= object.received.plus(SECOND)
-        });
+        let possible = author
+            .filter(|at| at.second() >= previous.second() && *at <= object.received.plus(SECOND));
         let observed_late = object.origin != Origin::Live;
         match possible {
             Some(at) => When {
