@@ -35,7 +35,7 @@ pub struct Walker {
 
 /// The states of an object between two versions.
 #[derive(Debug)]
-pub struct Walk<T> {
+pub struct WalkedStates<T> {
     /// The oldest first.
     pub states: Vec<T>,
     /// No state is missing.
@@ -65,7 +65,7 @@ impl Walker {
         name: &str,
         (from, to): (i64, i64),
         read: impl Fn(&RawValue) -> T,
-    ) -> Walk<T> {
+    ) -> WalkedStates<T> {
         let (mut states, mut at, mut steps) = (Vec::new(), to - 1, 0);
         let is_complete = loop {
             if at <= from {
@@ -90,7 +90,7 @@ impl Walker {
             at = version - 1;
         };
         states.reverse();
-        Walk {
+        WalkedStates {
             states,
             is_complete,
         }

@@ -1,5 +1,6 @@
 //! Replays a simulation through the analysis in this process, as fast as possible.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -7,6 +8,8 @@ use kube9_ingest::informer_event::{InformerEvent, InformerMessage};
 use kube9_ingest::item::{FindingTransition, Item};
 use kube9_ingest::objects::Object;
 use kube9_ingest::owners::Owners;
+use kube9_model::ObjectRef;
+use kube9_model::commit_stats::{BreakingChange, CommitDelta};
 use kube9_model::label::{Kind, Label};
 use kube9_model::resume::StoredObjects;
 use kube9_model::time::Timestamp;
@@ -40,6 +43,8 @@ pub struct Replay {
     version: u64,
     /// Steps of findings.
     pub found: Vec<FindingStep>,
+    /// Images of Deployments and keys of ConfigMaps, as text.
+    contents: HashMap<String, String>,
     /// Rows of changes.
     pub changes: usize,
     /// Applied changes of objects.
@@ -64,6 +69,7 @@ impl Replay {
             now: START,
             version: 1000,
             found: Vec::new(),
+            contents: HashMap::new(),
             changes: 0,
             applied: 0,
             analysed: Duration::ZERO,
@@ -84,6 +90,7 @@ impl Replay {
         let count = objects.len() as u64;
         for object in objects {
             let object = self.decode(kind, object)?;
+            self.breaking_change(&object);
             self.record_event(kind, InformerEvent::Apply(object));
         }
         let listed = InformerEvent::InitDone {
@@ -122,6 +129,7 @@ impl Replay {
     /// Applies a change and evaluates everything it affects.
     pub fn take(&mut self, kind: Kind, deleted: bool, object: Object) {
         self.applied += 1;
+        let change = (!deleted).then(|| self.breaking_change(&object)).flatten();
         self.record_event(
             kind,
             if deleted {
@@ -130,7 +138,45 @@ impl Replay {
                 InformerEvent::Apply(object)
             },
         );
+        if let Some(change) = change {
+            let told = CommitDelta {
+                changes: vec![change],
+                ..CommitDelta::default()
+            };
+            self.analysis
+                .on_commit(told, Timestamp::from_millis(self.now));
+        }
         self.settle();
+    }
+
+    /// A change that can break pods, as the writer reports it.
+    fn breaking_change(&mut self, object: &Object) -> Option<BreakingChange> {
+        let (content, what) = match object {
+            Object::Deployment(one) => (format!("{:?}", one.images), "image changed"),
+            Object::ConfigMap(map) => {
+                let keys = map.keys.iter().map(|(key, facts)| (key, facts.hash));
+                (
+                    format!("{:?}", keys.collect::<Vec<_>>()),
+                    "ConfigMap changed",
+                )
+            }
+            _ => return None,
+        };
+        let meta = object.meta();
+        let object = ObjectRef {
+            kind: object.kind().name().to_owned(),
+            namespace: meta.namespace.to_string(),
+            name: meta.name.to_string(),
+        };
+        let key = format!("{}/{}/{}", object.kind, object.namespace, object.name);
+        let before = self.contents.insert(key, content.clone());
+        before
+            .is_some_and(|before| before != content)
+            .then(|| BreakingChange {
+                object,
+                at: Timestamp::from_millis(self.now),
+                what: what.into(),
+            })
     }
 
     /// Sets the time; due timers are evaluated with the next change.

@@ -200,6 +200,10 @@ impl TrackedApplier<'_> {
                 by.iter().filter_map(|by| by.entry.at()).max(),
                 previous,
             );
+            if object.origin == Origin::List {
+                // A state that was missed, and the entries of the next one are compared with its time.
+                next.seen = when.at;
+            }
             for field in &loud {
                 next.note(field, when.at);
             }
