@@ -1,5 +1,10 @@
 //! The change history, from a watch of a simulated API server to rows and revisions.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may panic; helpers of tests count as tests"
+)]
+
 use kube9_tests::apiserver::{Kind, Verb};
 use kube9_tests::clock::Micros;
 use serde_json::{Value, json};
