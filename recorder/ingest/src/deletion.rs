@@ -41,6 +41,10 @@ pub enum DeletionCause {
     CronJobHistoryLimit,
     /// The StatefulSet's retention policy for claims.
     ClaimRetention,
+    /// The definition of its kind was deleted.
+    DefinitionDeleted,
+    /// The claim of a volume was deleted, and its reclaim policy is `Delete`.
+    ClaimDeleted,
     /// Its node was deleted.
     NodeRemoved,
     /// The garbage collector, because its owner does not exist.
@@ -65,6 +69,8 @@ impl DeletionCause {
             Self::JobTtl => "Job TTL",
             Self::CronJobHistoryLimit => "CronJob history limit",
             Self::ClaimRetention => "StatefulSet claim retention",
+            Self::DefinitionDeleted => "CRD deleted",
+            Self::ClaimDeleted => "claim deleted",
             Self::NodeRemoved => "node removed",
             Self::Orphaned => "orphaned",
             Self::Request => "request",
@@ -125,6 +131,10 @@ pub struct DeletedObject<'a> {
     pub disruption: Option<&'a str>,
     /// Its namespace is being deleted.
     pub is_namespace_deleted: bool,
+    /// The definition of its kind is being deleted.
+    pub is_definition_deleted: bool,
+    /// The claim that a volume was bound to was deleted.
+    pub is_claim_deleted: bool,
     /// The node that it ran on, or that it describes, was deleted.
     pub is_node_deleted: bool,
     /// When a Job or a pod finished.
@@ -163,6 +173,12 @@ fn inferred(object: &DeletedObject<'_>) -> DeletionCause {
     };
     if object.is_namespace_deleted {
         return DeletionCause::NamespaceDeleted;
+    }
+    if object.is_definition_deleted {
+        return DeletionCause::DefinitionDeleted;
+    }
+    if object.is_claim_deleted {
+        return DeletionCause::ClaimDeleted;
     }
     if object.is_node_deleted {
         return DeletionCause::NodeRemoved;

@@ -104,6 +104,8 @@ pub struct ObservedObject {
     pub owner: Option<ObservedOwner>,
     /// Reason of the condition `DisruptionTarget` of a pod that is deleted because of it.
     pub disruption: Option<Clean>,
+    /// When a Job that is deleted had finished.
+    pub finished: Option<Timestamp>,
     /// How its fields are compared.
     pub rules: &'static Rules,
     /// Bodies of different forms cannot be compared.

@@ -313,6 +313,11 @@ impl Tracker {
             .filter(|_| self.kind.group.is_empty() && self.kind.kind == "Pod")
             .and_then(|_| serde_json::from_str::<PodFacts<'_>>(json).ok())
             .unwrap_or_default();
+        let is_job = self.kind.group == "batch" && self.kind.kind == "Job";
+        let finished = deletion
+            .filter(|_| is_job)
+            .and_then(|_| serde_json::from_str::<JobFacts<'_>>(json).ok())
+            .and_then(|facts| facts.finished());
         let is_owned = std::ptr::eq(object.rules(), &raw const OWNED_PODS);
         let owner = metadata.owner.as_ref().filter(|owner| is_tracked(owner));
         ObservedObject {
@@ -326,6 +331,7 @@ impl Tracker {
             created: metadata.created,
             owner: owner.map(|owner| facts.owner(owner)),
             disruption: facts.disruption(deletion).map(Clean::name),
+            finished,
             deletion,
             rules: object.rules(),
             form: if is_owned { self.owned_form } else { self.form },
@@ -384,6 +390,24 @@ struct PodCondition<'j> {
     reason: Cow<'j, str>,
     #[serde(borrow)]
     last_transition_time: Cow<'j, str>,
+}
+
+/// What a Job says of its end.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct JobFacts<'j> {
+    #[serde(borrow)]
+    status: PodStatus<'j>,
+}
+
+impl JobFacts<'_> {
+    fn finished(&self) -> Option<Timestamp> {
+        let is_end = |one: &&PodCondition<'_>| {
+            matches!(&*one.kind, "Complete" | "Failed") && one.status == "True"
+        };
+        let end = self.status.conditions.iter().find(is_end)?;
+        Timestamp::parse(&end.last_transition_time).ok()
+    }
 }
 
 /// A disruption further before the request for the deletion had ended the pod already: evicted pods stay for days.

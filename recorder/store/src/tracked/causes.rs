@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kube9_ingest::deletion::{CauseCertainty, DeletedObject, DeletionCause, OwnerState, cause};
 use kube9_model::ObjectRef;
+use kube9_model::change::body::Body;
 use kube9_model::change::diff::FieldChange;
 use kube9_model::change::path::Segment;
 use kube9_model::change::stored::Stored;
@@ -15,14 +16,52 @@ use super::objects::{self, StoredObject, TrackedObjectTable};
 /// Times of the API server are whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// What an object says of its end, besides what is stored.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct EndFacts<'a> {
+    pub(super) body: Option<&'a Body>,
+    /// The name of the definition of its kind.
+    pub(super) definition: Option<&'a str>,
+    /// When a Job had finished.
+    pub(super) finished: Option<Timestamp>,
+}
+
 /// Why an object was deleted, by what is stored of it and of those that it belongs to.
 pub(super) fn cause_of(
     conn: &Connection,
     kind: &str,
     stored: &StoredObject,
     namespace: &str,
+    facts: EndFacts<'_>,
     at: Timestamp,
 ) -> rusqlite::Result<(DeletionCause, CauseCertainty)> {
+    let is_deleted = |kind: &str, namespace: &str, name: &str| {
+        let owner = objects::owner(conn, kind, namespace, name)?;
+        Ok::<_, rusqlite::Error>(owner.is_some_and(|owner| owner.deletion.is_some()))
+    };
+    let text = |path: &[&str]| {
+        let value = path
+            .iter()
+            .try_fold(facts.body?.stored(), |value, name| value.get(name))?;
+        value.as_text()
+    };
+    let claim = ["namespace", "name"].map(|name| text(&["spec", "claimRef", name]));
+    let is_claim_deleted = match claim {
+        [Some(namespace), Some(name)] if kind == "PersistentVolume" => {
+            is_deleted("PersistentVolumeClaim", namespace, name)?
+        }
+        _ => false,
+    };
+    let is_definition_deleted = match facts.definition {
+        Some(name) => is_deleted("CustomResourceDefinition", "", name)?,
+        None => false,
+    };
+    let ttl = facts.body.and_then(|body| {
+        match body.stored().get("spec")?.get("ttlSecondsAfterFinished")? {
+            Stored::Number(seconds) => seconds.as_u64().map(Duration::from_secs),
+            _ => None,
+        }
+    });
     let is_namespace_deleted = !namespace.is_empty()
         && objects::owner(conn, "Namespace", "", namespace)?
             .is_some_and(|namespace| namespace.deletion.is_some());
@@ -49,6 +88,10 @@ pub(super) fn cause_of(
         at: stored.deletion.map_or(at, |request| request.plus(SECOND)),
         disruption: stored.disruption.as_deref(),
         is_namespace_deleted,
+        is_definition_deleted,
+        is_claim_deleted,
+        finished: facts.finished,
+        ttl,
         ..DeletedObject::default()
     }))
 }
@@ -66,7 +109,10 @@ pub(crate) fn cause_of_pod(
     };
     let found = table.find(kind_id, &pod.namespace, &pod.name)?;
     match found.filter(|pod| pod.deletion.is_some() || pod.deleted.is_some()) {
-        Some(stored) => cause_of(conn, kind, &stored, &pod.namespace, at).map(Some),
+        Some(stored) => {
+            let facts = EndFacts::default();
+            cause_of(conn, kind, &stored, &pod.namespace, facts, at).map(Some)
+        }
         None => Ok(None),
     }
 }

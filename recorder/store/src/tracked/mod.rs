@@ -139,7 +139,13 @@ impl TrackedApplier<'_> {
                                 .flatten(),
                             observed_late: object.origin != Origin::Live,
                         };
-                        self.deleted(stored, (namespace, name), &object.version, when)
+                        self.deleted(
+                            stored,
+                            (namespace, name),
+                            &object.version,
+                            when,
+                            object.finished,
+                        )
                     }
                     _ => {
                         self.note(Observed::Stale);
@@ -198,7 +204,7 @@ impl TrackedApplier<'_> {
                 if let Some(stored) = table.find(kind, &namespace, &name)?
                     && (is_regressed || !version.is_older_than(&stored.version))
                 {
-                    self.deleted(stored, (&namespace, &name), version, when)?;
+                    self.deleted(stored, (&namespace, &name), version, when, None)?;
                 }
             }
         }
@@ -232,7 +238,7 @@ impl TrackedApplier<'_> {
                         from: list.map_or(self.confirmed_at, |list| list.from),
                         observed_late: true,
                     };
-                    self.deleted(stored, (namespace, name), &object.version, when)?;
+                    self.deleted(stored, (namespace, name), &object.version, when, None)?;
                 }
                 let stored = table.find(kind, namespace, name)?;
                 self.created(kind, stored, object)

@@ -24,7 +24,7 @@ use serde_json::Value;
 use tracing::warn;
 
 use super::TrackedApplier;
-use super::causes::cause_of;
+use super::causes::{EndFacts, cause_of};
 use super::churn::{Fold, THIN};
 use super::lists::ListInProgress;
 use super::objects::{StoredObject, TrackedObjectTable};
@@ -387,6 +387,7 @@ impl TrackedApplier<'_> {
         (namespace, name): (&str, &str),
         version: &ResourceVersion,
         when: When,
+        finished: Option<Timestamp>,
     ) -> rusqlite::Result<()> {
         self.note(Observed::Deleted);
         let revisions = RevisionTable::of(self.conn);
@@ -395,7 +396,21 @@ impl TrackedApplier<'_> {
             .and_then(|newest| newest.body)
             .and_then(|text| Body::parse(&text).ok())
             .unwrap_or_default();
-        let cause = cause_of(self.conn, &self.kind.kind, &stored, namespace, when.at)?;
+        let definition = (!self.kind.group.is_empty())
+            .then(|| format!("{}.{}", self.kind.resource, self.kind.group));
+        let facts = EndFacts {
+            body: Some(&body),
+            definition: definition.as_deref(),
+            finished,
+        };
+        let cause = cause_of(
+            self.conn,
+            &self.kind.kind,
+            &stored,
+            namespace,
+            facts,
+            when.at,
+        )?;
         // The end of a pod is a row of the rules, which know how its containers ended.
         let is_row = stored.owner.is_none()
             && self.kind.kind != "Pod"
