@@ -14,6 +14,11 @@ const EFFECT_MAX: Duration = Duration::from_secs(120);
 /// The controller that deletes finished Jobs runs late under load.
 const TTL_LATE_MAX: Duration = Duration::from_secs(300);
 
+/// The kinds whose deletion another object causes, or is the cause of.
+pub const CLAIM: &str = "PersistentVolumeClaim";
+pub const DEFINITION: &str = "CustomResourceDefinition";
+pub const VOLUME: &str = "PersistentVolume";
+
 /// Why an object was deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeletionCause {
@@ -183,8 +188,7 @@ fn inferred(object: &DeletedObject<'_>) -> DeletionCause {
     if object.is_node_deleted {
         return DeletionCause::NodeRemoved;
     }
-    let is_of_claims = object.kind == "PersistentVolumeClaim"
-        && matches!(object.owner_kind, "StatefulSet" | "Pod");
+    let is_of_claims = object.kind == CLAIM && matches!(object.owner_kind, "StatefulSet" | "Pod");
     match object.owner {
         // A claim has an owner only if the StatefulSet's retention policy is `Delete` (KEP-1847).
         OwnerState::Deleted if is_of_claims => return DeletionCause::ClaimRetention,

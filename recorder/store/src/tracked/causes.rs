@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kube9_ingest::deletion::{CauseCertainty, DeletedObject, DeletionCause, OwnerState, cause};
+use kube9_ingest::deletion::{
+    CLAIM, CauseCertainty, DEFINITION, DeletedObject, DeletionCause, OwnerState, VOLUME, cause,
+};
 use kube9_model::ObjectRef;
 use kube9_model::change::body::Body;
 use kube9_model::change::diff::FieldChange;
@@ -47,13 +49,11 @@ pub(super) fn cause_of(
     };
     let claim = ["namespace", "name"].map(|name| text(&["spec", "claimRef", name]));
     let is_claim_deleted = match claim {
-        [Some(namespace), Some(name)] if kind == "PersistentVolume" => {
-            is_deleted("PersistentVolumeClaim", namespace, name)?
-        }
+        [Some(namespace), Some(name)] if kind == VOLUME => is_deleted(CLAIM, namespace, name)?,
         _ => false,
     };
     let is_definition_deleted = match facts.definition {
-        Some(name) => is_deleted("CustomResourceDefinition", "", name)?,
+        Some(name) => is_deleted(DEFINITION, "", name)?,
         None => false,
     };
     let ttl = facts.body.and_then(|body| {
