@@ -47,13 +47,15 @@ impl<'c> RowReader<'c> {
     /// The row with this key.
     ///
     /// # Errors
-    /// Also if an id of the row does not exist, or its template has another hash: then a page of another table is damaged.
+    /// Also if an id of the row does not exist, a name is not a text, or its template has another hash: then a page of
+    /// another table is damaged.
     pub(super) fn get(&mut self, key: i64) -> Result<Option<Row>, ReadError> {
         let found = self
             .statement
             .query_row([key], |raw| {
-                let is_damaged =
-                    raw.get(21)? || !is_template_intact(raw.get_ref(14)?, raw.get_ref(24)?);
+                let is_damaged = raw.get(21)?
+                    || !is_template_intact(raw.get_ref(14)?, raw.get_ref(24)?)
+                    || !are_names_intact(raw)?;
                 Ok((is_damaged, decode(key, raw)?))
             })
             .optional()?;
@@ -180,9 +182,24 @@ fn decode(key: i64, raw: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(Row, Op
 /// Whether a template is the one of this hash. Without the check a page of another table could pass for one of templates.
 pub(super) fn is_template_intact(body: ValueRef<'_>, hash: ValueRef<'_>) -> bool {
     match body.as_str() {
-        Ok(body) => hash.as_i64() == Ok(i64::from(schema::template_hash(body))),
-        Err(_) => true,
+        Ok(text) => hash.as_i64() == Ok(i64::from(schema::template_hash(text))),
+        Err(_) => is_text_or_bytes(body),
     }
+}
+
+/// Whether the names of a row of [`ROW_SQL`] can be some. Rows of another table often have numbers there, or fewer columns.
+fn are_names_intact(raw: &rusqlite::Row<'_>) -> rusqlite::Result<bool> {
+    (9..21)
+        .filter(|column| *column != 14)
+        .try_fold(true, |are_intact, column| {
+            let value = raw.get_ref(column)?;
+            let is_absent = column > 14 && value == ValueRef::Null;
+            Ok(are_intact && (is_absent || is_text_or_bytes(value)))
+        })
+}
+
+fn is_text_or_bytes(value: ValueRef<'_>) -> bool {
+    matches!(value, ValueRef::Text(_) | ValueRef::Blob(_))
 }
 
 /// Whether a value of [`ROW_SQL`] has a type that the recorder writes there.

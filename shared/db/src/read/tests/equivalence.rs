@@ -668,6 +668,36 @@ fn read_count_above_rows_is_corrupt() {
     is_damaged(reader.status(now).map(|status| format!("{status:?}")));
 }
 
+/// A page of another table has other columns, or fewer.
+#[test]
+fn read_name_that_is_not_a_text_is_corrupt() {
+    for odd in [
+        "UPDATE message_template SET body = NULL",
+        "UPDATE event_class SET title = NULL",
+        "UPDATE event_class SET kube_type = NULL",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kube9.db");
+        let db = fixture::create(&path);
+        fixture::insert(&db, &Event::default().about("Pod", "shop", "web-1"));
+        db.pragma_update(None, "writable_schema", true).unwrap();
+        db.execute(
+            "UPDATE sqlite_schema SET sql = replace(sql, ' TEXT NOT NULL', ' TEXT') WHERE type = 'table'",
+            [],
+        )
+        .unwrap();
+        db.close().unwrap();
+        let db = rusqlite::Connection::open(&path).unwrap();
+        assert_eq!(db.execute(odd, []).unwrap(), 1);
+        let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
+        let page = reader.list(&all_rows());
+        assert!(
+            matches!(page, Err(ReadError::Corrupt(_))),
+            "{odd}: {page:?}"
+        );
+    }
+}
+
 #[test]
 fn read_unexpected_row_equals_view() {
     for odd in [
