@@ -15,3 +15,6 @@ target/debug/kube9-chaos --tenant all --recorder target/release/kube9-recorder
 
 # An hour of normal life on a real node: every finding must be justified.
 KUBE9_E2E_BIN=target/release bash tests/e2e/normal-life.sh
+
+# A matrix of changes on a real node: each change has its row, its author and its bodies.
+KUBE9_E2E_BIN=target/release bash tests/e2e/changes.sh

@@ -152,7 +152,7 @@ def compare_record(query, folder):
     check("asked for one object, the same rows are listed", listed <= one_by_one, sorted(listed - one_by_one)[:10])
     bodies = {}
     try:
-        lost = {(line["kind"], line["namespace"], line["name"], rv) for line in lines if line.get("net") for rv in line["rvs"][:-1]}
+        lost = {(line["kind"], line["group"], line["namespace"], line["name"]): line["rvs"][0] for line in lines if line.get("net")}
         bodies, misses = compare.compare_bodies(
             [one for one in states if one["received"] >= used["begun"]], compare.revisions(database, compare.documented_query()), lost
         )

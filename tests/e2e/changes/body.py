@@ -60,8 +60,7 @@ def canonical(kind, found, owned=None):
         kept = {"conditions": [{key: one[key] for key in ("type", "status", "reason") if key in one} for one in limited]}
     if kind == "Pod":
         for key in ("containerStatuses", "initContainerStatuses"):
-            ids = [{"name": one["name"], "imageID": one["imageID"]} for one in status.get(key) or [] if one.get("imageID")]
-            kept[key] = ids
+            kept[key] = [{"name": one["name"], "imageID": one.get("imageID") or None} for one in status.get(key) or []]
     body["status"] = kept
     body = json.loads(json.dumps(body))
     if kind == "Pod":

@@ -77,7 +77,7 @@ class Row:
         self.by = meta.get("by") or []
         self.cause = (meta.get("cause") or {}).get("kind")
         self.version = int(meta.get("resource_version") or 0)
-        self.times = max(int(meta.get(key) or 1) for key in ("occurrences", "count", "times"))
+        self.times = max(int(meta.get(key) or 1) for key in ("occurrences", "count", "times", "changes"))
         self.between = meta.get("between")
         self.left_out = any("left_out" in key or "more" in key for key in meta if meta[key])
         self.at = seconds(found["created_at"])
@@ -162,6 +162,12 @@ def match(report, lines, rows, marks):
         if row.times > 1:
             continue
         line = next((one for one in free if row.version in one["rvs"] and one["op"] == row.op), None)
+        if line is None:  # of a net row, the version is that of a list: the status may have been written since
+            later = [one["rvs"][0] for one in lines if one["rvs"][0] > row.version]
+            line = next(
+                (one for one in free if one.get("net") and one["op"] == row.op and one["rvs"][0] <= row.version < min(later, default=1 << 62)),
+                None,
+            )
         if line is None and row.op == "deleted":  # of a deletion that was not watched, the version is not exact
             line = next((one for one in free if one["op"] == "deleted"), None)
         if line is not None:
@@ -187,6 +193,7 @@ def match(report, lines, rows, marks):
         report.count["folded changes"] += len(parts)
         whole = {
             **parts[-1],
+            "states": [one[side] for one in parts for side in ("before", "after")],
             "before": parts[0]["before"],
             "managers": [name for one in parts for name in one["managers"]],
             "from_time": parts[0]["from_time"],
@@ -262,6 +269,10 @@ def check_fields(line, row, marks):
         if path.endswith("…"):
             continue
         old, new = resolve(path, before), resolve(path, after)
+        if line.get("folded"):  # it may have changed in a part of the changes only
+            if not folded_field(field, line["states"], (*place, path), marks):
+                wrong.append(f"{path}: no state has {json.dumps(field.get('from'))[:80]} or {json.dumps(field.get('to'))[:80]}")
+            continue
         names = tuple(text for text, _ in segments(path))
         covered.append((names, old and old[0], new and new[0]))
         for side, found, wanted in (("from", old, op != "added"), ("to", new, op != "removed")):
@@ -275,7 +286,7 @@ def check_fields(line, row, marks):
                     wrong.append(f"{path} does not exist {'before' if side == 'from' else 'after'}")
             elif not shown_as(field.get(side), found[1], marks, (*place, path)):
                 wrong.append(f"{path}: {side} is {json.dumps(field.get(side))[:80]}, not {json.dumps(found[1])[:80]}")
-        if op == "changed" and old and new and old[1] == new[1] and not line.get("folded"):
+        if op == "changed" and old and new and old[1] == new[1]:
             wrong.append(f"{path} did not change")
         if op == "changed" and isinstance(field.get("from"), str) and field.get("from") == field.get("to"):
             wrong.append(f"{path}: from and to look the same: {field['from'][:40]}")
@@ -290,6 +301,17 @@ def check_fields(line, row, marks):
             if weight(line["kind"], leaf, False) == "row" and not any(is_covered(leaf, one) for one in covered):
                 wrong.append(f"{leaf.text()} is missing")
     return wrong
+
+
+def folded_field(field, states, place, marks):
+    """Whether the values of a field of a folded row are those of one of its states."""
+    for side in ("from", "to"):
+        if field.get(side) is None or field.get("op") == "order":
+            continue
+        found = [resolve(field["path"], state) for state in states if state is not None]
+        if not any(one and shown_as(field[side], one[1], marks, place) for one in found):
+            return False
+    return True
 
 
 def is_covered(leaf, field):
@@ -380,53 +402,61 @@ class NotWritten(Exception):
 
 
 def documented_query(page=None):
-    """The query of docs/storage.md that rebuilds all bodies. It has the columns kind, namespace, name, resource_version, body."""
+    """The query of docs/storage.md that rebuilds the body of the revision ?1."""
     path = os.path.join(os.path.dirname(__file__), "../../../docs/storage.md")
     if page is None:
         with open(path) as file:
             page = file.read()
     found = [one for one in re.findall(r"^```sql\n(.*?)^```", page, re.M | re.S) if "json_patch" in one and "RECURSIVE" in one]
     if len(found) != 1:
-        raise NotWritten(f"docs/storage.md has {len(found)} queries that rebuild bodies (WITH RECURSIVE, json_patch), not one")
+        raise NotWritten(f"docs/storage.md has {len(found)} queries that rebuild a body (WITH RECURSIVE, json_patch), not one")
     return found[0]
 
 
 def revisions(database, query):
-    """Every recorded body: (kind, namespace, name) to [(resourceVersion, body)] in order; no body where it was deleted."""
+    """Every recorded body: (kind, group, namespace, name) to [(resourceVersion, body, states left out before it)] in order; no
+    body where it was deleted."""
     found = {}
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-        connection.row_factory = sqlite3.Row
-        for row in connection.execute(query):
-            body = row["body"] and pruned(plain(json.loads(row["body"])))
-            key = row["kind"], row["namespace"] or "", row["name"]
-            found.setdefault(key, []).append((int(row["resource_version"]), body))
-    for chain in found.values():
-        chain.sort(key=lambda one: one[0])
+        listed = connection.execute(
+            "SELECT r.id, k.kind, k.api_group, o.namespace, o.name, r.resource_version, ifnull(r.left_out, 0) FROM revision r"
+            " JOIN tracked_object o ON o.id = r.id >> 24 JOIN tracked_kind k ON k.id = o.kind ORDER BY r.id"
+        ).fetchall()
+        for number, kind, group, namespace, name, version, left_out in listed:
+            (body,) = connection.execute(query, (number,)).fetchone() or (None,)
+            body = body and pruned(plain(json.loads(body)))
+            found.setdefault((kind, group, namespace, name), []).append((int(version), body, left_out))
     return found
 
 
-def compare_bodies(states, recorded, lost=()):
-    """At each point that the watches showed: the body in force is that of the API server."""
+def compare_bodies(states, recorded, lost=None):
+    """At each point that the watches showed: the body in force is that of the API server. `lost`: the first version of those of
+    an object that nobody can read any more; they end with the next one that is recorded."""
     count, misses = Counter(), []
     for state in states:
-        key = state["kind"], state["namespace"], state["name"]
-        if (*key, state["rv"]) in lost:
+        key = state["kind"], state["group"], state["namespace"], state["name"]
+        chain = recorded.get(key, [])
+        first = (lost or {}).get(key, 1 << 62)
+        if first <= state["rv"] and not any(first <= one[0] <= state["rv"] for one in chain):
             count["lost in between"] += 1
             continue
-        body = next((one[1] for one in reversed(recorded.get(key, [])) if one[0] <= state["rv"]), None)
+        body = next((one[1] for one in reversed(chain) if one[0] <= state["rv"]), None)
+        following = next((one for one in chain if one[0] > state["rv"]), None)
         what = f"{state['kind']} {state['namespace']}/{state['name']} at {state['rv']}"
-        if body is None:
+        if body is None and not (following and following[2]):
             count["missing"] += 1
             misses.append(("no body", what))
             continue
         choices = [one for one in (state["body"], state["whole"]) if one is not None]
-        found = min((unlike(body, pruned(one)) for one in choices), key=len)
+        found = min((unlike(body or {}, pruned(one)) for one in choices), key=len)
         custom = bool(re.search(r"kube9\.io$", state["group"]))
         if not found:
             count["equal"] += 1
+        elif following and following[2]:
+            count["left out"] += 1
         elif all(
             weight(state["kind"], leaf, False) == "silent"
-            for leaf in differences(state["kind"], custom, body, pruned(state["body"]))
+            for leaf in differences(state["kind"], custom, body or {}, pruned(state["body"]))
         ):
             count["equal but for what makes no row"] += 1
         else:
@@ -473,7 +503,9 @@ def table(lines, report, bodies, used, leaked):
     yield "cause of a deletion not made by a client", f"{of_rows} that have a row; {len(causes)} deletions, {wrong}"
     points = sum(bodies.values()) - bodies["lost in between"] if bodies else 0
     silent = bodies["equal but for what makes no row"] if bodies else 0
-    yield "state at a past time", f"{bodies['equal']} equal and {silent} but for silent fields, of {points}" if bodies else "not compared"
+    left_out = f", {bodies['left out']} thinned" if bodies and bodies["left out"] else ""
+    states = f"{bodies['equal']} equal and {silent} but for silent fields{left_out}, of {points}" if bodies else "not compared"
+    yield "state at a past time", states
     yield f"rows for {len(quiet)} writes nobody wants", str(report.count["unwanted"])
     yield "planted secrets kept", str(leaked)
     yield "CPU s / peak MiB", used

@@ -230,18 +230,18 @@ def run():
     # Bodies
     recorded = {}
     for state in states:
-        key = state["kind"], state["namespace"], state["name"]
-        recorded.setdefault(key, []).append((state["rv"], pruned(plain(stored(state["body"])))))
+        key = state["kind"], state["group"], state["namespace"], state["name"]
+        recorded.setdefault(key, []).append((state["rv"], pruned(plain(stored(state["body"]))), 0))
     count, misses = compare.compare_bodies(states, recorded)
     check("equal bodies are equal", count["equal"] == len(states) and not misses, misses)
     for key, change in (("spec", {"replicas": 2}), ("status", {"extra": 1})):
         other = copy.deepcopy(recorded)
-        version, body = other["Deployment", "shop", "web"][1]
-        other["Deployment", "shop", "web"][1] = version, {**body, key: {**body.get(key, {}), **change}}
+        version, body, _ = other["Deployment", "apps", "shop", "web"][1]
+        other["Deployment", "apps", "shop", "web"][1] = version, {**body, key: {**body.get(key, {}), **change}}, 0
         count, misses = compare.compare_bodies(states, other)
         check(f"a body with another {key} is reported", count["different"] == 1 and len(misses) == 1, misses)
     other = copy.deepcopy(recorded)
-    del other["Deployment", "shop", "web"][2]
+    del other["Deployment", "apps", "shop", "web"][2]
     check("a body that is missing is reported", compare.compare_bodies(states, other)[0]["different"] >= 1)
     # The query that rebuilds bodies is that of the documents, or the comparison fails.
     for page, holds in (("```sql\nSELECT 1;\n```\n", False), ("```sql\nWITH RECURSIVE a AS (SELECT json_patch(1, 2)) SELECT 1;\n```\n", True)):
@@ -252,10 +252,15 @@ def run():
         check("the query of the documents is found if there is one", is_found == holds)
     with tempfile.NamedTemporaryFile(suffix=".db") as file:
         with sqlite3.connect(file.name) as connection:
-            connection.execute("CREATE TABLE body (kind, namespace, name, resource_version, body)")
-            connection.executemany("INSERT INTO body VALUES ('ConfigMap', 'shop', 'x', ?, ?)", [(5, None), (3, '{"a":{"~":["b"],"b":{"name":"b"}}}')])
-        found = compare.revisions(file.name, "SELECT * FROM body")
-        check("bodies are read in order", found == {("ConfigMap", "shop", "x"): [(3, {"a": [{"name": "b"}]}), (5, None)]}, found)
+            connection.executescript(
+                "CREATE TABLE tracked_kind (id, api_group, kind); CREATE TABLE tracked_object (id, kind, namespace, name);"
+                "CREATE TABLE revision (id, resource_version, body, left_out);"
+                "INSERT INTO tracked_kind VALUES (1, '', 'ConfigMap'); INSERT INTO tracked_object VALUES (2, 1, 'shop', 'x');"
+            )
+            connection.executemany("INSERT INTO revision VALUES (?, ?, ?, NULL)", [(2 << 24 | 2, 5, None), (2 << 24 | 1, 3,
+                '{"a":{"~":["b"],"b":{"name":"b"}}}')])
+        found = compare.revisions(file.name, "SELECT body FROM revision WHERE id = ?1")
+        check("bodies are read in order", found == {("ConfigMap", "", "shop", "x"): [(3, {"a": [{"name": "b"}]}, 0), (5, None, 0)]}, found)
     # Paths
     body = {"spec": {"ports": [{"port": 80, "protocol": "TCP"}, {"name": "x", "port": 81}], "rules": [{"a": 1}, {"a": 2}],
         "taints": [{"key": "k", "effect": "e"}]}}
