@@ -13,3 +13,4 @@ mod resume;
 mod secret_leaks;
 mod surface;
 mod tracked;
+mod tracked_forms;

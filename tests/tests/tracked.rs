@@ -18,7 +18,7 @@ fn documented_rebuild() -> String {
     sql.split_once("```").unwrap().0.trim().to_owned()
 }
 
-fn entry(manager: &str, fields: &Value) -> Value {
+pub(crate) fn entry(manager: &str, fields: &Value) -> Value {
     json!({
         "manager": manager, "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
         "time": Micros::now().seconds_text().to_string(), "fieldsV1": fields,
@@ -28,7 +28,7 @@ fn entry(manager: &str, fields: &Value) -> Value {
 impl Harness {
     /// Waits until every kind that the server has is listed.
     #[track_caller]
-    fn wait_tracked(&self, objects: i64) {
+    pub(crate) fn wait_tracked(&self, objects: i64) {
         self.wait("objects are tracked", || {
             self.setup
                 .number("SELECT count(*) FROM tracked_object WHERE deleted_ms IS NULL")
@@ -37,7 +37,7 @@ impl Harness {
     }
 
     /// Metadata of the rows of changes, in order.
-    fn changes(&self) -> Vec<Value> {
+    pub(crate) fn changes(&self) -> Vec<Value> {
         self.setup
             .column(
                 "SELECT json_set(metadata, '$.title', title, '$.description', description) FROM event_detail \
@@ -49,7 +49,7 @@ impl Harness {
             .collect()
     }
 
-    fn bodies(&self) -> Vec<Value> {
+    pub(crate) fn bodies(&self) -> Vec<Value> {
         let ids = self
             .setup
             .column("SELECT CAST(id AS TEXT) FROM revision ORDER BY id")
@@ -180,7 +180,7 @@ fn change_while_the_recorder_was_down_is_recorded_once() {
 }
 
 /// Metadata of a label's fields, owned by a manager that wrote now.
-fn labelled(object: &mut Value, value: usize) {
+pub(crate) fn labelled(object: &mut Value, value: usize) {
     object["metadata"]["labels"]["n"] = json!(value.to_string());
     let fields = json!({"f:metadata": {"f:labels": {"f:n": {}}}});
     object["metadata"]["managedFields"] = json!([entry("kubectl-label", &fields)]);

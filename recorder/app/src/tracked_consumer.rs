@@ -4,7 +4,8 @@
 //!   watcher ─▶ TrackedConsumer ─ Tracker (ingest) ─▶ queue
 //! ```
 //!
-//! It resumes by watching from its position, without a list: the bodies to compare with are in the database.
+//! It resumes by watching from its position, without a list: the bodies to compare with are in the database. Only if they
+//! have another form, the position is listed first.
 //!
 //! Invariant: an item is in the queue when [`Consumer::handle`] or [`Consumer::on_watch_event`] returns. A push never waits,
 //! so the watcher waits for [`Consumer::ready`] before it emits.
@@ -129,8 +130,12 @@ impl Consumer for TrackedConsumer {
 
     // Bookmarks confirm the position of an idle watch.
     const RENEWS_IDLE_POSITION: bool = false;
-    const LISTS_ON_START: bool = false;
     const OPTIONAL: bool = true;
+
+    /// The stored bodies are brought into the form of today as of the position, so that no change is compared with them.
+    fn lists_on_start(&self) -> bool {
+        self.tracker.has_other_form()
+    }
 
     fn retry_absent_after(&self) -> Option<Duration> {
         Some(RETRY_ABSENT_AFTER)

@@ -72,7 +72,8 @@ impl TrackedTask {
         };
         let resource = ApiResource::tracked(&kind);
         let mut tracker = Tracker::new(kind, self.mark_key);
-        tracker.restore(self.stored.objects, self.stored.newest);
+        let stored = self.stored;
+        tracker.restore(stored.objects, stored.newest, &stored.forms);
         let consumer = TrackedConsumer {
             watch: self.watch,
             walker: Walker::new(self.api.clone(), resource.clone(), self.config.list_timeout),

@@ -45,6 +45,8 @@ pub struct Tracker {
     before: Map<u64, KnownObject>,
     /// The object with the highest version.
     newest: Option<NewestObject>,
+    /// A stored body has another form.
+    has_other_form: bool,
 }
 
 /// An object that proves which history the API server has.
@@ -110,16 +112,21 @@ impl Tracker {
             known: Map::default(),
             before: Map::default(),
             newest: None,
+            has_other_form: false,
         }
     }
 
-    /// The objects that are stored, with their versions, and the one with the highest version.
+    /// The objects that are stored, with their versions, the one with the highest version, and the forms of their bodies.
     pub fn restore(
         &mut self,
         objects: impl IntoIterator<Item = (Uid, ResourceVersion)>,
         newest: Option<NewestObject>,
+        forms: &[u64],
     ) {
         self.newest = newest;
+        self.has_other_form = forms
+            .iter()
+            .any(|form| *form != self.form && *form != self.owned_form);
         for (uid, version) in objects.into_iter().take(OBJECTS_MAX) {
             let known = KnownObject {
                 content: None,
@@ -137,6 +144,11 @@ impl Tracker {
     /// The object with the highest version.
     pub const fn newest(&self) -> Option<&NewestObject> {
         self.newest.as_ref()
+    }
+
+    /// Stored bodies cannot be compared with those that this tracker reads.
+    pub const fn has_other_form(&self) -> bool {
+        self.has_other_form
     }
 
     fn note_newest(&mut self, object: &ObservedObject) {
@@ -196,7 +208,8 @@ impl Tracker {
         })
     }
 
-    /// The states that were missed before a listed one, the oldest first, each marked if none before it was missed.
+    /// The states that were missed before a listed one, the oldest first, each marked if none before it was missed. The
+    /// first is that of the last event: if it is read in another way now, nothing changed.
     pub fn in_order(
         &self,
         states: Vec<Result<Reading, BadObject>>,

@@ -203,8 +203,11 @@ impl Consumer for Informer {
     type WatchItem = ReadObject;
 
     const RENEWS_IDLE_POSITION: bool = false;
-    const LISTS_ON_START: bool = true;
     const OPTIONAL: bool = true;
+
+    fn lists_on_start(&self) -> bool {
+        true
+    }
 
     fn page_size(&self) -> u32 {
         page_size(self.kind)

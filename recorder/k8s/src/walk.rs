@@ -4,6 +4,8 @@
 //!   list: version 90 ─▶ exactly at 89: version 70 ─▶ exactly at 69: version 40, which is recorded
 //! ```
 //!
+//! The recorded state is read again too: by another version of the API server, it may have other defaults.
+//!
 //! Exact lists by name come from etcd, which keeps its history for some minutes longer than the watch cache, that forgets
 //! everything when the API server restarts. Each takes about a millisecond in the object's own namespace, but a hundred over
 //! all namespaces of a large cluster.
@@ -36,7 +38,7 @@ pub struct Walker {
 /// The states of an object between two versions.
 #[derive(Debug)]
 pub struct WalkedStates<T> {
-    /// The oldest first.
+    /// The oldest first; if none is missing, the recorded one is the first.
     pub states: Vec<T>,
     /// No state is missing.
     pub is_complete: bool,
@@ -58,7 +60,7 @@ impl Walker {
         self.left = LIST_STEPS_MAX;
     }
 
-    /// The states after version `from` and before version `to`.
+    /// The states from version `from`, which is recorded, and before version `to`.
     pub async fn walk<T>(
         &mut self,
         namespace: &str,
@@ -68,9 +70,6 @@ impl Walker {
     ) -> WalkedStates<T> {
         let (mut states, mut at, mut steps) = (Vec::new(), to - 1, 0);
         let is_complete = loop {
-            if at <= from {
-                break true;
-            }
             if steps == STEPS_MAX || self.left == 0 {
                 break false;
             }
@@ -80,13 +79,14 @@ impl Walker {
             let Ok(Some((version, state))) = self.state_at(namespace, name, at, &read).await else {
                 break false;
             };
-            if version <= from {
-                break version == from;
-            }
-            if version > at {
-                break false; // not what was asked for
+            // Either the history is another one, or this is not what was asked for.
+            if version < from || version > at {
+                break false;
             }
             states.push(state);
+            if version == from {
+                break true;
+            }
             at = version - 1;
         };
         states.reverse();
@@ -183,10 +183,16 @@ mod tests {
 
     #[tokio::test]
     async fn walk_finds_each_state_since_the_recorded_one() {
-        assert_eq!(walked(40).await, (vec!["70".to_owned()], true));
-        assert_eq!(walked(70).await, (vec![], true));
+        let of = |states: &[&str]| {
+            states
+                .iter()
+                .copied()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(walked(40).await, (of(&["40", "70"]), true));
+        assert_eq!(walked(70).await, (of(&["70"]), true));
         // The history of the API server begins later.
-        let states = ["40", "70"].map(str::to_owned).to_vec();
-        assert_eq!(walked(10).await, (states, false));
+        assert_eq!(walked(10).await, (of(&["40", "70"]), false));
     }
 }

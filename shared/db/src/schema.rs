@@ -222,7 +222,7 @@ CREATE TABLE tracked_object (
     seen_ms          INTEGER NOT NULL, -- when its last event was received
     chain_steps      INTEGER NOT NULL, -- patches directly below the newest body
     chain_bytes      INTEGER NOT NULL, -- their bytes
-    stamps           BLOB,           -- 16 bytes for each of its managedFields entries
+    stamps           BLOB,           -- 10 bytes for each of its managedFields entries
     owner            TEXT,           -- Kind/name of its controller, if that is tracked too
     deletion_ms      INTEGER,        -- when its deletion was requested
     scaled_down_ms   INTEGER,        -- when its replicas were last reduced

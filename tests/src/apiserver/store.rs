@@ -194,6 +194,26 @@ impl Store {
         Ok(self.commit(&mut data, kind, value, Some(&current)))
     }
 
+    /// Changes how every object of a kind reads, at any version: a later API server has other defaults for what is stored.
+    pub fn read_as(&self, kind: Kind, change: impl Fn(&mut Value)) {
+        let mut data = self.lock();
+        let again = |object: &Arc<Object>| {
+            let mut value = object.to_value();
+            change(&mut value);
+            match value {
+                Value::Object(map) => Arc::new(Object::encode(kind, map, object.version)),
+                _ => Arc::clone(object),
+            }
+        };
+        let table = &mut data.tables[kind.index()];
+        for (_, object) in table.chains.values_mut().flatten() {
+            *object = object.as_ref().map(again);
+        }
+        for change in &mut table.log {
+            change.object = again(&change.object);
+        }
+    }
+
     /// Removes the object with that name and returns it.
     ///
     /// # Errors

@@ -111,7 +111,6 @@ impl Consumer for EventConsumer {
     type WatchItem = Infallible;
 
     const RENEWS_IDLE_POSITION: bool = true;
-    const LISTS_ON_START: bool = false;
     const OPTIONAL: bool = false;
 
     fn page_size(&self) -> u32 {

@@ -136,7 +136,7 @@ pub(super) fn sources(
     let throttle = Arc::new(Throttle::default());
     let tracker = |kind: Arc<TrackedKind>, stored: StoredVersions| {
         let mut tracker = Tracker::new(kind, restored.mark_key.clone());
-        tracker.restore(stored.objects, stored.newest);
+        tracker.restore(stored.objects, stored.newest, &stored.forms);
         tracker
     };
     let walker = |resource| Walker::new(objects_api.clone(), resource, config.source.list_timeout);

@@ -1,14 +1,15 @@
 //! Who changed a field: what `metadata.managedFields` proves, and nothing else.
 //!
 //! ```text
-//!   entries of the last event ─▶ Stamps (16 bytes each) ─┐
+//!   entries of the last event ─▶ Stamps (10 bytes each) ─┐
 //!   entries of this event ───────────────────────────────┴─▶ Event ─▶ which entries moved
 //!                       fieldsV1 ─▶ owned: which entries hold a path ─▶ the author of each changed field
 //! ```
 //!
 //! The API server sets the time of an entry only when its manager writes and the fields that it manages change
 //! (`managedFieldsUpdater.Update` in apimachinery). A write by another may take fields from an entry, but keeps its time. So
-//! an entry that is new, or whose time moved, is that of the writer. Other fields alone prove nothing.
+//! an entry that is new, or whose time moved, is that of the writer. Other fields alone prove nothing, nor does a time that
+//! the write cannot have set: one before those of the entries that were there, or in the future.
 //!
 //! A manager is what a client calls itself, and a client may send any `managedFields`: this is right among honest clients.
 //!
@@ -18,6 +19,7 @@ mod owned;
 mod stamps;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use kube9_model::change::body::{Body, Shape};
 use kube9_model::change::diff::{FIELDS_MAX, FieldChange, Op};
@@ -91,8 +93,10 @@ impl Certainty {
 pub struct Authorship<'e> {
     /// The entry of its author, if that is proven.
     pub author: Option<(&'e ManagedEntry<'e>, Certainty)>,
-    /// The field appeared and no entry manages it: a default.
+    /// Only the status was written, so it is a default of another version of the API server.
     pub is_default: bool,
+    /// The field is in the new body, and no entry manages it.
+    is_unmanaged: bool,
 }
 
 /// An event of an object whose changes are attributed.
@@ -106,7 +110,12 @@ pub struct Event<'e> {
     pub is_next: bool,
     /// When the previous event was received, if it was the last one.
     pub previous: Option<Timestamp>,
+    /// When this event was received.
+    pub received: Timestamp,
 }
+
+/// A time this much after the receipt may be that of a write: clocks differ, and times are whole seconds.
+const AHEAD_MAX: Duration = Duration::from_secs(1);
 
 /// How an entry differs from that of the event before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,11 +151,12 @@ impl<'e> Event<'e> {
             return vec![Authorship::default(); changes.len()];
         };
         let writer = self.is_next.then(|| writer(&examined)).flatten();
+        let is_status_write = is_status_write(&examined);
         let mut authors: Vec<Authorship<'e>> = changes
             .iter()
             .map(|change| match change.op {
                 Op::Removed => Authorship::default(),
-                op => author_of_present(&examined, writer, after, &change.path, op),
+                _ => author_of_present(&examined, writer, after, &change.path),
             })
             .collect();
         // An update that removes a field leaves no trace of its own: the entry that held it loses it, whoever wrote.
@@ -155,6 +165,9 @@ impl<'e> Event<'e> {
             .then(|| applier(&examined).or_else(|| only_author(&authors)))
             .flatten();
         for (authorship, change) in authors.iter_mut().zip(changes) {
+            authorship.is_default = is_status_write
+                && is_of_spec(&change.path)
+                && (self.is_next || change.op == Op::Added && authorship.is_unmanaged);
             if change.op == Op::Removed {
                 authorship.author = remover.map(|entry| (entry, Certainty::Write));
             }
@@ -171,8 +184,13 @@ impl<'e> Event<'e> {
             let previous = self.previous.map(Timestamp::second);
             seconds > 0 && previous.is_some_and(|previous| i64::from(seconds) >= previous)
         };
+        let is_future = |seconds: u32| i64::from(seconds) > self.received.plus(AHEAD_MAX).second();
+        let latest = before.latest();
         let examine = |(entry, stamp): (&'e ManagedEntry<'e>, &stamps::Stamp)| {
             let moved = match before.get(stamp.entry) {
+                _ if is_future(stamp.seconds) => Moved::No,
+                // A client sent it: a copy of what the object had once.
+                None if stamp.seconds > 0 && stamp.seconds < latest => Moved::No,
                 None => Moved::Wrote,
                 Some(old) if stamp.seconds < old.seconds => Moved::Back,
                 Some(old) if stamp.seconds > old.seconds => Moved::Wrote,
@@ -201,6 +219,19 @@ fn writer<'e>(examined: &[Examined<'e>]) -> Option<&'e ManagedEntry<'e>> {
     (is_sole && first.may_have_written() && !first.entry.is_collective()).then_some(first.entry)
 }
 
+/// Whether nothing but the status was written, as far as times say.
+fn is_status_write(examined: &[Examined<'_>]) -> bool {
+    let is_of_status = |one: &Examined<'_>| one.entry.subresource == "status";
+    let mut moved = examined.iter().filter(|one| one.moved != Moved::No);
+    let mut wrote = examined.iter().filter(|one| one.moved == Moved::Wrote);
+    wrote.any(is_of_status) && moved.all(is_of_status)
+}
+
+/// A write to the status can change metadata, but never the specification.
+fn is_of_spec(path: &Path) -> bool {
+    matches!(path.segments().first(), Some(Segment::Field(name)) if **name == *"spec")
+}
+
 /// The entry that applied, if no other may have written: what it does not apply any more is removed.
 fn applier<'e>(examined: &[Examined<'e>]) -> Option<&'e ManagedEntry<'e>> {
     let mut wrote = examined.iter().filter(|one| one.may_have_written());
@@ -216,7 +247,6 @@ fn author_of_present<'e>(
     writer: Option<&'e ManagedEntry<'e>>,
     after: &Body,
     path: &Path,
-    op: Op,
 ) -> Authorship<'e> {
     let held = |one: &Examined<'e>| holds(&one.fields, path.segments(), after.stored());
     let holders: Vec<(&Examined<'e>, Holds)> = examined
@@ -253,7 +283,8 @@ fn author_of_present<'e>(
     };
     Authorship {
         author,
-        is_default: op == Op::Added && holders.is_empty(),
+        is_default: false,
+        is_unmanaged: holders.is_empty(),
     }
 }
 

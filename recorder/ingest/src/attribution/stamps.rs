@@ -1,16 +1,17 @@
-//! What is kept of an object's `managedFields` until its next event: 16 bytes an entry.
+//! What is kept of an object's `managedFields` until its next event: 10 bytes an entry.
 //!
 //! ```text
 //!   4 bytes  the entry's time, in seconds
 //!   6 bytes  hash of manager, operation, apiVersion and subresource
-//!   6 bytes  hash of fieldsV1
 //! ```
+//!
+//! Nothing of `fieldsV1`: other fields alone prove nothing, and a hash of them could be compared with guesses, because they
+//! hold the values of sets.
 
 use std::fmt;
 
 use kube9_model::hash::stable_hash;
 use kube9_model::time::Timestamp;
-use serde_json::value::RawValue;
 
 use super::ManagedEntry;
 
@@ -19,11 +20,10 @@ use super::ManagedEntry;
 pub(super) struct Stamp {
     pub(super) seconds: u32,
     pub(super) entry: [u8; 6],
-    pub(super) fields: [u8; 6],
 }
 
 /// Bytes of a stamp.
-const STAMP_BYTES: usize = 16;
+const STAMP_BYTES: usize = 10;
 
 /// Entries of which stamps are kept. The API server keeps ten of managers that update; those that apply are not limited,
 /// but real objects have fewer than twenty.
@@ -50,7 +50,6 @@ impl Stamps {
         for stamp in &self.0 {
             bytes.extend(stamp.seconds.to_be_bytes());
             bytes.extend(stamp.entry);
-            bytes.extend(stamp.fields);
         }
         bytes
     }
@@ -59,11 +58,10 @@ impl Stamps {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (stamps, rest) = bytes.as_chunks::<STAMP_BYTES>();
         let stamp = |bytes: &[u8; STAMP_BYTES]| {
-            let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *bytes;
+            let [a, b, c, d, e, f, g, h, i, j] = *bytes;
             Stamp {
                 seconds: u32::from_be_bytes([a, b, c, d]),
                 entry: [e, f, g, h, i, j],
-                fields: [k, l, m, n, o, p],
             }
         };
         rest.is_empty()
@@ -73,6 +71,12 @@ impl Stamps {
     /// Heap memory, in bytes.
     pub fn heap_bytes(&self) -> usize {
         self.0.len() * STAMP_BYTES
+    }
+
+    /// The latest time of an entry; 0 if none has one.
+    pub(super) fn latest(&self) -> u32 {
+        let seconds = self.0.iter().map(|stamp| stamp.seconds);
+        seconds.max().unwrap_or_default()
     }
 
     pub(super) fn get(&self, entry: [u8; 6]) -> Option<&Stamp> {
@@ -94,12 +98,12 @@ impl Stamp {
             &entry.api_version,
             &entry.subresource,
         ];
-        let fields = entry.fields.map_or("", RawValue::get);
-        let seconds = entry.at().map_or(0, Timestamp::second);
+        // 0 stands for an entry without a time.
+        let seconds = |at: Timestamp| at.second().clamp(1, u32::MAX.into());
+        let seconds = entry.at().map_or(0, seconds);
         Self {
-            seconds: u32::try_from(seconds).unwrap_or(0),
+            seconds: u32::try_from(seconds).unwrap_or(u32::MAX),
             entry: first_bytes(stable_hash(parts.join("\0").as_bytes())),
-            fields: first_bytes(stable_hash(fields.as_bytes())),
         }
     }
 }

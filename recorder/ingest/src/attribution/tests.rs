@@ -53,6 +53,7 @@ fn authors_since(
         entries: &new.metadata.managed_fields,
         is_next,
         previous: previous.map(|time| Timestamp::parse(time).unwrap()),
+        received: Timestamp::parse("2026-11-30T10:00:59Z").unwrap(),
     };
     let authors = event.authors(&new_body, &changes);
     authors
@@ -417,28 +418,92 @@ fn emptied_map_of_an_entry_holds_nothing() {
     );
 }
 
+fn of_status(mut entry: Value) -> Value {
+    entry["subresource"] = json!("status");
+    entry
+}
+
 #[test]
-fn field_without_a_manager_is_a_default() {
-    let fields = json!({"f:spec": {"f:replicas": {}}});
-    let before = object(replicas(1), &[entry("a", "Apply", 1, fields.clone())]);
-    let spec = json!({"spec": {"replicas": 1, "minReadySeconds": 0}});
-    let still = object(spec.clone(), &[entry("a", "Apply", 1, fields)]);
-    assert_eq!(
-        authors_of(kind("deploy"), &before, &still, true),
-        ["spec.minReadySeconds ? (default)"]
+fn field_that_appears_with_a_write_of_the_status_is_a_default() {
+    let fields = || json!({"f:spec": {"f:replicas": {}}});
+    let status = |second| of_status(entry("c", "Update", second, json!({"f:status": {}})));
+    let before = object(replicas(1), &[entry("a", "Apply", 1, fields()), status(1)]);
+    let after = |labels: Value, entries: &[Value]| {
+        let spec = json!({"replicas": 1, "minReadySeconds": 0});
+        object(json!({"spec": spec, "metadata": labels}), entries)
+    };
+    let deploy = kind("deploy");
+    let of_status = after(json!({}), &[entry("a", "Apply", 1, fields()), status(5)]);
+    for is_next in [true, false] {
+        assert_eq!(
+            authors_of(deploy, &before, &of_status, is_next),
+            ["spec.minReadySeconds ? (default)"]
+        );
+    }
+    // A write to the status can change labels.
+    let labelled = after(
+        json!({"labels": {"x": "1"}}),
+        &[entry("a", "Apply", 1, fields()), status(5)],
     );
-    let during = object(
-        spec,
-        &[entry(
-            "a",
-            "Apply",
-            5,
-            json!({"f:spec": {"f:replicas": {}, "f:x": {}}}),
-        )],
-    );
     assert_eq!(
-        authors_of(kind("deploy"), &before, &during, true),
-        ["spec.minReadySeconds a write (default)"]
+        authors_of(deploy, &before, &labelled, true),
+        ["metadata.labels.x ?", "spec.minReadySeconds ? (default)"]
+    );
+    // Nothing moved: an admission webhook may have changed it.
+    let still = after(json!({}), &[entry("a", "Apply", 1, fields()), status(1)]);
+    assert_eq!(
+        authors_of(deploy, &before, &still, true),
+        ["spec.minReadySeconds ?"]
+    );
+    let during = after(json!({}), &[entry("a", "Apply", 5, fields()), status(5)]);
+    assert_eq!(
+        authors_of(deploy, &before, &during, false),
+        ["spec.minReadySeconds ?"]
+    );
+    // A change after missed states, which a removal could explain too.
+    let changed = object(replicas(2), &[entry("a", "Apply", 1, fields()), status(5)]);
+    assert_eq!(
+        authors_of(deploy, &before, &changed, false),
+        ["spec.replicas ?"]
+    );
+}
+
+#[test]
+fn entry_whose_time_the_write_cannot_have_set_is_not_that_of_the_writer() {
+    let deploy = kind("deploy");
+    let fields = || json!({"f:spec": {"f:replicas": {}}});
+    let before = object(replicas(1), &[entry("a", "Update", 10, json!({}))]);
+    let by = |time: &str| {
+        let mut liar = entry("liar", "Update", 0, fields());
+        liar["time"] = json!(time);
+        object(replicas(2), &[entry("a", "Update", 10, json!({})), liar])
+    };
+    for time in [
+        "2026-11-30T10:00:09Z",
+        "1970-01-01T00:00:01Z",
+        "2026-11-30T10:01:30Z",
+        "2099-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+    ] {
+        assert_eq!(
+            authors_of(deploy, &before, &by(time), true),
+            ["spec.replicas ?"],
+            "{time}"
+        );
+    }
+    assert_eq!(
+        authors_of(deploy, &before, &by("2026-11-30T10:00:11Z"), true),
+        ["spec.replicas liar field"]
+    );
+    // An entry of the future stays one when another manager changes its field.
+    let before = by("2099-01-01T00:00:00Z");
+    let mut liar = entry("liar", "Update", 0, fields());
+    liar["time"] = json!("2099-01-01T00:00:00Z");
+    let after = object(replicas(3), &[entry("a", "Update", 12, json!({})), liar]);
+    let since = Some("2026-11-30T10:00:11Z");
+    assert_eq!(
+        authors_since(since, deploy, &before, &after, true),
+        ["spec.replicas a write"]
     );
 }
 
@@ -507,7 +572,7 @@ fn stamps_survive_storage() {
     let object = Object::scan(kind("deploy"), &text, &FixedState::with_seed(1), |_| false).unwrap();
     let stamps = Stamps::of(&object.metadata.managed_fields).unwrap();
     let bytes = stamps.to_bytes();
-    assert_eq!(bytes.len(), 32);
+    assert_eq!(bytes.len(), 20);
     assert_eq!(Stamps::from_bytes(&bytes), Some(stamps));
     assert_eq!(Stamps::from_bytes(&bytes[1..]), None);
 }
@@ -559,6 +624,7 @@ fn row_names_each_author_with_its_fields_and_its_tool() {
             entries: &new.metadata.managed_fields,
             is_next: true,
             previous: None,
+            received: Timestamp::parse("2099-01-01T00:00:00Z").unwrap(),
         };
         let authors = event.authors(&new_body, &changes);
         let via = via(&new_body, &changes);

@@ -76,10 +76,13 @@ pub trait Consumer: Send {
 
     /// An idle position is renewed with a complete metadata-only list, because no bookmarks come.
     const RENEWS_IDLE_POSITION: bool;
-    /// Each start lists everything.
-    const LISTS_ON_START: bool;
     /// The recorder becomes ready even if this kind is forbidden.
     const OPTIONAL: bool;
+
+    /// A start lists everything as of its position before it watches from there.
+    fn lists_on_start(&self) -> bool {
+        false
+    }
 
     /// How long to wait before the next attempt after the API server answered that it does not serve the kind, or denies
     /// it, if that is no failure.

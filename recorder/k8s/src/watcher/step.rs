@@ -532,7 +532,7 @@ impl<C: Consumer> Watcher<C> {
             watcher: self,
         };
         let mut state = match start.resume {
-            Resume::Watch(version) if C::LISTS_ON_START => {
+            Resume::Watch(version) if machine.watcher.consumer.lists_on_start() => {
                 State::Checking(AfterCheck::ListAt(Position::new(version)))
             }
             Resume::Watch(version) => State::Checking(AfterCheck::Connect(Position::new(version))),

@@ -24,6 +24,8 @@ pub(super) struct ListInProgress {
     pub(super) at: Timestamp,
     /// Hashes of namespace and name.
     shown: Set<u64>,
+    /// The same, of objects that changed and whose stored body has another form.
+    incomparable: Set<u64>,
     /// Deleted with the next commit: a batch may be applied again.
     has_ended: bool,
 }
@@ -32,6 +34,11 @@ impl ListInProgress {
     /// It shows the first objects of its kind that are recorded.
     pub(super) fn is_first(&self) -> bool {
         matches!(self.cause, RelistCause::FirstStart | RelistCause::Replaced)
+    }
+
+    /// Objects that changed and cannot be compared.
+    pub(super) fn incomparable(&self) -> usize {
+        self.incomparable.len()
     }
 
     /// The API server has another history: versions say nothing about the order.
@@ -53,6 +60,7 @@ impl TrackedLists {
             from,
             at,
             shown: Set::default(),
+            incomparable: Set::default(),
             has_ended: false,
         };
         self.all.insert(watch, list);
@@ -67,6 +75,14 @@ impl TrackedLists {
         let hash = self.hash.hash_one((namespace, name));
         if let Some(list) = self.all.get_mut(&watch) {
             list.shown.insert(hash);
+        }
+    }
+
+    /// An object changed, and its stored body has another form.
+    pub(super) fn mark_incomparable(&mut self, watch: WatchId, namespace: &str, name: &str) {
+        let hash = self.hash.hash_one((namespace, name));
+        if let Some(list) = self.all.get_mut(&watch) {
+            list.incomparable.insert(hash);
         }
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!   TrackedEvent ─▶ stored object ─┬─ none, another uid ─▶ created
 //!                                  ├─ same version ──────▶ nothing, or a new base in silence
-//!                                  ├─ another form ──────▶ a new base in silence
+//!                                  ├─ another form ──────▶ a new base; the list has a row that says so
 //!                                  └─ body ─▶ diff ─▶ authors ─▶ row ─▶ revision
 //!   list ends ─▶ objects that it did not show ─▶ deleted
 //! ```
@@ -208,6 +208,7 @@ impl TrackedApplier<'_> {
                 }
             }
         }
+        self.report_incomparable()?;
         self.state.lists.end(self.watch);
         Ok(())
     }
@@ -254,6 +255,8 @@ pub struct StoredVersions {
     pub objects: Vec<(Uid, ResourceVersion)>,
     /// That with the highest version.
     pub newest: Option<NewestObject>,
+    /// The forms of their bodies.
+    pub forms: Vec<u64>,
 }
 
 /// The objects of a resource (group and plural) that exist, in a namespace or (empty) in all.
@@ -267,6 +270,7 @@ pub(super) fn stored_versions(
         Some(kind) => Ok(StoredVersions {
             objects: table.versions(kind, namespace)?,
             newest: table.newest(kind, namespace)?,
+            forms: table.forms(kind, namespace)?,
         }),
         None => Ok(StoredVersions::default()),
     }

@@ -73,9 +73,12 @@ impl<'c> TrackedObjectTable<'c> {
             .optional()
     }
 
-    /// Id of a kind; stores the kind if it is new.
+    /// Id of a kind; stores the kind if it is new, or its version if that is another one.
     pub(super) fn kind(&self, kind: &TrackedKind) -> rusqlite::Result<i64> {
         if let Some(id) = self.known_kind(&kind.group, &kind.kind)? {
+            self.conn
+                .counted("UPDATE tracked_kind SET version = ?2 WHERE id = ?1 AND version <> ?2")?
+                .execute((id, &*kind.version))?;
             return Ok(id);
         }
         self.conn
@@ -184,6 +187,19 @@ impl<'c> TrackedObjectTable<'c> {
                     row.get::<_, Sql<Uid>>(0)?.0,
                     row.get::<_, Sql<ResourceVersion>>(1)?.0,
                 ))
+            })?
+            .collect()
+    }
+
+    /// The forms of the bodies of a kind's objects that exist, in a namespace or (empty) in all.
+    pub(super) fn forms(&self, kind: i64, in_namespace: &str) -> rusqlite::Result<Vec<u64>> {
+        self.conn
+            .counted(
+                "SELECT DISTINCT form FROM tracked_object WHERE kind = ?1 AND deleted_ms IS NULL \
+                 AND (?2 = '' OR namespace = ?2)",
+            )?
+            .query_map((kind, in_namespace), |row| {
+                row.get::<_, i64>(0).map(i64::cast_unsigned)
             })?
             .collect()
     }

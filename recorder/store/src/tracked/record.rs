@@ -11,16 +11,17 @@ use kube9_ingest::change_row::{
 };
 use kube9_ingest::item::{ObservedContent, ObservedObject};
 use kube9_ingest::sanitize::sanitize;
-use kube9_model::ObjectRef;
 use kube9_model::change::body::{Body, plain};
 use kube9_model::change::diff::{FieldChange, changes};
 use kube9_model::change::patch::{self, Chain};
 use kube9_model::commit_stats::BreakingChange;
 use kube9_model::id::EventKey;
 use kube9_model::identity::ResourceVersion;
+use kube9_model::record::Record;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::Origin;
-use serde_json::Value;
+use kube9_model::{ObjectRef, Severity};
+use serde_json::{Map, Value};
 use tracing::warn;
 
 use super::TrackedApplier;
@@ -159,7 +160,12 @@ impl TrackedApplier<'_> {
             deletion: object.deletion,
             disruption: disruption(object),
             form: object.form,
-            seen: object.received,
+            // The same version again is not a later event.
+            seen: if is_same_version {
+                stored.seen
+            } else {
+                object.received
+            },
             ..stored.clone()
         };
         let newest = match &object.content {
@@ -174,6 +180,11 @@ impl TrackedApplier<'_> {
         {
             let before = known.and_then(|text| Body::parse(text).ok());
             let is_comparable = stored.form == object.form && before.is_some() && !is_same_version;
+            if stored.form != object.form && !is_same_version && object.origin == Origin::List {
+                let (namespace, name) = (object.namespace.as_str(), object.name.as_str());
+                let lists = &mut self.state.lists;
+                lists.mark_incomparable(self.watch, namespace, name);
+            }
             let before = before.unwrap_or_default();
             let fields = if is_comparable {
                 changes(object.rules, &before, &after, stored.deletion.is_some())
@@ -187,12 +198,13 @@ impl TrackedApplier<'_> {
                 entries: &entries,
                 is_next: object.is_next,
                 previous: Some(stored.seen),
+                received: object.received,
             };
             let authors = event.authors(&after, &fields);
             let (loud, authors): (Vec<FieldChange<'_>>, Vec<Authorship<'_>>) = fields
                 .into_iter()
                 .zip(authors)
-                .filter(|(field, _)| !field.silent)
+                .filter(|(field, authorship)| !field.silent && !authorship.is_default)
                 .unzip();
             let by = ChangeAuthor::group(&authors, &loud);
             let when = self.when(
@@ -200,7 +212,7 @@ impl TrackedApplier<'_> {
                 by.iter().filter_map(|by| by.entry.at()).max(),
                 previous,
             );
-            if object.origin == Origin::List {
+            if object.origin == Origin::List && !is_same_version {
                 // A state that was missed, and the entries of the next one are compared with its time.
                 next.seen = when.at;
             }
@@ -480,6 +492,44 @@ impl TrackedApplier<'_> {
                 observed_late,
             },
         }
+    }
+
+    /// A row if a list showed changed objects whose stored bodies have another form.
+    pub(super) fn report_incomparable(&mut self) -> rusqlite::Result<()> {
+        let Some(list) = self.list() else {
+            return Ok(());
+        };
+        let (objects, from, at) = (list.incomparable(), list.from, list.at);
+        if objects == 0 {
+            return Ok(());
+        }
+        let kind = &*self.kind.kind;
+        let since = from.map_or_else(|| "its last start".to_owned(), |from| from.to_string());
+        let mut extra = Map::new();
+        extra.insert("object_kind".to_owned(), kind.into());
+        if !self.kind.group.is_empty() {
+            extra.insert("api_group".to_owned(), (*self.kind.group).into());
+        }
+        extra.insert("objects".to_owned(), objects.into());
+        if let Some(from) = from {
+            extra.insert("from".to_owned(), from.to_string().into());
+        }
+        extra.insert("to".to_owned(), at.to_string().into());
+        let record = Record {
+            severity: Severity::Warning,
+            title: "Changes cannot be compared".to_owned(),
+            description: format!(
+                "Objects of kind {kind} that were written since {since}: {objects}. Their states before are recorded in \
+                 another form, because kube9 was upgraded or kube9.key was replaced, and the API server does not keep \
+                 them any more. What changed is unknown."
+            ),
+            reason: "ChangesNotCompared".to_owned(),
+            extra,
+            ..Record::internal(at)
+        };
+        self.rows
+            .insert_internal(self.conn, &sanitize(record), at, at)?;
+        Ok(())
     }
 
     fn body_of<'o>(&self, object: &'o ObservedObject) -> Option<(&'o ObservedContent, Body)> {
