@@ -15,7 +15,8 @@ import sys
 import yaml
 
 CHART = pathlib.Path(__file__).resolve().parents[2] / "charts" / "kube9"
-READS = {("", "events"), ("", "pods"), ("", "services"), ("", "configmaps"), ("apps", "deployments"), ("", "nodes")}
+ANALYSIS = {("", "pods"), ("", "services"), ("", "configmaps"), ("apps", "deployments"), ("", "nodes")}
+TRACKED = yaml.safe_load((CHART / "tracked.yaml").read_text())
 
 faults = []
 
@@ -31,6 +32,27 @@ def load(path):
 
 def of_kind(documents, kind):
     return [d for d in documents if d["kind"] == kind]
+
+
+def reads(settings):
+    """What the recorder reads with these settings, as pairs of group and resource."""
+    namespaced = bool(settings.get("kube", {}).get("namespaces"))
+    found = {("", "events")}
+    if settings.get("analysis", {}).get("enabled", True):
+        found |= ANALYSIS - ({("", "nodes")} if namespaced else set())
+    changes = settings.get("changes", {})
+    if not changes.get("enabled", True):
+        return found
+    words = changes.get("kinds", [])
+    named = {w for w in words if not w.startswith("-")}
+    for kind in TRACKED["kinds"]:
+        by_default = not namespaced or (kind["namespaced"] and kind["group"] != "rbac.authorization.k8s.io")
+        if f"-{kind['resource']}" not in words and (kind["resource"] in named if named else by_default):
+            found.add((kind["group"], kind["resource"]))
+    for word in changes.get("resources", []):
+        for resource in TRACKED["presets"].get(word, [word]):
+            found.add((resource.split("/")[0], resource.split("/")[2]))
+    return found
 
 
 def is_rights_of_recorder(role):
@@ -107,23 +129,22 @@ def invariants(path):
 
     config = next(d for d in of_kind(documents, "ConfigMap") if "config.yaml" in d.get("data", {}))
     settings = yaml.safe_load(config["data"]["config.yaml"])
-    analysis = settings.get("analysis", {}).get("enabled", True)
     for role in of_kind(documents, "ClusterRole") + of_kind(documents, "Role"):
         name = role["metadata"]["name"]
         for rule in role["rules"]:
             pairs = {(g, r) for g in rule["apiGroups"] for r in rule["resources"]}
             must(not {"*"} & set(rule["verbs"] + rule["resources"] + rule["apiGroups"]), f"{name}: a wildcard")
-            must(("", "secrets") not in pairs, f"{name}: secrets")
+            must(not [r for _, r in pairs if "secrets" in r], f"{name}: secrets")
             if is_rights_of_recorder(role):
-                must(pairs <= READS and set(rule["verbs"]) == {"get", "list", "watch"}, f"{name}: {rule}")
+                must(set(rule["verbs"]) == {"get", "list", "watch"}, f"{name}: {rule}")
             elif name.endswith("-status"):
                 must(rule["resourceNames"] == ["kube9-operator-status"] and "create" not in rule["verbs"], f"{name}: {rule}")
             else:
                 writes = set(rule["verbs"]) - {"get", "list"}
                 must(not writes or (pairs == {("", "pods/exec")} and writes == {"create"}), f"{name}: {rule}")
-        if role["kind"] == "ClusterRole":
+        if is_rights_of_recorder(role):
             granted = {(g, r) for rule in role["rules"] for g in rule["apiGroups"] for r in rule["resources"]}
-            must(granted == (READS if analysis else {("", "events")}), f"{name}: {granted}")
+            must(granted == reads(settings), f"{name}: {sorted(granted ^ reads(settings))}")
     for binding in of_kind(documents, "ClusterRoleBinding"):
         must([s["name"] for s in binding["subjects"]] == [pod["serviceAccountName"]], "cluster role bound to another account")
     for account in of_kind(documents, "ServiceAccount"):
@@ -168,7 +189,10 @@ def effects(folder):
 
     default = rendering("default")
     must(settings(default)["storage"]["max_bytes"] == f"{1024 * 1024 * 60 // 100}Ki", "size cap is not 60 % of 1Gi")
-    must(settings(default)["retention"] == {"info_warning": "7d", "error_critical": "30d"}, "retention")
+    must(settings(default)["retention"] == {"info_warning": "7d", "error_critical": "30d", "revisions": "30d"}, "retention")
+    must("changes" not in settings(default), "settings that are the recorder's defaults")
+    granted = {r for d in of_kind(default, "ClusterRole") for rule in d["rules"] for r in rule["resources"]}
+    must({"deployments", "ingresses", "clusterroles", "customresourcedefinitions"} <= granted, f"rights {granted}")
     claim, = of_kind(default, "PersistentVolumeClaim")
     must(claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}, "the claim is not retained")
     must("storageClassName" not in claim["spec"], "default storage class")
@@ -213,7 +237,16 @@ def effects(folder):
     must(all(r["labels"]["team"] == "platform" for r in rules if "alert" in r), "alertLabels")
     must({"kube9-map", "kube9-text"} <= {d["metadata"]["name"] for d in of_kind(everything, "ConfigMap")}, "extraObjects")
 
+    must(settings(everything)["changes"]["resources"] == ["argo", "example.com/v1/widgets"], "changes.resources")
+    rights, = (d for d in of_kind(everything, "ClusterRole"))
+    granted = {(g, r) for rule in rights["rules"] for g in rule["apiGroups"] for r in rule["resources"]}
+    must({("argoproj.io", "rollouts"), ("example.com", "widgets"), ("rbac.authorization.k8s.io", "roles")} <= granted, f"{granted}")
+    must(("", "persistentvolumes") not in granted, "rights to a kind that is not tracked")
+
     namespaced = rendering("namespaced")
+    granted = {r for d in of_kind(namespaced, "Role") if is_rights_of_recorder(d) for rule in d["rules"] for r in rule["resources"]}
+    must({"certificates", "scaledobjects", "jobs"} <= granted, f"rights {granted}")
+    must(not granted & {"nodes", "roles", "rolebindings", "storageclasses"}, f"rights {granted}")
     must(not of_kind(namespaced, "ClusterRole") and not of_kind(namespaced, "ClusterRoleBinding"), "cluster-wide rights")
     rights = [d for d in of_kind(namespaced, "Role") if is_rights_of_recorder(d)]
     must({d["metadata"]["namespace"] for d in rights} == {"default", "kube-system"}, "namespaces of the Roles")

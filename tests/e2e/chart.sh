@@ -25,6 +25,20 @@ refuses "the name recorder for the query container" render --set query.container
 refuses "a ServiceMonitor without a Service" render --set serviceMonitor.enabled=true,service.enabled=false
 refuses "a NetworkPolicy without the API server's address" render --set networkPolicy.enabled=true
 refuses "one claim to record to and to import from" render --set persistence.existingClaim=a,import.existingClaim=a
+for kind in secrets Secret SECRETS -secrets v1/secrets 'secrets.' '*' leases Deployment; do
+  refuses "$kind as a tracked kind" render --set "changes.kinds={$kind}"
+done
+for resource in v1/secrets /v1/secrets v1/Secrets core/v1/secret example.com/v1/secrets v1/secrets/status 'v1/*' '*/v1/widgets' \
+  '*' v1/pods/log batch/v1/jobs widgets example.com/widgets; do
+  refuses "$resource as a tracked resource" render --set "changes.resources={$resource}"
+done
+refuses "secrets in the recorder's own settings" render --set 'config.changes.resources={v1/secrets}'
+contains "a refusal says why" "secrets are never tracked" "$(render --set 'changes.resources={v1/secrets}' 2>&1 || true)"
+check "a group that is named after secrets" render --set 'changes.resources={secrets.hashicorp.com/v1beta1/vaultauths}'
+namespaced=(--set rbac.clusterWide=false --set 'rbac.namespaces={a,b,c,d,e,f,g}')
+contains "at most 100 watches in single namespaces" "16 kinds in 7 namespaces are 112 watches" "$(render "${namespaced[@]}" 2>&1 || true)"
+check "fewer kinds in as many namespaces" render "${namespaced[@]}" --set 'changes.kinds={deployments,configmaps}'
+refuses "a cluster-scoped kind in single namespaces" render "${namespaced[@]}" --set 'changes.kinds={nodes}'
 refuses "a ServiceMonitor and a PodMonitor" render --set serviceMonitor.enabled=true,podMonitor.enabled=true
 
 # ---- manifests: invariants for every set of values, and the effects of single values
@@ -54,6 +68,11 @@ notes() {
 }
 contains "NOTES print the exec line" "kubectl exec -it -n n deploy/kube9 -c query -- kube9-query events list" "$(notes)"
 contains "NOTES print the real container of the drop-in" "deploy/kube9 -c operator -- kube9-query" "$(notes --set compat.vscode.enabled=true)"
+contains "NOTES name what is tracked" "records the changes of 35 kinds: .*deployments.apps" "$(notes)"
+lacks "and nothing that is not" "does not record" "$(notes)"
+contains "NOTES name what is left out" "does not record the changes of configmaps\.$" "$(notes --set 'changes.kinds={-configmaps}')"
+contains "NOTES name custom resources" "rollouts.argoproj.io" "$(notes --set 'changes.resources={argo}')"
+contains "NOTES mention that nothing is tracked" "changes.enabled is off" "$(notes --set changes.enabled=false)"
 contains "NOTES warn without persistence" "WARNING: persistence is off" "$(notes --set persistence.enabled=false)"
 contains "NOTES mention the claim to import" "operator on the claim history are imported" "$(notes --set import.existingClaim=history)"
 lacks "and nothing of it without one" "original operator" "$(notes)"

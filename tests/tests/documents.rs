@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kube9_model::change::kinds::{BUILT_IN, PRESETS};
 use kube9_recorder::config::{Config, SettingValue};
 use serde_json::Value;
 
@@ -278,6 +279,9 @@ fn chart_values_equal_configuration_defaults() {
         time("/retention/errorCritical"),
         config.retention.error_critical
     );
+    assert_eq!(time("/retention/revisions"), config.retention.revisions);
+    assert_eq!(at("/changes/enabled"), config.changes.enabled);
+    assert_eq!(config.changes.kinds, config.changes.resources);
     let grace = number("/terminationGracePeriodSeconds");
     assert!(grace > config.shutdown_grace.as_secs_f64());
 
@@ -289,6 +293,45 @@ fn chart_values_equal_configuration_defaults() {
     assert!(alert("Kube9WatchSilent") > 2.0 * renewal + config.source.list_timeout.as_secs_f64());
     let waits_at = f64::from(config.queue.high_water_percent) / 100.0;
     assert!(alert("Kube9QueueNearlyFull") > waits_at);
+}
+
+/// The chart makes its roles from this file.
+/// `KUBE9_UPDATE=1 .ci/generated tests` writes it.
+#[test]
+fn chart_kinds_page_is_generated() {
+    let mut text =
+        "# Written by a test from shared/model/src/change/kinds.rs.\nkinds:\n".to_owned();
+    for kind in &BUILT_IN {
+        let (resource, group, namespaced) = (&kind.resource, &kind.group, kind.namespaced);
+        text += &format!(
+            "  - {{resource: {resource}, group: \"{group}\", namespaced: {namespaced}}}\n"
+        );
+    }
+    text += "presets:\n";
+    for (name, resources) in PRESETS {
+        text += &format!("  {name}:\n");
+        for resource in *resources {
+            text += &format!("    - {resource}\n");
+        }
+    }
+    let path = root().join("charts/kube9/tracked.yaml");
+    if std::env::var_os("KUBE9_UPDATE").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap();
+    assert!(written == text, "charts/kube9/tracked.yaml is out of date");
+    let page_of_kinds = read("docs/install.md");
+    for kind in &BUILT_IN {
+        assert!(page_of_kinds.contains(&format!("`{}`", kind.resource)));
+    }
+    assert!(page_of_kinds.contains(&format!("the changes of {} kinds", BUILT_IN.len())));
+    // Both name the presets for people.
+    for page in ["charts/kube9/values.yaml", "docs/configuration.md"] {
+        let page = read(page);
+        for (name, _) in PRESETS {
+            assert!(page.contains(&format!("`{name}`")), "no preset {name}");
+        }
+    }
 }
 
 #[test]

@@ -94,7 +94,13 @@ app.kubernetes.io/part-of: kube9
 {{- $config := dict
       "data_dir" "/data"
       "listen" (printf "%s:%d" .Values.recorder.bindAddress (int .Values.recorder.port))
-      "retention" (dict "info_warning" .Values.retention.infoWarning "error_critical" .Values.retention.errorCritical) }}
+      "retention" (dict "info_warning" .Values.retention.infoWarning "error_critical" .Values.retention.errorCritical "revisions" .Values.retention.revisions) }}
+{{- /* Only what differs from the recorder's defaults: `false` in `config` would not replace `true`. */}}
+{{- $changes := dict }}
+{{- if not .Values.changes.enabled }}{{ $_ := set $changes "enabled" false }}{{ end }}
+{{- with .Values.changes.kinds }}{{ $_ := set $changes "kinds" . }}{{ end }}
+{{- with .Values.changes.resources }}{{ $_ := set $changes "resources" . }}{{ end }}
+{{- with $changes }}{{ $_ := set $config "changes" . }}{{ end }}
 {{- if not .Values.rbac.clusterWide }}
 {{- $_ := set $config "kube" (dict "namespaces" (include "kube9.namespaces" . | fromJsonArray)) }}
 {{- end }}
@@ -112,6 +118,76 @@ app.kubernetes.io/part-of: kube9
 {{- define "kube9.analysis" -}}
 {{- $config := include "kube9.config" . | fromYaml }}
 {{- if ne (get ($config.analysis | default dict) "enabled" | toString) "false" }}true{{ end }}
+{{- end }}
+
+{{/* What the change history tracks, as JSON: `resources`, a list of {group, resource}; `leftOut`, the default kinds that it does not track; `resources` is empty if it is off. The recorder reads the same settings (recorder/app/src/config/changes.rs). */}}
+{{- define "kube9.tracked" -}}
+{{- $config := include "kube9.config" . | fromYaml }}
+{{- $changes := $config.changes | default dict }}
+{{- $namespaces := ($config.kube | default dict).namespaces | default list }}
+{{- $known := .Files.Get "tracked.yaml" | fromYaml }}
+{{- $names := list }}
+{{- range $known.kinds }}{{ $names = append $names .resource }}{{ end }}
+{{- $named := list }}
+{{- $leftOut := list }}
+{{- range $changes.kinds | default list }}
+{{- $word := toString . | trim }}
+{{- $name := trimPrefix "-" $word }}
+{{- if regexMatch "(?i)(^|[/.])[[:space:]]*secrets?[[:space:]]*([/.]|$)" $name }}
+{{- fail (printf "changes.kinds: %q: secrets are never tracked; remove it" $word) }}
+{{- end }}
+{{- if not (has $name $names) }}
+{{- fail (printf "changes.kinds: %q is not the plural name of a default kind: %s; name other resources in changes.resources" $word (join ", " $names)) }}
+{{- end }}
+{{- if hasPrefix "-" $word }}{{ $leftOut = append $leftOut $name }}{{ else }}{{ $named = append $named $name }}{{ end }}
+{{- end }}
+{{- $resources := list }}
+{{- $others := list }}
+{{- range $known.kinds }}
+{{- $is := not (or $namespaces (has .resource $leftOut)) }}
+{{- if $namespaces }}
+{{- if and (has .resource $named) (not .namespaced) }}
+{{- fail (printf "changes.kinds: %q is cluster-scoped, and rbac.clusterWide is off; remove it" .resource) }}
+{{- end }}
+{{- $is = and .namespaced (ne .group "rbac.authorization.k8s.io") (not (has .resource $leftOut)) }}
+{{- end }}
+{{- if $named }}{{ $is = and (has .resource $named) (not (has .resource $leftOut)) }}{{ end }}
+{{- if $is }}
+{{- $resources = append $resources (dict "group" .group "resource" .resource) }}
+{{- else }}
+{{- $others = append $others .resource }}
+{{- end }}
+{{- end }}
+{{- range $changes.resources | default list }}
+{{- $word := toString . | trim }}
+{{- range (hasKey $known.presets $word | ternary (get $known.presets $word) (list $word)) }}
+{{- if regexMatch "(?i)(^|/)[[:space:]]*secrets?[[:space:]]*(/|$)" . }}
+{{- fail (printf "changes.resources: %q: secrets are never tracked; remove it" .) }}
+{{- end }}
+{{- if contains "*" . }}
+{{- fail (printf "changes.resources: %q has a wildcard; name each resource" .) }}
+{{- end }}
+{{- if not (regexMatch "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?v[0-9]+((alpha|beta)[0-9]+)?/[a-z0-9]([-a-z0-9]*[a-z0-9])?$" .) }}
+{{- fail (printf "changes.resources: %q is neither group/version/resource, such as argoproj.io/v1alpha1/rollouts, nor one of %s" . (keys $known.presets | sortAlpha | join ", ")) }}
+{{- end }}
+{{- $parts := splitList "/" . }}
+{{- $resource := dict "group" (gt (len $parts) 2 | ternary (first $parts) "") "resource" (last $parts) }}
+{{- range $known.kinds }}
+{{- if and (eq .group $resource.group) (eq .resource $resource.resource) }}
+{{- fail (printf "changes.resources: %q is a default kind; name %s in changes.kinds" $word .resource) }}
+{{- end }}
+{{- end }}
+{{- if not (has $resource $resources) }}{{ $resources = append $resources $resource }}{{ end }}
+{{- end }}
+{{- end }}
+{{- if eq (get $changes "enabled" | toString) "false" }}
+{{- $resources = list }}
+{{- end }}
+{{- $watches := mul (len $resources) (len $namespaces) }}
+{{- if gt $watches 100 }}
+{{- fail (printf "changes.kinds: %d kinds in %d namespaces are %d watches, more than 100; name fewer kinds, or set rbac.clusterWide" (len $resources) (len $namespaces) $watches) }}
+{{- end }}
+{{- dict "resources" $resources "leftOut" $others | toJson }}
 {{- end }}
 
 {{/* Requests and limits of the recorder. An emptyDir on the node's disk counts against the containers' limits. */}}

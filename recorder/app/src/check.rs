@@ -16,7 +16,7 @@ use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use kube9_k8s::access::{self, Permission};
+use kube9_k8s::access::{self, Permission, Resource};
 use kube9_k8s::connect::connect;
 use serde::Deserialize;
 use tokio::net::TcpStream;
@@ -70,7 +70,8 @@ async fn print_permissions(
     config: &Config,
     out: &mut impl Write,
 ) -> anyhow::Result<Verdict> {
-    let asked = access::review(client, &config.kube, config.analysis.enabled);
+    let resources = required_resources(config);
+    let asked = access::review(client, &config.kube, &resources);
     let permissions = tokio::time::timeout(ACCESS_TIMEOUT, asked)
         .await
         .with_context(|| format!("the API server did not answer within {ACCESS_TIMEOUT:?}"))?;
@@ -78,16 +79,91 @@ async fn print_permissions(
     for permission in &permissions {
         writeln!(out, "#   {}", sentence(permission))?;
     }
-    let missing = permissions.iter().filter(|p| p.allowed.is_err()).count();
-    match missing {
-        0 => writeln!(out, "# all {} permissions are granted", permissions.len())?,
-        _ => writeln!(
-            out,
-            "# {missing} of {} permissions are missing",
-            permissions.len()
-        )?,
+    let missing: Vec<&Permission> = permissions.iter().filter(|p| p.allowed.is_err()).collect();
+    if missing.is_empty() {
+        let count = permissions.len();
+        writeln!(out, "# all {count} permissions are granted")?;
+        return Ok(Verdict::Passed);
     }
-    Ok(Verdict::of(missing == 0))
+    let (missing_count, count) = (missing.len(), permissions.len());
+    writeln!(out, "# {missing_count} of {count} permissions are missing")?;
+    for (role, rules) in missing_rules(&missing) {
+        writeln!(out, "# add to the rules of {role}:")?;
+        for rule in rules {
+            writeln!(out, "#   - {rule}")?;
+        }
+    }
+    writeln!(
+        out,
+        "# or leave the kind out: changes.kinds and changes.resources"
+    )?;
+    Ok(Verdict::Failed)
+}
+
+/// All resources that the recorder reads; Events first.
+fn required_resources(config: &Config) -> Vec<Resource> {
+    let mut resources = vec![Resource::new("", "events", true)];
+    if config.analysis.enabled {
+        resources.extend([
+            Resource::new("", "nodes", false),
+            Resource::new("", "pods", true),
+            Resource::new("apps", "deployments", true),
+            Resource::new("", "services", true),
+            Resource::new("", "configmaps", true),
+        ]);
+    }
+    let tracked = config.tracked();
+    let kinds = tracked.kinds.into_iter().map(|kind| Resource {
+        group: kind.group.clone(),
+        version: kind.version.clone(),
+        name: kind.resource.clone(),
+        namespaced: kind.namespaced,
+    });
+    let others = tracked.resources.into_iter().map(|id| Resource {
+        group: id.group.into(),
+        version: id.version.into(),
+        name: id.resource.into(),
+        // Unknown until it is served. Reviews in a namespace are right for both.
+        namespaced: true,
+    });
+    for resource in kinds.chain(others) {
+        if !resources.contains(&resource) {
+            resources.push(resource);
+        }
+    }
+    resources
+}
+
+/// The rules that grant what is missing, by the role that they belong in.
+fn missing_rules(missing: &[&Permission]) -> BTreeMap<String, Vec<String>> {
+    let mut rules: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for permission in missing {
+        let Permission {
+            resource,
+            namespace,
+            name,
+            ..
+        } = permission;
+        let role = match namespace.as_str() {
+            "" => "a ClusterRole".to_owned(),
+            namespace => format!("a Role in namespace {namespace}"),
+        };
+        let (group, plural) = (&resource.group, &resource.name);
+        let group = if group.is_empty() { "\"\"" } else { group };
+        let rule = match name.as_str() {
+            "" => format!(
+                "{{apiGroups: [{group}], resources: [{plural}], verbs: [get, list, watch]}}"
+            ),
+            name => format!(
+                "{{apiGroups: [{group}], resources: [{plural}], resourceNames: [{name}], verbs: [patch]}}"
+            ),
+        };
+        let rules = rules.entry(role).or_default();
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    rules
 }
 
 fn sentence(permission: &Permission) -> String {
@@ -102,11 +178,6 @@ fn sentence(permission: &Permission) -> String {
         "" => String::new(),
         name => format!("/{name}"),
     };
-    let group = if resource.group.is_empty() {
-        ""
-    } else {
-        &format!(".{}", resource.group)
-    };
     let place = match namespace.as_str() {
         "" if resource.namespaced => "in all namespaces".to_owned(),
         "" => "in the cluster".to_owned(),
@@ -118,8 +189,8 @@ fn sentence(permission: &Permission) -> String {
         .err()
         .map(|why| format!(": {}", why.replace('\n', " ")));
     format!(
-        "{state} {verb} {}{group}{object} {place}{}",
-        resource.name,
+        "{state} {verb} {}{object} {place}{}",
+        resource.full_name(),
         why.unwrap_or_default()
     )
 }
@@ -390,9 +461,60 @@ mod tests {
             "#   ok list nodes in the cluster",
             "#   ok watch events in all namespaces",
             "#   MISSING list deployments.apps in all namespaces: no rule",
-            "# 2 of 12 permissions are missing",
+            "#   ok list ingresses.networking.k8s.io in all namespaces",
+            "# 2 of 72 permissions are missing",
+            "# add to the rules of a ClusterRole:",
+            "#   - {apiGroups: [apps], resources: [deployments], verbs: [get, list, watch]}",
         ] {
             assert!(text.lines().any(|l| l == line), "{text}");
         }
+    }
+
+    #[test]
+    fn required_resources_are_those_of_the_settings() {
+        let mut config = Config::default();
+        config.analysis.enabled = false;
+        config.changes.kinds = vec!["jobs".to_owned()];
+        config.changes.resources = vec!["vpa".to_owned()];
+        let names = |config: &Config| -> Vec<String> {
+            required_resources(config)
+                .iter()
+                .map(Resource::full_name)
+                .collect()
+        };
+        assert_eq!(
+            names(&config),
+            [
+                "events",
+                "jobs.batch",
+                "verticalpodautoscalers.autoscaling.k8s.io"
+            ]
+        );
+        config.changes.enabled = false;
+        assert_eq!(names(&config), ["events"]);
+        let all = names(&Config::default());
+        assert!(!all.iter().any(|name| name.contains("secrets")), "{all:?}");
+    }
+
+    #[tokio::test]
+    async fn missing_rules_name_the_role_of_each_namespace() {
+        let client = client(|_, body| {
+            let spec = &body["spec"]["resourceAttributes"];
+            let missing = spec["resource"] == "jobs" || spec["namespace"] == "b";
+            (201, json!({"status": {"allowed": !missing}}))
+        });
+        let mut config = Config::default();
+        config.analysis.enabled = false;
+        config.kube.namespaces = vec!["a".to_owned(), "b".to_owned()];
+        config.changes.kinds = vec!["jobs".to_owned()];
+        let mut out = Vec::new();
+        print_permissions(&client, &config, &mut out).await.unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let jobs = "#   - {apiGroups: [batch], resources: [jobs], verbs: [get, list, watch]}\n";
+        let events = "#   - {apiGroups: [\"\"], resources: [events], verbs: [get, list, watch]}\n";
+        let expected = format!(
+            "# add to the rules of a Role in namespace a:\n{jobs}# add to the rules of a Role in namespace b:\n{events}{jobs}"
+        );
+        assert!(text.contains(&expected), "{text}");
     }
 }

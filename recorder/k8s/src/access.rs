@@ -1,6 +1,8 @@
 //! Checks the recorder's permissions with SelfSubjectAccessReview, which every authenticated user may create; if even that
 //! is denied, with a real list.
 
+use std::borrow::Cow;
+
 use http::{Method, Request};
 use kube::Client;
 use serde::Deserialize;
@@ -9,51 +11,39 @@ use serde_json::{Value, json};
 use crate::config::KubeConfig;
 
 /// A resource that the recorder reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {
     /// API group; empty for the core group.
-    pub group: &'static str,
+    pub group: Cow<'static, str>,
+    /// The version that is read.
+    pub version: Cow<'static, str>,
     /// Plural name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Whether its objects live in namespaces.
     pub namespaced: bool,
 }
 
-/// All resources that the recorder reads; Events first.
-pub const RESOURCES: [Resource; 6] = [
-    Resource {
-        group: "",
-        name: "events",
-        namespaced: true,
-    },
-    Resource {
-        group: "",
-        name: "nodes",
-        namespaced: false,
-    },
-    Resource {
-        group: "",
-        name: "pods",
-        namespaced: true,
-    },
-    Resource {
-        group: "apps",
-        name: "deployments",
-        namespaced: true,
-    },
-    Resource {
-        group: "",
-        name: "services",
-        namespaced: true,
-    },
-    CONFIG_MAPS,
-];
+impl Resource {
+    /// A resource of Kubernetes.
+    pub const fn new(group: &'static str, name: &'static str, namespaced: bool) -> Self {
+        Self {
+            group: Cow::Borrowed(group),
+            version: Cow::Borrowed("v1"),
+            name: Cow::Borrowed(name),
+            namespaced,
+        }
+    }
 
-const CONFIG_MAPS: Resource = Resource {
-    group: "",
-    name: "configmaps",
-    namespaced: true,
-};
+    /// As `kubectl` names it, e.g. `deployments.apps`.
+    pub fn full_name(&self) -> String {
+        match &*self.group {
+            "" => self.name.to_string(),
+            group => format!("{}.{group}", self.name),
+        }
+    }
+}
+
+const CONFIG_MAPS: Resource = Resource::new("", "configmaps", true);
 
 const VERBS: [&str; 2] = ["list", "watch"];
 
@@ -72,29 +62,24 @@ pub struct Permission {
     pub allowed: Result<(), String>,
 }
 
-/// The resources that the recorder reads; without the analysis only Events.
-fn required_resources(analysis: bool) -> &'static [Resource] {
-    if analysis {
-        &RESOURCES
-    } else {
-        &RESOURCES[..1]
-    }
-}
-
-/// Checks all permissions that recording needs, in all namespaces or in the configured ones, and the permission to patch
-/// the status document if one is configured.
-pub async fn review(client: &Client, config: &KubeConfig, analysis: bool) -> Vec<Permission> {
+/// Checks the permissions to read these resources, in all namespaces or in the configured ones, and the permission to
+/// patch the status document if one is configured.
+pub async fn review(
+    client: &Client,
+    config: &KubeConfig,
+    resources: &[Resource],
+) -> Vec<Permission> {
     let everywhere = [String::new()];
     let namespaces = config.namespaces.as_slice();
     let mut permissions = Vec::new();
-    for resource in required_resources(analysis) {
+    for resource in resources {
         let scoped = resource.namespaced && !namespaces.is_empty();
         for namespace in if scoped { namespaces } else { &everywhere } {
             for verb in VERBS {
-                let allowed = check_access(client, verb, *resource, namespace).await;
+                let allowed = check_access(client, verb, resource, namespace).await;
                 permissions.push(Permission {
                     verb,
-                    resource: *resource,
+                    resource: resource.clone(),
                     namespace: namespace.clone(),
                     name: String::new(),
                     allowed,
@@ -117,7 +102,7 @@ pub async fn review(client: &Client, config: &KubeConfig, analysis: bool) -> Vec
 async fn check_access(
     client: &Client,
     verb: &str,
-    resource: Resource,
+    resource: &Resource,
     namespace: &str,
 ) -> Result<(), String> {
     match access_review(client, verb, resource, namespace, "").await {
@@ -134,7 +119,7 @@ async fn check_access(
 
 /// Has no fallback: no patch is guaranteed to change nothing.
 async fn check_patch(client: &Client, namespace: &str, name: &str) -> Result<(), String> {
-    access_review(client, "patch", CONFIG_MAPS, namespace, name)
+    access_review(client, "patch", &CONFIG_MAPS, namespace, name)
         .await
         .map_err(|error| format!("unknown: {}", chain(&error)))?
         .verdict()
@@ -165,7 +150,7 @@ impl Status {
 async fn access_review(
     client: &Client,
     verb: &str,
-    resource: Resource,
+    resource: &Resource,
     namespace: &str,
     name: &str,
 ) -> Result<Status, kube::Error> {
@@ -182,16 +167,26 @@ async fn access_review(
     Ok(client.request::<ReviewResponse>(request).await?.status)
 }
 
-async fn try_list(client: &Client, resource: Resource, namespace: &str) -> Result<(), kube::Error> {
-    let group = match resource.group {
-        "" => "/api/v1".to_owned(),
-        group => format!("/apis/{group}/v1"),
+async fn try_list(
+    client: &Client,
+    resource: &Resource,
+    namespace: &str,
+) -> Result<(), kube::Error> {
+    let Resource {
+        group,
+        version,
+        name,
+        ..
+    } = resource;
+    let group = match &**group {
+        "" => format!("/api/{version}"),
+        group => format!("/apis/{group}/{version}"),
     };
     let scope = match namespace {
         "" => String::new(),
         namespace => format!("/namespaces/{namespace}"),
     };
-    let path = format!("{group}{scope}/{}?limit=1", resource.name);
+    let path = format!("{group}{scope}/{name}?limit=1");
     client
         .request::<Value>(request(Method::GET, &path, Vec::new()))
         .await
@@ -230,13 +225,19 @@ mod tests {
         )
     }
 
+    const RESOURCES: [Resource; 3] = [
+        Resource::new("", "events", true),
+        Resource::new("", "nodes", false),
+        Resource::new("apps", "deployments", true),
+    ];
+
     /// `verb resource in namespace`, of those that are missing.
     async fn missing(handler: Handler, namespaces: &[&str]) -> Vec<String> {
         let config = KubeConfig {
             namespaces: namespaces.iter().map(|n| (*n).to_owned()).collect(),
             ..KubeConfig::default()
         };
-        let permissions = review(&client(handler), &config, true).await;
+        let permissions = review(&client(handler), &config, &RESOURCES).await;
         let refused = permissions
             .iter()
             .filter_map(|p| Some((p, p.allowed.as_ref().err()?)));
@@ -318,17 +319,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn review_without_the_analysis_checks_events_only() {
-        let handler: Handler = |_, _| (201, json!({"status": {"allowed": true}}));
-        let permissions = review(&client(handler), &KubeConfig::default(), false).await;
-        let asked = permissions.iter().map(|p| (p.verb, p.resource.name));
-        assert_eq!(
-            asked.collect::<Vec<_>>(),
-            [("list", "events"), ("watch", "events")]
-        );
-    }
-
-    #[tokio::test]
     async fn review_of_the_status_document_names_the_config_map() {
         let handler: Handler = |_, body| {
             let spec = &body["spec"]["resourceAttributes"];
@@ -341,7 +331,7 @@ mod tests {
             status_configmap: Some("kube9-operator-status".to_owned()),
             ..KubeConfig::default()
         };
-        let permissions = review(&client(handler), &config, true).await;
+        let permissions = review(&client(handler), &config, &RESOURCES).await;
         let missing: Vec<_> = permissions.iter().filter(|p| p.allowed.is_err()).collect();
         let [only] = missing[..] else {
             panic!("{missing:?}")

@@ -11,6 +11,7 @@
 //! Invariants: all problems are reported together, with their paths, before a port or a file is opened. No
 //! setting contains a secret, so that the whole configuration can be printed.
 
+mod changes;
 pub mod load;
 mod log;
 #[cfg(test)]
@@ -23,7 +24,6 @@ use std::time::Duration;
 
 use kube9_base::settings::{hours, millis, seconds};
 use kube9_k8s::config::{KubeConfig, SourceConfig};
-use kube9_model::change::kinds::{BUILT_IN, BadResource, PRESETS, ResourceId};
 use kube9_rules::config::AnalysisConfig;
 use kube9_store::config::{QueueConfig, RetentionConfig, StorageConfig, WriterConfig};
 
@@ -90,10 +90,15 @@ kube9_base::sections! {
     pub struct ChangesConfig {
         /// Record the changes of objects: what changed, who changed it, and what it was before.
         enabled: bool = true,
+        /// The default kinds that are tracked, by their plural names such as `deployments`; empty means all.
+        /// A name after a dash is left out: `-configmaps` tracks all but ConfigMaps. If `kube.namespaces` is set,
+        /// cluster-scoped kinds are not tracked, and `roles` and `rolebindings` only if they are named.
+        kinds: Vec<String> = Vec::new(); anywhere,
         /// Further resources whose objects are tracked: `GROUP/VERSION/RESOURCE`, such as
         /// `argoproj.io/v1alpha1/rollouts`, or a preset: `argo`, `cert-manager`, `flux`, `gateway-api`, `istio`,
         /// `karpenter`, `keda` or `vpa`.
-        /// Secrets are never tracked. A resource that the API server does not serve is asked for every minute.
+        /// Secrets are never tracked. A resource that the API server does not serve yet is looked for every minute.
+        /// The recorder needs `get`, `list` and `watch` on each; `kube9-recorder check` prints what is missing.
         resources: Vec<String> = Vec::new(); anywhere,
     }
 
@@ -107,30 +112,6 @@ kube9_base::sections! {
         /// Maximum lifetime of a connection.
         /// The client opens a new one for its next request.
         connection_timeout: Duration = seconds(30) => millis(100)..=hours(1),
-    }
-}
-
-impl ChangesConfig {
-    /// The resources that are tracked besides the built-in kinds.
-    ///
-    /// # Errors
-    /// Index and reason of an entry that is none.
-    pub fn resource_ids(&self) -> Result<Vec<ResourceId>, (usize, BadResource)> {
-        let mut ids: Vec<ResourceId> = Vec::new();
-        for (index, text) in self.resources.iter().enumerate() {
-            let preset = PRESETS.iter().find(|(name, _)| name == text);
-            let one = [text.as_str()];
-            for text in preset.map_or(&one[..], |(_, resources)| resources) {
-                let id: ResourceId = text.parse().map_err(|bad| (index, bad))?;
-                let is_built_in = BUILT_IN
-                    .iter()
-                    .any(|kind| (&*kind.group, &*kind.resource) == (&*id.group, &*id.resource));
-                if !is_built_in && !ids.contains(&id) {
-                    ids.push(id);
-                }
-            }
-        }
-        Ok(ids)
     }
 }
 

@@ -256,6 +256,110 @@ filters: [{name: LOUD, action: exclude, match: {reasons: [a]}}]
     assert_eq!(problems.len(), expected.len(), "{problems:#?}");
 }
 
+/// The problems of these settings.
+fn problems_of(yaml: &str) -> Vec<String> {
+    load(yaml, &[], &[]).err().unwrap_or_default()
+}
+
+#[test]
+fn tracked_kinds_are_all_the_named_or_all_but_some() {
+    let names = |yaml: &str| -> Vec<String> {
+        let tracked = load(yaml, &[], &[]).unwrap().tracked();
+        let kinds = tracked.kinds.iter().map(|kind| kind.resource.to_string());
+        let resources = tracked.resources.iter().map(ToString::to_string);
+        kinds.chain(resources).collect()
+    };
+    let all = names("{}");
+    assert_eq!(all.len(), 35);
+    assert_eq!(
+        names("changes: {kinds: [jobs, pods, jobs]}"),
+        ["pods", "jobs"]
+    );
+    assert_eq!(names("changes: {kinds: [jobs, pods, -jobs]}"), ["pods"]);
+    assert_eq!(names("changes: {kinds: [-configmaps]}").len(), 34);
+    assert_eq!(
+        names("changes: {kinds: [jobs], resources: [vpa, batch.example.com/v1/jobs]}"),
+        [
+            "jobs",
+            "autoscaling.k8s.io/v1/verticalpodautoscalers",
+            "batch.example.com/v1/jobs"
+        ]
+    );
+    assert_eq!(
+        names("changes: {enabled: false, resources: [vpa]}"),
+        [""; 0]
+    );
+    let namespaced = names("kube: {namespaces: [a]}");
+    assert_eq!(namespaced.len(), 16, "{namespaced:?}");
+    assert!(
+        !namespaced
+            .iter()
+            .any(|name| name == "nodes" || name.starts_with("role"))
+    );
+    assert_eq!(
+        names("{kube: {namespaces: [a]}, changes: {kinds: [roles]}}"),
+        ["roles"]
+    );
+}
+
+#[test]
+fn secrets_cannot_be_tracked() {
+    for word in ["secrets", "Secret", "SECRETS", "-secrets", "v1/secrets"] {
+        let problems = problems_of(&format!("changes: {{kinds: [{word}]}}"));
+        assert!(
+            problems[0].contains("secrets are never tracked"),
+            "{problems:?}"
+        );
+    }
+    for word in [
+        "v1/secrets",
+        "v1/Secrets",
+        "/v1/secrets",
+        "core/v1/secret",
+        "x.io/v1/secrets",
+    ] {
+        let problems = problems_of(&format!("changes: {{resources: [{word}]}}"));
+        assert!(
+            problems[0].contains("secrets are never tracked"),
+            "{problems:?}"
+        );
+    }
+    for word in ["'*'", "v1/*", "'*/*/*'"] {
+        let problems = problems_of(&format!("changes: {{resources: [{word}]}}"));
+        assert!(problems[0].contains("wildcard"), "{problems:?}");
+    }
+}
+
+#[test]
+fn tracked_kinds_are_validated_together_with_the_namespaces() {
+    assert_eq!(
+        problems_of("{kube: {namespaces: [a]}, changes: {kinds: [jobs, nodes]}}"),
+        [
+            "changes.kinds[1] (all sources together): kind \"nodes\" is cluster-scoped, and kube.namespaces records namespaces only; remove it"
+        ]
+    );
+    assert_eq!(
+        problems_of("{changes: {kinds: [Deployment], resources: [batch/v1/jobs]}}"),
+        [
+            "changes.kinds[0] (all sources together): kind \"Deployment\" is not a plural name; write deployments",
+            "changes.resources[0] (all sources together): resource \"batch/v1/jobs\" is a default kind; name jobs in changes.kinds"
+        ]
+    );
+    assert_eq!(
+        problems_of("kube: {namespaces: [a, b, c, d, e, f, g]}"),
+        [
+            "changes.kinds (all sources together): 16 kinds in 7 namespaces are 112 watches, more than 100; name fewer kinds, or record the whole cluster"
+        ]
+    );
+    for yaml in [
+        "kube: {namespaces: [a, b, c, d, e, f]}",
+        "{kube: {namespaces: [a, b, c, d, e, f, g]}, changes: {kinds: [-services, -jobs]}}",
+        "{kube: {namespaces: [a, b, c, d, e, f, g]}, changes: {enabled: false}}",
+    ] {
+        assert_eq!(problems_of(yaml), [""; 0], "{yaml}");
+    }
+}
+
 #[test]
 fn load_reports_a_wrong_value_that_is_overridden() {
     let problems = load(

@@ -24,8 +24,8 @@ impl Config {
                 format!("{bad:?} is neither a rule nor a type of rules"),
             );
         }
-        if let Err((index, bad)) = self.changes.resource_ids() {
-            reject(&format!("changes.resources[{index}]"), bad.to_string());
+        for (path, problem) in self.problems_of_changes() {
+            reject(&path, problem);
         }
         let backoff = &self.source.backoff;
         if backoff.initial > backoff.max {

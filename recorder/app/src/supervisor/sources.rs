@@ -134,6 +134,7 @@ pub(super) fn sources(
     };
     let events = restored.events.into_iter().map(source).collect();
     let throttle = Arc::new(Throttle::default());
+    let configured = config.tracked();
     let tracker = |kind: Arc<TrackedKind>, stored: StoredVersions| {
         let mut tracker = Tracker::new(kind, restored.mark_key.clone());
         tracker.restore(stored.objects, stored.newest, &stored.forms);
@@ -214,7 +215,7 @@ pub(super) fn sources(
             is_behind: false,
             known: KnownObjects::default(),
             tracker: tracked_kind(watch.kind)
-                .filter(|_| config.changes.enabled)
+                .filter(|kind| configured.has(kind))
                 .map(|kind| tracker(Arc::new(kind.clone()), watch.tracked)),
             walker: walker(ApiResource::of(watch.kind)),
         };

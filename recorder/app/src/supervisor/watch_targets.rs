@@ -78,20 +78,18 @@ impl WatchTargets {
                 .iter()
                 .any(|(kind, _)| tracked_kind(*kind).is_some_and(|one| std::ptr::eq(one, tracked)))
         };
-        let built_in = BUILT_IN
-            .iter()
+        let configured = config.tracked();
+        let kinds = configured
+            .kinds
+            .into_iter()
             .filter(|kind| !is_read(kind))
-            // Roles are left out of Kubernetes' own role `view` on purpose.
-            .filter(|kind| {
-                config.kube.namespaces.is_empty()
-                    || kind.namespaced && kind.group != "rbac.authorization.k8s.io"
-            })
             .map(|kind| TrackedTarget::Kind(Arc::new(kind.clone())));
-        // The configuration was validated.
-        let ids = config.changes.resource_ids().unwrap_or_default();
-        let tracked = built_in
-            .chain(ids.into_iter().map(TrackedTarget::Resource))
-            .filter(|_| config.changes.enabled)
+        let resources = configured
+            .resources
+            .into_iter()
+            .map(TrackedTarget::Resource);
+        let tracked = kinds
+            .chain(resources)
             .flat_map(|target| {
                 let each = |namespace: &String| (target.clone(), namespace.clone());
                 namespaces.iter().map(each).collect::<Vec<_>>()

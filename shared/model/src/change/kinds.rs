@@ -125,6 +125,63 @@ pub enum BadKind {
     },
 }
 
+/// A word of a setting is not the plural name of a built-in kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadKindName {
+    /// Secrets are never read.
+    #[error("kind {0:?}: secrets are never tracked; remove it")]
+    Secrets(String),
+    /// Each kind must be named.
+    #[error("kind {0:?} has a wildcard; an empty list tracks all default kinds")]
+    Wildcard(String),
+    /// It is named in another way.
+    #[error("kind {word:?} is not a plural name; write {plural}")]
+    NotPlural {
+        /// What was written.
+        word: String,
+        /// The name.
+        plural: Cow<'static, str>,
+    },
+    /// A kind whose objects are in no namespace, where only some namespaces are recorded.
+    #[error("kind {0:?} is cluster-scoped, and kube.namespaces records namespaces only; remove it")]
+    ClusterScoped(String),
+    /// Anything else.
+    #[error(
+        "kind {0:?} is not a default kind such as deployments or configmaps; name other resources in changes.resources"
+    )]
+    Unknown(String),
+}
+
+/// The built-in kind with this plural name.
+///
+/// # Errors
+/// No kind has the name.
+pub fn built_in(word: &str) -> Result<&'static TrackedKind, BadKindName> {
+    if let Some(kind) = BUILT_IN.iter().find(|kind| kind.resource == word) {
+        return Ok(kind);
+    }
+    let of = word.to_owned();
+    if word.contains('*') {
+        return Err(BadKindName::Wildcard(of));
+    }
+    if word.split(['/', '.']).any(is_secrets) {
+        return Err(BadKindName::Secrets(of));
+    }
+    Err(match TrackedKind::find(BUILT_IN.iter(), word) {
+        Ok(kind) => BadKindName::NotPlural {
+            word: of,
+            plural: kind.resource.clone(),
+        },
+        Err(_) => BadKindName::Unknown(of),
+    })
+}
+
+/// Whether a part of a name means Secrets, in any spelling.
+fn is_secrets(part: &str) -> bool {
+    let part = part.trim();
+    part.eq_ignore_ascii_case("secrets") || part.eq_ignore_ascii_case("secret")
+}
+
 /// A resource as settings name it: `v1/configmaps`, `argoproj.io/v1alpha1/rollouts`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ResourceId {
@@ -148,6 +205,9 @@ pub enum BadResource {
     /// `pods/log`.
     #[error("resource {0:?} is a subresource; name the resource itself")]
     Subresource(String),
+    /// A built-in kind.
+    #[error("resource {0:?} is a default kind; name {1} in changes.kinds")]
+    Default(String, String),
     /// Anything else.
     #[error(
         "resource {0:?} is not group/version/resource, such as argoproj.io/v1alpha1/rollouts or v1/configmaps"
@@ -165,10 +225,7 @@ impl FromStr for ResourceId {
         }
         let parts: Vec<&str> = text.split('/').collect();
         // Found anywhere: `v1/secrets/status` must not be read as another resource.
-        if parts
-            .iter()
-            .any(|part| part.eq_ignore_ascii_case("secrets"))
-        {
+        if parts.iter().any(|part| is_secrets(part)) {
             return Err(BadResource::Secrets(of));
         }
         let (group, version, resource) = match parts[..] {
@@ -181,9 +238,14 @@ impl FromStr for ResourceId {
         let is_name = |text: &str| {
             !text.is_empty()
                 && text.len() <= 253
-                && text
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
+                && text.split('.').all(|label| {
+                    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+                    let ends = |b: Option<&u8>| b.is_some_and(|b| word(*b));
+                    let bytes = label.as_bytes();
+                    ends(bytes.first())
+                        && ends(bytes.last())
+                        && bytes.iter().all(|b| word(*b) || *b == b'-')
+                })
         };
         if !is_name(resource) || resource.contains('.') || parts.len() == 3 && !is_name(group) {
             return Err(BadResource::Form(of));
@@ -716,6 +778,11 @@ mod tests {
             "x.io/v1/secrets",
             "v1/Secrets",
             "v1/secrets/status",
+            "v1/secret",
+            "/v1/secrets",
+            " v1/SECRETS ",
+            "core/v1/secrets",
+            "v1/namespaces/shop/secrets",
         ] {
             assert_eq!(of(text), BadResource::Secrets(text.to_owned()));
         }
@@ -733,9 +800,35 @@ mod tests {
             "/v1/pods",
             "v1/po ds",
             "a/v1/x.y",
+            "../v1/pods",
+            "a..b/v1/pods",
+            "v1/secret%73",
         ] {
             assert_eq!(of(text), BadResource::Form(text.to_owned()));
         }
+        // The group of the Vault Secrets Operator.
+        let text = "secrets.hashicorp.com/v1beta1/vaultauths";
+        assert_eq!(text.parse::<ResourceId>().unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn default_kinds_have_their_plural_names() {
+        for kind in &BUILT_IN {
+            assert_eq!(
+                built_in(&kind.resource).unwrap().full_name(),
+                kind.full_name()
+            );
+        }
+        let of = |word: &str| built_in(word).unwrap_err();
+        for word in ["secrets", "Secret", "secrets.", "v1/secrets", "SECRETS"] {
+            assert_eq!(of(word), BadKindName::Secrets(word.to_owned()));
+        }
+        assert_eq!(of("*"), BadKindName::Wildcard("*".to_owned()));
+        assert_eq!(
+            of("Deployment").to_string(),
+            "kind \"Deployment\" is not a plural name; write deployments"
+        );
+        assert_eq!(of("leases"), BadKindName::Unknown("leases".to_owned()));
     }
 
     #[test]
