@@ -14,6 +14,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube9_base::backoff::jittered;
 use kube9_base::clock::Clock;
 use kube9_base::throttle::Throttle;
 use kube9_ingest::body::BadObject;
@@ -35,11 +36,17 @@ use tracing::warn;
 use crate::metrics::Metrics;
 
 /// How often a kind that is not served, or denied, is asked for.
-pub(crate) const RETRY_ABSENT_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const RETRY_ABSENT_AFTER: Duration = Duration::from_secs(600);
+
+/// How often a resource of the configuration that is not served is looked for: custom resources come with their
+/// definitions, also later.
+pub(crate) const FIND_CONFIGURED_EVERY: Duration = Duration::from_secs(60);
 
 /// Passes the objects of one kind from their watcher to the queue.
 pub(crate) struct TrackedConsumer {
     pub watch: WatchId,
+    /// The configuration names its resource.
+    pub is_configured: bool,
     pub tracker: Tracker,
     pub walker: Walker,
     pub queue: Arc<Queue>,
@@ -137,8 +144,12 @@ impl Consumer for TrackedConsumer {
         self.tracker.has_other_form()
     }
 
-    fn retry_absent_after(&self) -> Option<Duration> {
-        Some(RETRY_ABSENT_AFTER)
+    fn retry_absent_after(&self, is_denied: bool) -> Option<Duration> {
+        Some(jittered(if self.is_configured && !is_denied {
+            FIND_CONFIGURED_EVERY
+        } else {
+            RETRY_ABSENT_AFTER
+        }))
     }
 
     /// A whole page is in memory while it is decoded.

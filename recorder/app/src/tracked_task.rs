@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube9_base::backoff::{Backoff, jittered};
 use kube9_base::clock::Clock;
 use kube9_base::relist::RelistSignal;
 use kube9_base::throttle::Throttle;
@@ -23,7 +24,7 @@ use kube9_store::queue::Queue;
 use kube9_store::writer::StoredVersions;
 
 use crate::metrics::Metrics;
-use crate::tracked_consumer::{RETRY_ABSENT_AFTER, TrackedConsumer};
+use crate::tracked_consumer::{FIND_CONFIGURED_EVERY, RETRY_ABSENT_AFTER, TrackedConsumer};
 
 /// What a task tracks.
 #[derive(Debug, Clone)]
@@ -70,12 +71,19 @@ impl TrackedTask {
             TrackedTarget::Kind(kind) => kind.clone(),
             TrackedTarget::Resource(id) => Arc::new(self.discovered(id).await),
         };
+        if !kind.namespaced && !self.namespace.is_empty() {
+            self.status
+                .on_absent("it is cluster-scoped, and kube.namespaces records namespaces only");
+            return std::future::pending().await;
+        }
         let resource = ApiResource::tracked(&kind);
+        let is_configured = matches!(self.target, TrackedTarget::Resource(_));
         let mut tracker = Tracker::new(kind, self.mark_key);
         let stored = self.stored;
         tracker.restore(stored.objects, stored.newest, &stored.forms);
         let consumer = TrackedConsumer {
             watch: self.watch,
+            is_configured,
             walker: Walker::new(self.api.clone(), resource.clone(), self.config.list_timeout),
             tracker,
             queue: self.queue,
@@ -102,19 +110,29 @@ impl TrackedTask {
 
     /// Waits until the resource has a kind.
     async fn discovered(&self, id: &ResourceId) -> TrackedKind {
+        let mut backoff = Backoff::new(self.config.backoff.initial, self.config.backoff.max);
         loop {
-            match discover(&self.api, id, self.config.list_timeout).await {
+            let wait = match discover(&self.api, id, self.config.list_timeout).await {
                 Ok(Some(kind)) => return kind,
-                Ok(None) => self.status.on_absent("the API server does not serve it"),
-                Err(error @ (ApiError::Status { code: 404, .. } | ApiError::Denied { .. })) => {
+                Ok(None) => {
+                    self.status.on_absent("the API server does not serve it");
+                    jittered(FIND_CONFIGURED_EVERY)
+                }
+                Err(error @ ApiError::Status { code: 404, .. }) => {
                     self.status.on_absent(&error.to_string());
+                    jittered(FIND_CONFIGURED_EVERY)
+                }
+                Err(error @ ApiError::Denied { code: 403, .. }) => {
+                    self.status.on_absent(&error.to_string());
+                    jittered(RETRY_ABSENT_AFTER)
                 }
                 Err(error) => {
-                    self.status
-                        .on_failure(&format!("discovery of {id} failed: {error}"));
+                    let why = format!("discovery of {id} failed: {error}");
+                    self.status.on_failure(error.cause(), &why);
+                    backoff.wait()
                 }
-            }
-            tokio::time::sleep(RETRY_ABSENT_AFTER).await;
+            };
+            tokio::time::sleep(wait).await;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Exponential back-off: jittered, capped, without a limit of attempts.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -44,6 +45,13 @@ fn waits(initial: Duration, max: Duration) -> ExponentialBackoff {
         .build()
 }
 
+/// A delay within a tenth of `about`, so that many tasks do not act at the same moment.
+pub fn jittered(about: Duration) -> Duration {
+    let tenth = about / 10;
+    let random = RandomState::new().hash_one(()) as u32;
+    about - tenth + tenth.mul_f64(2.0 * f64::from(random) / f64::from(u32::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +68,17 @@ mod tests {
         assert_eq!(waits[49], max);
         backoff.reset();
         assert!(backoff.wait() <= initial * 2);
+    }
+
+    #[test]
+    fn jittered_is_within_a_tenth() {
+        let minute = Duration::from_secs(60);
+        let all: Vec<_> = (0..100).map(|_| jittered(minute)).collect();
+        assert!(
+            all.iter()
+                .all(|one| (minute * 9 / 10..=minute * 11 / 10).contains(one)),
+            "{all:?}"
+        );
+        assert!(all.iter().any(|one| *one != all[0]));
     }
 }

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod pages;
 pub mod resource;
 pub mod status_document;
+pub mod tracked_watches;
 pub mod walk;
 pub mod watch_status;
 pub mod watcher;

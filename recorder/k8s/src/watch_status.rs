@@ -1,7 +1,7 @@
 //! Reports the state of a watch to the metrics, `/healthz` and `/readyz`.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kube9_base::clock::Clock;
@@ -9,6 +9,7 @@ use kube9_base::health::{Check, Health};
 use kube9_model::label::Kind;
 
 use crate::metrics::{Metrics, RestartCause};
+use crate::tracked_watches::TrackedWatches;
 
 /// Counts the watches that have not synced yet; the last one makes the recorder ready.
 #[derive(Clone)]
@@ -48,11 +49,10 @@ pub struct WatchStatus {
 /// The check of a watch on `/healthz`.
 enum WatchCheck {
     Always(Check),
-    /// It is added when the watch fails for the first time.
-    OnFailure {
-        health: Health,
+    /// One of the many that share a check.
+    Tracked {
+        watches: Arc<TrackedWatches>,
         name: String,
-        check: OnceLock<Check>,
         /// The watch counts as one of its kind.
         is_expected: AtomicBool,
     },
@@ -79,13 +79,17 @@ impl WatchStatus {
     }
 
     /// Of a watch that only the change history needs: nothing waits for it, and it may be absent.
-    pub fn of_tracked(metrics: Arc<Metrics>, health: Health, name: String, clock: Clock) -> Self {
+    pub fn of_tracked(
+        metrics: Arc<Metrics>,
+        watches: Arc<TrackedWatches>,
+        name: String,
+        clock: Clock,
+    ) -> Self {
         Self {
             metrics,
-            check: WatchCheck::OnFailure {
-                health,
+            check: WatchCheck::Tracked {
+                watches,
                 name,
-                check: OnceLock::new(),
                 is_expected: false.into(),
             },
             kind: Kind::Tracked,
@@ -101,28 +105,23 @@ impl WatchStatus {
     pub fn mark_healthy(&self) {
         match &self.check {
             WatchCheck::Always(check) => check.healthy(),
-            WatchCheck::OnFailure { check, .. } => {
-                if let Some(check) = check.get() {
-                    check.healthy();
-                }
-            }
+            WatchCheck::Tracked { watches, name, .. } => watches.on_healthy(name),
         }
     }
 
-    /// The API server does not serve the kind, or denies it, and that is no failure.
+    /// The API server does not serve the kind, or denies it, and that is not a failure.
     pub fn on_absent(&self, why: &str) {
         self.on_disconnect();
-        if let WatchCheck::OnFailure {
-            health,
+        if let WatchCheck::Tracked {
+            watches,
             name,
             is_expected,
-            ..
         } = &self.check
         {
             if is_expected.swap(false, Ordering::AcqRel) {
                 self.metrics.watches.forget(self.kind);
             }
-            health.report_absent(kind_of(name), Some(why));
+            watches.on_absent(name, Some(why));
         }
         self.mark_healthy();
     }
@@ -135,16 +134,15 @@ impl WatchStatus {
 
     /// The watch is open.
     pub fn on_open(&self) {
-        if let WatchCheck::OnFailure {
-            health,
+        if let WatchCheck::Tracked {
+            watches,
             name,
             is_expected,
-            ..
         } = &self.check
             && !is_expected.swap(true, Ordering::AcqRel)
         {
             self.metrics.watches.expect(self.kind);
-            health.report_absent(kind_of(name), None);
+            watches.on_absent(name, None);
         }
         if !self.connected.swap(true, Ordering::AcqRel) {
             self.metrics.watches.connected(self.kind);
@@ -182,17 +180,10 @@ impl WatchStatus {
     }
 
     /// The watch is not healthy.
-    pub fn on_failure(&self, why: &str) {
+    pub fn on_failure(&self, cause: RestartCause, why: &str) {
         match &self.check {
             WatchCheck::Always(check) => check.degraded(why),
-            WatchCheck::OnFailure {
-                health,
-                name,
-                check,
-                ..
-            } => check
-                .get_or_init(|| health.check(name.clone(), None))
-                .degraded(why),
+            WatchCheck::Tracked { watches, name, .. } => watches.on_failure(name, cause, why),
         }
     }
 
@@ -204,9 +195,4 @@ impl WatchStatus {
             first_sync.count_synced();
         }
     }
-}
-
-/// The kind in the name of a check.
-fn kind_of(check: &str) -> &str {
-    check.strip_prefix("watch/").unwrap_or(check)
 }

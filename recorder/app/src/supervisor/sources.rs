@@ -12,6 +12,7 @@ use kube9_k8s::informer::Informer;
 use kube9_k8s::known_objects::KnownObjects;
 use kube9_k8s::resource::ApiResource;
 use kube9_k8s::status_document::StatusDocument;
+use kube9_k8s::tracked_watches::TrackedWatches;
 use kube9_k8s::walk::Walker;
 use kube9_k8s::watch_status::{FirstSync, WatchStatus};
 use kube9_k8s::watcher::{ServerHistory, Watcher};
@@ -141,16 +142,17 @@ pub(super) fn sources(
         tracker
     };
     let walker = |resource| Walker::new(objects_api.clone(), resource, config.source.list_timeout);
+    let tracked_watches = Arc::new(TrackedWatches::new(health.clone(), ingest.clock.clone()));
     let tracked_task = |watch: TrackedWatch| {
         let name = match &*watch.namespace {
-            "" => format!("watch/{}", watch_name(&watch.target)),
-            namespace => format!("watch/{}/{namespace}", watch_name(&watch.target)),
+            "" => watch_name(&watch.target),
+            namespace => format!("{}/{namespace}", watch_name(&watch.target)),
         };
         TrackedTask {
             api: objects_api.clone(),
             status: WatchStatus::of_tracked(
                 ingest.metrics.k8s.clone(),
-                health.clone(),
+                tracked_watches.clone(),
                 name,
                 ingest.clock.clone(),
             ),

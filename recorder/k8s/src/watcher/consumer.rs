@@ -85,8 +85,8 @@ pub trait Consumer: Send {
     }
 
     /// How long to wait before the next attempt after the API server answered that it does not serve the kind, or denies
-    /// it, if that is no failure.
-    fn retry_absent_after(&self) -> Option<Duration> {
+    /// it, if that is not a failure.
+    fn retry_absent_after(&self, _is_denied: bool) -> Option<Duration> {
         None
     }
 

@@ -7,7 +7,6 @@ use kube9_ingest::tracker::NewestObject;
 use kube9_model::identity::ResourceVersion;
 use kube9_model::watch::RelistCause;
 use serde_json::value::RawValue;
-use tracing::info;
 
 use super::consumer::{Consumer, List, ReceiverDropped, WatcherEvent};
 use super::state::{PAGE_SIZE_MIN, StateMachine, Watcher, resource_version_regressed};
@@ -34,7 +33,7 @@ impl<C: Consumer> StateMachine<C> {
     ) -> Result<Result<String, ListEnd>, ReceiverDropped> {
         let start = Instant::now();
         let kind = self.watcher.resource.name;
-        info!(kind, cause = cause.as_str(), exactly, "listing");
+        kind_info!(self, kind, cause = cause.as_str(), exactly, "listing");
         let mut pages = self.pages(self.page_size, Representation::Objects);
         if let Some(version) = exactly {
             pages = pages.at_resource_version(version);
@@ -99,7 +98,7 @@ impl<C: Consumer> StateMachine<C> {
         let status = &self.watcher.status;
         status.on_list_done(start.elapsed());
         status.on_synced();
-        info!(kind, version, "listed");
+        kind_info!(self, kind, version, "listed");
         Ok(Ok(version))
     }
 

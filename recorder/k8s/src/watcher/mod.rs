@@ -37,6 +37,24 @@
 //! that nothing exists above it.
 //! Invariant: the watcher passes on each item before it reads the next.
 
+/// Logs a message about one kind. The kinds that only the change history reads are many and fail together: of these it is
+/// a debug message, and [`TrackedWatches`](crate::tracked_watches::TrackedWatches) sums them up.
+macro_rules! log_kind {
+    ($level:ident, $machine:expr, $($message:tt)+) => {
+        if $machine.watcher.resource.kind == kube9_model::label::Kind::Tracked {
+            tracing::debug!($($message)+);
+        } else {
+            tracing::$level!($($message)+);
+        }
+    };
+}
+macro_rules! kind_warn {
+    ($machine:expr, $($message:tt)+) => { log_kind!(warn, $machine, $($message)+) };
+}
+macro_rules! kind_info {
+    ($machine:expr, $($message:tt)+) => { log_kind!(info, $machine, $($message)+) };
+}
+
 mod consumer;
 mod cursor;
 mod list;

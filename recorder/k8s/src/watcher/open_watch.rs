@@ -7,7 +7,7 @@ use kube9_model::identity::ResourceVersion;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::RelistCause;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::consumer::{Consumer, ReceiverDropped, WatcherEvent};
 use super::cursor::Cursor;
@@ -231,9 +231,9 @@ impl<C: Consumer> StateMachine<C> {
             // The watch continues; only the position ages. The next attempt comes sooner.
             Err(error) => {
                 let kind = self.watcher.resource.name;
-                warn!(kind, %error, "idle position not renewed");
+                kind_warn!(self, kind, %error, "idle position not renewed");
                 let what = format!("renewing the idle position failed: {error}");
-                self.watcher.status.on_failure(&what);
+                self.watcher.status.on_failure(error.cause(), &what);
                 self.failing = true;
                 live.healthy_at = None;
                 live.confirm_after = self.watcher.config.idle_renewal / 4;

@@ -7,7 +7,7 @@ use kube9_model::identity::ResourceVersion;
 use kube9_model::label::Label;
 use kube9_model::resume::{Resume, ResumePoint};
 use kube9_model::watch::{Regressed, RelistCause};
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use super::consumer::{Consumer, ReceiverDropped, WatcherEvent};
 use super::cursor::Cursor;
@@ -170,7 +170,7 @@ impl<C: Consumer> StateMachine<C> {
             return Ok(State::BackingOff(wait, Box::new(again)));
         };
         let kind = self.watcher.resource.name;
-        info!(kind, %error, cause = cause.as_str(), "the position cannot be resumed");
+        kind_info!(self, kind, %error, cause = cause.as_str(), "the position cannot be resumed");
         Ok(State::Checking(AfterCheck::List(cause)))
     }
 
@@ -271,9 +271,10 @@ impl<C: Consumer> StateMachine<C> {
                     None => RestartCause::EmptyStream,
                     Some(_) => RestartCause::Closed,
                 });
-                status.on_failure(&format!(
-                    "the API server ends the watch of {kind}s as soon as it has begun"
-                ));
+                status.on_failure(
+                    RestartCause::EmptyStream,
+                    &format!("the API server ends the watch of {kind}s as soon as it has begun"),
+                );
                 self.failing = true;
                 at.tries += 1;
                 let next = match FailureClass::Empty.tries() {
@@ -293,9 +294,11 @@ impl<C: Consumer> StateMachine<C> {
             }
             WatchOutcome::QueueFull => {
                 let position = &at.version;
-                warn!(
+                kind_warn!(
+                    self,
                     kind,
-                    position, "queue stays full, watch closed until it has space"
+                    position,
+                    "queue stays full, watch closed until it has space"
                 );
                 status.on_restart(RestartCause::QueueFull);
                 Ok(State::QueueFull(at))
@@ -355,7 +358,8 @@ impl<C: Consumer> StateMachine<C> {
     fn relist(&self, at: Position, cause: RelistCause) -> AfterCheck {
         let kind = self.watcher.resource.name;
         let (position, cause_text) = (at.version, cause.as_str());
-        warn!(
+        kind_warn!(
+            self,
             kind,
             position,
             cause = cause_text,
@@ -391,9 +395,12 @@ impl<C: Consumer> StateMachine<C> {
         self.epoch = history.epoch();
         let newest = self.highest_version.take().map(|newest| newest.to_string());
         let kind = self.watcher.resource.name;
-        warn!(
+        kind_warn!(
+            self,
             kind,
-            found, newest, "the API server's history went back, listing again"
+            found,
+            newest,
+            "the API server's history went back, listing again"
         );
         self.watcher.status.on_disconnect();
         self.watcher.status.on_restart(RestartCause::Regressed);
@@ -427,7 +434,7 @@ impl<C: Consumer> StateMachine<C> {
     ) -> Result<Duration, ReceiverDropped> {
         let is_denied = matches!(error, ApiError::Denied { code: 403, .. });
         let is_absent = is_denied || matches!(error, ApiError::Status { code: 404, .. });
-        if is_absent && let Some(later) = self.watcher.consumer.retry_absent_after() {
+        if is_absent && let Some(later) = self.watcher.consumer.retry_absent_after(is_denied) {
             return self.report_absent(error, later).await;
         }
         if is_denied && self.denials == 0 {
@@ -447,12 +454,12 @@ impl<C: Consumer> StateMachine<C> {
         let status = &self.watcher.status;
         status.on_disconnect();
         status.on_restart(error.cause());
-        status.on_failure(&format!("{what} of {kind}s failed: {error}"));
+        status.on_failure(error.cause(), &format!("{what} of {kind}s failed: {error}"));
         if C::OPTIONAL && is_denied {
             // A kind that must not be read does not keep the recorder from becoming ready.
             status.on_synced();
         }
-        warn!(kind, %error, wait_ms = wait.as_millis() as u64, "{what} failed");
+        kind_warn!(self, kind, %error, wait_ms = wait.as_millis() as u64, "{what} failed");
         let forbidden = self.denials >= FORBIDDEN_AFTER;
         self.emit(WatcherEvent::Disconnected { error, forbidden })
             .await?;

@@ -23,6 +23,9 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Recorder(check),
 };
 
+/// The check of all kinds that only the change history reads.
+const CHANGES: &str = "changes";
+
 fn check(context: &RuleContext<'_>, status: &SelfStatus, output: &mut RuleOutput) {
     for degraded in &status.degraded {
         let Some(watch) = degraded.check.strip_prefix("watch/") else {
@@ -32,6 +35,21 @@ fn check(context: &RuleContext<'_>, status: &SelfStatus, output: &mut RuleOutput
             Some((kind, namespace)) => (kind, format!("namespace {namespace}")),
             None => (watch, "all namespaces".to_owned()),
         };
+        if kind == CHANGES {
+            let title = "Changes of some kinds are not being recorded".to_owned();
+            let description = format!(
+                "kube9 has not received all kinds of the change history since {}: {}. \
+                 Their changes are recorded late. Check what the API server answers for these kinds.",
+                degraded.since.unwrap_or(context.now),
+                reason_and_message("", &degraded.message)
+            );
+            let since = degraded.since.unwrap_or(context.now);
+            let symptom = output.add(Severity::Warning, since, title, description);
+            symptom
+                .part(watch)
+                .for_at_least(context.thresholds.recorder_check);
+            continue;
+        }
         let is_events = kind == "Event";
         if !is_events && degraded.message.contains("403") {
             continue;
@@ -99,6 +117,21 @@ mod tests {
             &RULE,
             vec![
                 degraded("watch/Pod/shop", "watch of Pods failed: connection refused"),
+                Wait(61),
+                Opens(Warning),
+            ],
+        );
+    }
+
+    #[test]
+    fn kinds_of_the_change_history_open_as_one_warning() {
+        run(
+            &RULE,
+            vec![
+                degraded(
+                    "watch/changes",
+                    "ingresses.networking.k8s.io and 30 other kinds: refused",
+                ),
                 Wait(61),
                 Opens(Warning),
             ],
