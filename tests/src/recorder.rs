@@ -210,8 +210,8 @@ impl Drop for Recorder {
     }
 }
 
-/// Checks the event counts of one scrape (received = results + pending): `None` if they do not balance, otherwise the
-/// pending Events.
+/// Checks the counts of Events and of states of objects of one scrape (received = results + pending): `None` if they do
+/// not balance, otherwise the pending Events.
 pub fn balance(metrics: &[(String, f64)]) -> Option<f64> {
     let sum = |name: &str| -> f64 {
         metrics
@@ -240,7 +240,11 @@ pub fn balance(metrics: &[(String, f64)]) -> Option<f64> {
     .sum();
     let pending = sum("kube9_events_pending");
     let balances = sum("kube9_events_received_total") == settled + dropped + pending;
-    (balances && pending >= 0.0).then_some(pending)
+    let states_pending = sum("kube9_object_states_pending");
+    let states = sum("kube9_object_states_total") + states_pending;
+    let states_balance = sum("kube9_object_states_received_total") == states;
+    let is_right = balances && states_balance && pending >= 0.0 && states_pending >= 0.0;
+    is_right.then_some(pending)
 }
 
 /// Waits until `condition` holds; `false` if it does not within [`PATIENCE`].

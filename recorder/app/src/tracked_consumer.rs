@@ -197,6 +197,7 @@ impl Consumer for TrackedConsumer {
             Action::Deleted => self.tracker.deleted(json, origin, received),
         };
         if let Err(error) = self.emit(read) {
+            self.metrics.store.state_skipped();
             self.skip(&error.to_string());
         }
         None
@@ -214,6 +215,7 @@ impl Consumer for TrackedConsumer {
         self.metrics
             .k8s
             .received(Kind::Tracked, metrics::Action::Undecodable);
+        self.metrics.store.state_skipped();
         self.skip(cause);
     }
 

@@ -84,6 +84,16 @@ pub enum TrackedEvent {
     ListEnds { version: ResourceVersion },
 }
 
+impl TrackedEvent {
+    /// Whether it is about one object, and not about a list.
+    pub const fn is_state(&self) -> bool {
+        match self {
+            Self::Applied(_) | Self::Deleted(_) | Self::Undecodable { .. } => true,
+            Self::ListBegins { .. } | Self::ListEnds { .. } => false,
+        }
+    }
+}
+
 /// A state of an object.
 #[derive(Debug)]
 pub struct ObservedObject {

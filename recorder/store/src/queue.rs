@@ -360,6 +360,11 @@ impl State {
 
 /// Adds an item to the queue; counts and logs what was dropped for it.
 pub fn push(queue: &Queue, metrics: &Metrics, item: Item, now: Timestamp) {
+    if let Item::Tracked { event, .. } = &item
+        && event.is_state()
+    {
+        metrics.state_received();
+    }
     let pushed = queue.push(item, now);
     let bound = if pushed.by_bytes {
         metrics::Bound::Bytes

@@ -160,7 +160,7 @@ impl RetentionRun {
                 let progress = in_transaction(conn, applier, |tx, _| trim.step(tx, deadline))?;
                 match progress {
                     Progress::Done => {
-                        metrics.revisions_deleted.inc_by(trim.deleted);
+                        trim.report(metrics);
                         self.after_revisions(conn)?
                     }
                     Progress::More => Phase::Revisions(trim),

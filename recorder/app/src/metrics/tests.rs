@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use kube9_k8s::metrics::RestartCause;
 use kube9_model::label::{Label, Stage};
 use kube9_model::{EventType, Severity};
-use kube9_store::metrics::{Bound, EventCounts, Item};
+use kube9_store::metrics::{Bound, EventCounts, Item, Observed, StateCounts};
 
 use super::*;
 
@@ -216,6 +216,53 @@ fn ledger_balances_and_counts_every_outcome() {
         assert_eq!(scrape.get(series), Some(&value), "{series}");
     }
     assert_eq!(imbalance(&scrape), 0.0);
+}
+
+/// States received less everything that it must be equal to.
+fn imbalance_of_states(scrape: &BTreeMap<String, f64>) -> f64 {
+    sum(scrape, "kube9_object_states_received_total")
+        - sum(scrape, "kube9_object_states_total")
+        - sum(scrape, "kube9_object_states_pending")
+}
+
+#[test]
+fn ledger_of_states_balances_in_every_concurrent_scrape() {
+    let metrics = Metrics::new(&rules());
+    let (threads, rounds) = (4, 2_000);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for _ in 0..rounds {
+                    (0..4).for_each(|_| metrics.store.state_received());
+                    metrics.store.state_skipped();
+                    let mut counts = StateCounts::default();
+                    counts.add(Observed::Changed);
+                    counts.complete_item(1, 0);
+                    // Two objects that a list does not show, and a state without an outcome.
+                    let before = counts.total();
+                    counts.add(Observed::Deleted);
+                    counts.add(Observed::Deleted);
+                    counts.complete_item(0, before);
+                    counts.complete_item(1, counts.total());
+                    metrics.store.account_states(&counts);
+                }
+            });
+        }
+        for _ in 0..50 {
+            assert_eq!(imbalance_of_states(&scrape(&metrics)), 0.0);
+        }
+    });
+    let end = scrape(&metrics);
+    let all = f64::from(threads * rounds);
+    for (series, value) in [
+        ("kube9_object_states_received_total", 7.0),
+        ("kube9_object_states_pending", 2.0),
+        ("kube9_object_states_total{outcome=\"changed\"}", 1.0),
+        ("kube9_object_states_total{outcome=\"deleted\"}", 2.0),
+        ("kube9_object_states_total{outcome=\"skipped\"}", 2.0),
+    ] {
+        assert_eq!(end[series], value * all, "{series}");
+    }
 }
 
 #[test]

@@ -77,5 +77,7 @@ label!(
         Stale => "stale",
         /// The object was deleted.
         Deleted => "deleted",
+        /// It cannot be decoded or stored.
+        Skipped => "skipped",
     }
 );

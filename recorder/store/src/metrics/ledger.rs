@@ -1,10 +1,13 @@
-//! The ledger of Events: every received Event has exactly one outcome or is pending.
+//! The ledgers of Events and of states of tracked objects: each that was received has exactly one outcome or is pending.
 //!
 //! ```text
-//!   received = stored + folded + duplicate + deleted + filtered + skipped + dropped Events + pending
+//!   Events   received = stored + folded + duplicate + deleted + filtered + skipped + dropped Events + pending
+//!   states   received = first + created + changed + folded + silent + unchanged + stale + deleted + skipped + pending
 //! ```
 //!
-//! Invariant: the equation holds in every scrape, because its terms change and are gathered under one lock. Without it, a
+//! An object that a complete list no longer shows is received, as deleted.
+//!
+//! Invariant: the equations hold in every scrape, because its terms change and are gathered under one lock. Without it, a
 //! scrape between two updates would show an Event twice or not at all. The lock is held for a few additions; a scrape
 //! holds it while it gathers some hundred series.
 
@@ -14,7 +17,7 @@ use kube9_base::metrics::{Family, Family2, counter, counters, gauge};
 use kube9_model::label::{Label, Stage};
 use prometheus::{IntCounter, IntGauge, Registry};
 
-use super::labels::{Bound, Item};
+use super::labels::{Bound, Item, Observed};
 
 const STAGES: usize = Stage::ALL.len();
 
@@ -55,6 +58,39 @@ impl EventCounts {
     }
 }
 
+/// Outcomes of a number of states of tracked objects; reported after the commit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StateCounts {
+    by_outcome: [u64; Observed::ALL.len()],
+    /// Of these, which no item brought: a list did not show the object, or showed another one of its name.
+    inferred: u64,
+    /// New revisions.
+    pub revisions: u64,
+    /// States that replaced a revision of the same minute.
+    pub thinned: u64,
+}
+
+impl StateCounts {
+    /// Counts an outcome.
+    pub fn add(&mut self, outcome: Observed) {
+        self.by_outcome[outcome.index()] += 1;
+    }
+
+    /// Completes an item that brought `states` states (one, or none if it is about a list), and after which the total grew
+    /// from `before`. A state without an outcome was skipped.
+    pub fn complete_item(&mut self, states: u64, before: u64) {
+        let counted = self.total() - before;
+        if counted < states {
+            self.add(Observed::Skipped);
+        }
+        self.inferred += counted.saturating_sub(states);
+    }
+
+    pub fn total(&self) -> u64 {
+        self.by_outcome.iter().sum()
+    }
+}
+
 /// Label of rules beyond those named at the start; it also keeps the family from being empty without rules.
 /// No rule can have this name: the configuration allows only letters, digits and `-`.
 const OTHER_RULE: &str = "_other";
@@ -74,6 +110,11 @@ pub(super) struct EventLedger {
     dropped_by: Family2<Item, Bound, IntCounter>,
     /// Negative only if an Event was recorded that was never received: not clamped, so that the bug is visible.
     pending: IntGauge,
+    states_received: IntCounter,
+    states: Family<Observed, IntCounter>,
+    states_pending: IntGauge,
+    revisions: IntCounter,
+    revisions_thinned: IntCounter,
 }
 
 impl EventLedger {
@@ -138,7 +179,55 @@ impl EventLedger {
                 "kube9_events_pending",
                 "Events received that are in the queue or in the current batch, and not committed yet.",
             ),
+            states_received: counter(
+                r,
+                "kube9_object_states_received_total",
+                "States of tracked objects received from the API server, by list or watch, and objects that a list no longer shows.",
+            ),
+            states: Family::resolve(&counters(
+                r,
+                "kube9_object_states_total",
+                "States of tracked objects that were committed, by what became of them.",
+                &["outcome"],
+            )),
+            states_pending: gauge(
+                r,
+                "kube9_object_states_pending",
+                "States received that are in the queue or in the current batch, and not committed yet.",
+            ),
+            revisions: counter(
+                r,
+                "kube9_revisions_total",
+                "Revisions committed as new: states of objects, and deletions.",
+            ),
+            revisions_thinned: counter(
+                r,
+                "kube9_revisions_left_out_total",
+                "States of objects that change often which are not kept as a revision: a later one of the same minute replaced them.",
+            ),
         }
+    }
+
+    pub(super) fn state_received(&self) {
+        let _lock = self.lock();
+        self.states_received.inc();
+        self.states_pending.inc();
+    }
+
+    pub(super) fn record_states(&self, counts: &StateCounts) {
+        if *counts == StateCounts::default() {
+            return;
+        }
+        let _lock = self.lock();
+        for (outcome, count) in Observed::ALL.iter().zip(counts.by_outcome) {
+            self.states.get(*outcome).inc_by(count);
+        }
+        self.states_received.inc_by(counts.inferred);
+        let completed = counts.total() - counts.inferred;
+        self.states_pending
+            .sub(i64::try_from(completed).unwrap_or(i64::MAX));
+        self.revisions.inc_by(counts.revisions);
+        self.revisions_thinned.inc_by(counts.thinned);
     }
 
     /// While the guard is held, the ledger balances and does not change.

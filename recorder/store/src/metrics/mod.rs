@@ -15,8 +15,8 @@ use kube9_model::{EventType, Severity};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry};
 
 pub use labels::{Bound, Item, Observed, Operation, Recovery, Removal};
-pub use ledger::EventCounts;
 use ledger::EventLedger;
+pub use ledger::{EventCounts, StateCounts};
 
 /// The metrics of queue, writer and retention.
 pub struct Metrics {
@@ -65,10 +65,14 @@ pub struct Metrics {
     pub dropped_ranges_open: IntGauge,
     /// Failures by stage; an item may fail more than once.
     pub event_errors: Family<Stage, IntCounter>,
-    /// States of tracked objects, by what became of them.
-    pub observed: Family<Observed, IntCounter>,
     /// Revisions deleted by retention.
     pub revisions_deleted: IntCounter,
+    /// Revisions at the last clean-up.
+    pub revisions_stored: IntGauge,
+    /// Their bytes.
+    pub revision_bytes: IntGauge,
+    /// Namespaces over their budget at the last clean-up.
+    pub revision_namespaces_over: IntGauge,
 }
 
 impl Metrics {
@@ -192,16 +196,25 @@ impl Metrics {
                 "Items that failed, by processing stage.",
                 &["stage"],
             )),
-            observed: Family::resolve(&counters(
-                r,
-                "kube9_object_states_total",
-                "States of tracked objects that were committed, by what became of them.",
-                &["outcome"],
-            )),
             revisions_deleted: counter(
                 r,
                 "kube9_revisions_deleted_total",
                 "Past states of objects that retention deleted.",
+            ),
+            revisions_stored: gauge(
+                r,
+                "kube9_revisions",
+                "Revisions in the database when the last clean-up began.",
+            ),
+            revision_bytes: gauge(
+                r,
+                "kube9_revision_bytes",
+                "Bytes of the revisions in the database when the last clean-up began.",
+            ),
+            revision_namespaces_over: gauge(
+                r,
+                "kube9_revision_namespaces_over_budget",
+                "Namespaces that had more bytes of revisions than their budget at the last clean-up, which deleted their oldest ones early; cluster-scoped objects count as one.",
             ),
         })
     }
@@ -219,6 +232,24 @@ impl Metrics {
     /// Records outcomes; call it after the commit.
     pub fn account(&self, outcomes: &EventCounts) {
         self.ledger.record(outcomes);
+    }
+
+    /// Counts a state of a tracked object that was received; it is pending until its outcome.
+    pub fn state_received(&self) {
+        self.ledger.state_received();
+    }
+
+    /// A state was received that cannot be decoded.
+    pub fn state_skipped(&self) {
+        self.state_received();
+        let mut counts = StateCounts::default();
+        counts.add(Observed::Skipped);
+        self.ledger.record_states(&counts);
+    }
+
+    /// Records outcomes of states; call it after the commit.
+    pub fn account_states(&self, counts: &StateCounts) {
+        self.ledger.record_states(counts);
     }
 
     /// A full queue dropped an item. For an Event this is its outcome.

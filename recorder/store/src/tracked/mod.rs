@@ -32,12 +32,11 @@ use kube9_model::change::kinds::TrackedKind;
 use kube9_model::commit_stats::BreakingChange;
 use kube9_model::id::EventKey;
 use kube9_model::identity::{ResourceVersion, Uid};
-use kube9_model::label::Label;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Origin, WatchId};
 use rusqlite::Connection;
 
-use crate::metrics::{Metrics, Observed};
+use crate::metrics::{Observed, StateCounts};
 use crate::rows::Rows;
 use crate::statements::Counting as _;
 pub(super) use causes::cause_of_pod;
@@ -59,25 +58,7 @@ pub(super) struct TrackedState {
     /// `tracked_kind.id` of each watch.
     kinds: BTreeMap<WatchId, i64>,
     /// Of the transaction under way.
-    observed: ObservedCounts,
-}
-
-/// States of objects, by what became of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct ObservedCounts([u64; Observed::ALL.len()]);
-
-impl ObservedCounts {
-    fn add(&mut self, outcome: Observed) {
-        self.0[outcome.index()] += 1;
-    }
-
-    /// Adds them to the metric.
-    pub(super) fn report(self, metrics: &Metrics) {
-        for outcome in Observed::ALL {
-            let count = self.0[outcome.index()];
-            metrics.observed.get(*outcome).inc_by(count);
-        }
-    }
+    observed: StateCounts,
 }
 
 impl TrackedState {
@@ -87,12 +68,12 @@ impl TrackedState {
     }
 
     /// Counts since the last call; call it after the commit.
-    pub(super) fn take_observed(&mut self) -> ObservedCounts {
+    pub(super) fn take_observed(&mut self) -> StateCounts {
         std::mem::take(&mut self.observed)
     }
 
     pub(super) fn rolled_back(&mut self) {
-        self.observed = ObservedCounts::default();
+        self.observed = StateCounts::default();
         // Lists need not be undone: the batch is applied again.
         self.churn.rolled_back();
         self.kinds.clear();
@@ -114,6 +95,14 @@ pub(super) struct TrackedApplier<'a> {
 
 impl TrackedApplier<'_> {
     pub(super) fn apply(&mut self, event: &TrackedEvent) -> rusqlite::Result<()> {
+        let before = self.state.observed.total();
+        self.apply_event(event)?;
+        let states = u64::from(event.is_state());
+        self.state.observed.complete_item(states, before);
+        Ok(())
+    }
+
+    fn apply_event(&mut self, event: &TrackedEvent) -> rusqlite::Result<()> {
         match event {
             TrackedEvent::ListBegins { cause, at } => {
                 let lists = &mut self.state.lists;
@@ -122,6 +111,7 @@ impl TrackedApplier<'_> {
             }
             TrackedEvent::Undecodable { namespace, name } => {
                 self.mark_shown(namespace.as_str(), name.as_str());
+                self.note(Observed::Skipped);
                 Ok(())
             }
             TrackedEvent::Applied(object) => self.applied(object),

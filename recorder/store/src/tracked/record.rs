@@ -135,6 +135,7 @@ impl TrackedApplier<'_> {
             author: author.map(|entry| entry.manager.to_string()),
             cause: None,
         };
+        self.state.observed.revisions += 1;
         RevisionTable::of(self.conn).insert(id, stored.revision, &revision)
     }
 
@@ -283,7 +284,7 @@ impl TrackedApplier<'_> {
 
     /// Adds a revision; the one before is kept as a patch if that pays.
     fn add_revision(
-        &self,
+        &mut self,
         object: &mut StoredObject,
         ((before, known), (after, text)): ((&Body, &str), (&Body, &str)),
         revision: &Revision<'_>,
@@ -296,12 +297,13 @@ impl TrackedApplier<'_> {
             revisions.keep_as(object.id, object.revision, &kept)?;
         }
         object.revision += 1;
+        self.state.observed.revisions += 1;
         revisions.insert(object.id, object.revision, revision)
     }
 
     /// Replaces the newest revision, and the patch that makes the one before of it.
     fn replace_revision(
-        &self,
+        &mut self,
         object: &mut StoredObject,
         ((before, _), (after, text)): ((&Body, &str), (&Body, &str)),
         revision: &Revision<'_>,
@@ -320,6 +322,7 @@ impl TrackedApplier<'_> {
                 .push((&older, older_text.len()), (after, text.len()));
             revisions.keep_again(object.id, object.revision - 1, &kept, &older_text)?;
         }
+        self.state.observed.thinned += 1;
         revisions.replace(object.id, object.revision, revision)
     }
 
@@ -458,6 +461,7 @@ impl TrackedApplier<'_> {
             author: None,
             cause: Some(cause.0.as_str()),
         };
+        self.state.observed.revisions += 1;
         revisions.insert(stored.id, stored.revision, &revision)
     }
 

@@ -13,6 +13,7 @@ use std::time::Instant;
 use kube9_model::time::Timestamp;
 use rusqlite::Connection;
 
+use crate::metrics::Metrics;
 use crate::retention_run::Progress;
 use crate::share::TENANTS_MAX;
 use crate::statements::Counting as _;
@@ -45,6 +46,12 @@ pub(crate) struct TrimRevisions {
     is_summed: bool,
     /// Revisions deleted so far.
     pub(crate) deleted: u64,
+    /// Revisions that were there before.
+    revisions: u64,
+    /// Their bytes.
+    bytes: u64,
+    /// Bytes that a namespace may have while the database is within its limit.
+    full_budget: u64,
 }
 
 /// What a namespace has.
@@ -92,15 +99,32 @@ impl TrimRevisions {
         } else {
             NAMESPACE_PERCENT
         };
-        let share = limit.map_or(u64::MAX, |limit| limit / 100 * percent);
+        let share = |percent| {
+            let share = limit.map_or(u64::MAX, |limit| limit / 100 * percent);
+            share.min(NAMESPACE_BYTES_MAX)
+        };
         Self {
             after: 0,
             before,
-            budget: share.min(NAMESPACE_BYTES_MAX),
+            budget: share(percent),
             sizes: HashMap::new(),
             is_summed: false,
             deleted: 0,
+            revisions: 0,
+            bytes: 0,
+            full_budget: share(NAMESPACE_PERCENT),
         }
+    }
+
+    /// Shows the result in the metrics.
+    pub(crate) fn report(&self, metrics: &Metrics) {
+        metrics.revisions_deleted.inc_by(self.deleted);
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        metrics.revisions_stored.set(gauge(self.revisions));
+        metrics.revision_bytes.set(gauge(self.bytes));
+        let is_over = |held: &&Held| held.over(self.full_budget) > 0.0;
+        let over = self.sizes.values().filter(is_over).count();
+        metrics.revision_namespaces_over.set(gauge(over as u64));
     }
 
     /// Works until `deadline` within a transaction of the caller.
@@ -133,6 +157,8 @@ impl TrimRevisions {
     }
 
     fn add(&mut self, object: ObjectRevisions) {
+        self.revisions += object.revisions.max(0).cast_unsigned();
+        self.bytes += object.bytes;
         let is_tracked =
             self.sizes.len() < TENANTS_MAX || self.sizes.contains_key(&object.namespace);
         if is_tracked {

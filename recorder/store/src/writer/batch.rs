@@ -15,6 +15,7 @@ use super::corruption::DetectedBy;
 use super::metrics::account;
 use super::{Abandoned, SIZES_EVERY, Writer};
 use crate::apply::apply_all;
+use crate::metrics::{Observed, StateCounts};
 use crate::open::is_corruption;
 use crate::queue::{Batch, DroppedItems};
 use crate::retention_run::Progress;
@@ -107,6 +108,14 @@ impl Writer {
                     why: UnstoredReason::Skipped(Stage::Write, cause),
                 }
             }
+            Item::Tracked { event, .. } => {
+                if event.is_state() {
+                    let mut skipped = StateCounts::default();
+                    skipped.add(Observed::Skipped);
+                    self.context.metrics.account_states(&skipped);
+                }
+                return Ok(());
+            }
             // An internal row or a marker: only the log line above remains.
             _ => return Ok(()),
         };
@@ -138,7 +147,7 @@ impl Writer {
             self.last_commit.lag_ms = Some((*lag).max(0));
         }
         let observed = self.applier.tracked.take_observed();
-        observed.report(&self.context.metrics);
+        self.context.metrics.account_states(&observed);
         self.commit_stats.add(self.applier.rows.take_commit_delta());
         if !outcomes.overflowed.is_empty() || !outcomes.gaps_closed.is_empty() {
             self.count_open();
