@@ -5,6 +5,9 @@
     reason = "a test may panic; helpers of tests count as tests"
 )]
 
+use std::fs;
+
+use kube9_store::purge::{self, PurgeRequest, Purged};
 use kube9_tests::apiserver::{Kind, Verb};
 use kube9_tests::clock::Micros;
 use serde_json::{Value, json};
@@ -369,5 +372,88 @@ fn deletion_that_waits_for_finalizers_is_a_row_of_its_own() {
     store.delete(Kind::ConfigMap, "shop", "kept").unwrap();
     harness.wait("it is deleted", || harness.changes().len() == 2);
     assert_eq!(harness.changes()[1]["op"], "deleted");
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn purge_erases_an_object_and_a_row_records_it() {
+    let harness = Harness::new();
+    let store = harness.server.store();
+    for name in ["settings", "other"] {
+        let labels = json!({"stage": format!("planted-{name}-0")});
+        let metadata = json!({"name": name, "namespace": "shop", "labels": labels});
+        store
+            .create(
+                Kind::ConfigMap,
+                json!({"metadata": metadata, "data": {"a": "1"}}),
+            )
+            .unwrap();
+    }
+    let recorder = harness.start();
+    harness.wait_tracked(2);
+    let relabel = |name: &str, value: &str| {
+        store
+            .modify(Kind::ConfigMap, "shop", name, |map| {
+                map["metadata"]["labels"]["stage"] = json!(value);
+            })
+            .unwrap();
+    };
+    relabel("settings", "planted-settings-1");
+    relabel("other", "planted-other-1");
+    harness.wait("the changes are rows", || harness.changes().len() == 2);
+
+    let directory = harness.setup.folder.join("data");
+    let purge = |request: &PurgeRequest| {
+        purge::request(&directory, request).unwrap();
+        let mut answer = None;
+        harness.wait("the purge is answered", || {
+            answer = purge::take_answer(&directory).unwrap();
+            answer.is_some()
+        });
+        answer.unwrap()
+    };
+    let object = |kind: &str| PurgeRequest::Object {
+        kind: kind.to_owned(),
+        namespace: "shop".to_owned(),
+        name: "settings".to_owned(),
+    };
+    let error = purge(&object("gadgets")).unwrap_err();
+    assert!(error.contains("gadgets"), "{error}");
+    let expected = Purged {
+        objects: 1,
+        revisions: 2,
+        rows: 1,
+    };
+    assert_eq!(purge(&object("cm")), Ok(expected));
+    let changes = harness.changes();
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    // Free pages and the log do not keep it either.
+    harness.wait("the text is in no file", || {
+        ["kube9.db", "kube9.db-wal"].iter().all(|file| {
+            let bytes = fs::read(directory.join(file)).unwrap_or_default();
+            !bytes.windows(16).any(|part| part == b"planted-settings")
+        })
+    });
+    let said = harness
+        .setup
+        .number("SELECT count(*) FROM event_detail WHERE title = 'Record purged'");
+    assert_eq!(said, Some(1));
+
+    // The object is known, but not its state: what follows is a new base, and then a change.
+    relabel("settings", "later-0");
+    harness.wait("a new base", || harness.bodies().len() == 3);
+    assert_eq!(harness.changes().len(), 1);
+    relabel("settings", "later-1");
+    harness.wait("a change", || harness.changes().len() == 2);
+    assert_eq!(harness.changes()[1]["reason"], "LabelsChanged");
+
+    let expected = Purged {
+        objects: 2,
+        revisions: 4,
+        rows: 2,
+    };
+    let all = PurgeRequest::Namespace("shop".to_owned());
+    assert_eq!(purge(&all), Ok(expected));
+    assert!(harness.changes().is_empty(), "{:?}", harness.changes());
     recorder.stop().unwrap();
 }

@@ -45,6 +45,21 @@ pub enum Command {
         /// File to create; `-` writes to stdout and is required in a pod
         file: PathBuf,
     },
+    /// Erase what is recorded of an object or a namespace, e.g. a secret that slipped through
+    ///
+    /// The recorder of the data directory does it: rows, past states and texts. A row says that it did. Rows of open
+    /// findings stay until these close. Files that were copied before, such as snapshots, are not changed.
+    ///
+    /// Example: kubectl exec deploy/kube9 -c recorder -- /kube9-recorder purge configmaps/app -N shop
+    #[command(verbatim_doc_comment)]
+    Purge {
+        /// The object as KIND/NAME; without it, all objects in the namespace
+        #[arg(required_unless_present = "object_namespace")]
+        object: Option<String>,
+        /// Namespace of the object, or of all objects to erase
+        #[arg(short = 'N', long, value_name = "NAMESPACE")]
+        object_namespace: Option<String>,
+    },
     /// Print the effective configuration and missing permissions
     ///
     /// The output is a valid config file. The exit code is 1 if a permission is missing.

@@ -4,9 +4,9 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Parser;
 use kube9_base::clock::Clock;
 use kube9_ingest::sanitize::clean_text;
@@ -16,6 +16,7 @@ use kube9_recorder::config::{Config, Location, ProcessEnvironment};
 use kube9_recorder::exit::{DEFECT, FAILED, WRONG_USAGE, disable_core_dumps, exit_code};
 use kube9_recorder::{logging, panics, run, runtime};
 use kube9_store::open::FILE_NAME;
+use kube9_store::purge::{PurgeRequest, Purged, take_answer};
 use kube9_store::snapshot::{snapshot, stream};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -55,6 +56,10 @@ fn program() -> ExitCode {
     match command {
         Command::Serve => serve(loaded.config),
         Command::Snapshot { file } => copy_database(&loaded.config, &file),
+        Command::Purge {
+            object,
+            object_namespace,
+        } => purge(&loaded.config, object.as_deref(), object_namespace),
         Command::Check { .. } => check_exit_code(block_on(check::local(
             &loaded.config,
             &mut io::stdout().lock(),
@@ -94,6 +99,56 @@ fn copy_database(config: &Config, target: &Path) -> ExitCode {
         }
         Err(error) => exit_with_error(&format!("{:#}", anyhow::Error::from(error)), FAILED),
     }
+}
+
+/// How long a purge waits for the recorder.
+const PURGE_WAIT: Duration = Duration::from_secs(60);
+
+fn purge(config: &Config, object: Option<&str>, namespace: Option<String>) -> ExitCode {
+    let request = match (object.map(|object| object.split_once('/')), namespace) {
+        (Some(Some((kind, name))), namespace) if !kind.is_empty() && !name.is_empty() => {
+            PurgeRequest::Object {
+                kind: kind.to_owned(),
+                namespace: namespace.unwrap_or_default(),
+                name: name.to_owned(),
+            }
+        }
+        (None, Some(namespace)) if !namespace.is_empty() => PurgeRequest::Namespace(namespace),
+        _ => {
+            let error = "purge needs KIND/NAME, a namespace with -N, or both";
+            return exit_with_error(&error, WRONG_USAGE);
+        }
+    };
+    match purge_and_wait(&config.data_dir, &request) {
+        Ok(Purged {
+            objects,
+            revisions,
+            rows,
+        }) => {
+            let text =
+                format!("erased {rows} rows and {revisions} past states of {objects} objects");
+            // If stdout is closed, the record still says it.
+            drop(writeln!(io::stdout(), "{text}"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => exit_with_error(&format!("{error:#}"), FAILED),
+    }
+}
+
+fn purge_and_wait(directory: &Path, request: &PurgeRequest) -> anyhow::Result<Purged> {
+    kube9_store::purge::request(directory, request)
+        .with_context(|| format!("cannot request a purge in {}", directory.display()))?;
+    let until = Instant::now() + PURGE_WAIT;
+    while Instant::now() < until {
+        if let Some(answer) = take_answer(directory).context("cannot read the answer")? {
+            return answer.map_err(|error| anyhow!(error));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Err(anyhow!(
+        "the recorder did not answer within {PURGE_WAIT:?}; the request stays, and the recorder of this directory applies \
+         it when it runs"
+    ))
 }
 
 /// Time limit of a snapshot to stdout: 10 GiB at 3 MB/s. Its copy uses space on the volume, so a stalled reader must not

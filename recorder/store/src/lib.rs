@@ -7,7 +7,7 @@
 //!                   └─ rows ─ key_allocator · intern            pure: fold · gap
 //!   at start: open ─ layout (creates the schema in a new file) ─ import (rows of the original operator)
 //!   between batches: maintenance ─ retention_run (trim · weigh · share · delete · evictions · orphans · sweep) ·
-//!                    size_limit · checkpoint · report
+//!                    size_limit · checkpoint · report · purge
 //! ```
 
 pub mod apply;
@@ -34,6 +34,7 @@ pub mod metrics;
 mod object_snapshots;
 pub mod open;
 mod orphans;
+pub mod purge;
 pub mod queue;
 mod report;
 mod retention_run;

@@ -37,6 +37,7 @@ use super::context::WriterContext;
 use super::findings::FindingTable;
 use super::maintenance::{Maintenance, Step};
 use super::open::{DataDir, FileIds, OpenError, Opened};
+use super::purge::{self, PurgeRequest, Purged};
 use super::retention_run::Progress;
 use super::{statements, tracked, warning_history};
 use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
@@ -59,6 +60,9 @@ const SIZES_EVERY: Duration = Duration::from_secs(1);
 
 /// How long `/healthz` shows transient problems (items dropped, a file replaced): long enough for a probe to see them.
 const TRANSIENT_HEALTH_WINDOW: Duration = Duration::from_secs(60);
+
+/// How often the writer looks for the request of a purge.
+const PURGE_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Longest sleep, so that the end of the grace period is noticed.
 const WAIT_SLICE: Duration = Duration::from_millis(20);
@@ -87,6 +91,8 @@ pub struct Writer {
     commit_stats: Arc<CommitStats>,
     started: Timestamp,
     heartbeat: Option<Instant>,
+    /// When it last looked for the request of a purge.
+    purge_checked: Option<Instant>,
     /// [`Health::changes`] at the last heartbeat.
     reported_health_revision: u64,
     sizes: Option<Instant>,
@@ -159,6 +165,7 @@ impl Writer {
             commit_stats: Arc::default(),
             started,
             heartbeat: None,
+            purge_checked: None,
             reported_health_revision: 0,
             sizes: None,
             last_commit: LastCommit::default(),
@@ -256,6 +263,7 @@ impl Writer {
             if self.heartbeat_is_due() {
                 self.heartbeat_commit();
             }
+            self.purge_if_requested();
             let wait = match self.clean_up() {
                 // Abandoned: the items left in the queue decide the result below.
                 Ok(Progress::More) | Err(Abandoned) => Duration::ZERO,
@@ -280,6 +288,55 @@ impl Writer {
         };
         self.watchdog.stop();
         ended
+    }
+
+    /// Applies the purge that an operator requested, if there is one.
+    fn purge_if_requested(&mut self) {
+        if self
+            .purge_checked
+            .is_some_and(|at| at.elapsed() < PURGE_CHECK_EVERY)
+        {
+            return;
+        }
+        self.purge_checked = Some(Instant::now());
+        let directory = self.data.directory();
+        let request = match PurgeRequest::waiting(directory) {
+            Ok(Some(request)) => request,
+            Ok(None) => return,
+            Err(error) => {
+                warn!(%error, "cannot read the request of a purge");
+                return;
+            }
+        };
+        let now = self.context.clock.now();
+        let purged = match request {
+            Ok(request) => {
+                let between = || self.watchdog.heartbeat();
+                let (conn, applier) = (&mut self.conn, &mut self.applier);
+                match purge::purge(conn, applier, &request, now, between) {
+                    Ok(purged) => purged,
+                    Err(error) => {
+                        // The request stays, and is tried again.
+                        self.applier.rolled_back();
+                        warn!(%error, "purge failed");
+                        return;
+                    }
+                }
+            }
+            Err(error) => Err(error),
+        };
+        if let Ok(Purged {
+            rows, revisions, ..
+        }) = purged
+        {
+            info!(rows, revisions, "record purged");
+            // Deletes names and texts that only purged rows used. The log must not keep older pages.
+            self.maintenance.restart();
+            self.maintenance.run_now(&self.conn, &self.context.metrics);
+        }
+        if let Err(error) = purge::answer(self.data.directory(), &purged) {
+            warn!(%error, "cannot answer the request of a purge");
+        }
     }
 
     /// One step of retention; [`Progress::More`]: call again soon.
