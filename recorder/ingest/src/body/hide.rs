@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use kube9_model::change::body::{
-    SIZE, SPECIAL, hidden, identities, keyed, null, too_large, unescaped,
+    SIZE, SPECIAL, escaped, hidden, identities, keyed, null, too_large, unescaped,
 };
 use kube9_model::change::path::{push_element, push_field};
 use kube9_model::change::rules::Rules;
@@ -19,6 +19,8 @@ pub(super) struct Hide<'m> {
     marks: &'m ObjectMarks,
     /// The path of the value; elements of lists without identities share the path of their list.
     path: String,
+    /// The value is an element of a list of variables or headers.
+    is_variable: bool,
 }
 
 /// Bytes that marks may add to one text: some thirty secrets.
@@ -30,12 +32,13 @@ impl<'m> Hide<'m> {
             rules,
             marks,
             path: String::new(),
+            is_variable: false,
         }
     }
 
     /// The stored form of an object.
     pub(super) fn body(&mut self, fields: Fields) -> Fields {
-        match self.map(At::ROOT, fields) {
+        match self.map(At::ROOT, fields, false) {
             Stored::Map(fields) => fields,
             _ => Fields::default(),
         }
@@ -46,10 +49,15 @@ impl<'m> Hide<'m> {
     }
 
     fn value(&mut self, at: At, key: &str, value: Stored) -> Stored {
+        let is_variable = std::mem::take(&mut self.is_variable);
         match value {
+            Stored::Text(text) if is_variable => self.mark(&text),
             Stored::Text(text) => self.text(at, key, text),
             Stored::List(elements) => self.list(at, key, elements),
-            Stored::Map(fields) => self.map(at, fields),
+            Stored::Map(fields) if self.is_of_variables(key) => {
+                self.map(at.hidden(), fields, false)
+            }
+            Stored::Map(fields) => self.map(at, fields, is_variable),
             Stored::Null => null(),
             Stored::Bool(_) | Stored::Number(_) if at.mode == Mode::Hide => {
                 self.mark(&value.to_text())
@@ -62,7 +70,11 @@ impl<'m> Hide<'m> {
         // The `key` of a taint, a selector or a reference is a name.
         let is_name =
             key == "key" && !self.rules.is_custom() && !self.path.starts_with("metadata.");
-        if at.hides(self.rules, &text) || !is_name && is_secret(key, &text) {
+        if at.hides(self.rules, &text)
+            || !is_name && is_secret(key, &text)
+            || is_blob(&text)
+            || is_object(&text)
+        {
             return self.mark(&text);
         }
         match redact_with(&text, |secret| self.redaction(secret)) {
@@ -81,7 +93,12 @@ impl<'m> Hide<'m> {
         format!("[REDACTED #{digits:016x}]")
     }
 
-    fn map(&mut self, at: At, mut fields: Fields) -> Stored {
+    /// Whether a field of a custom resource, of which no table tells, has environment variables or headers.
+    fn is_of_variables(&self, key: &str) -> bool {
+        self.rules.is_custom() && !self.path.starts_with("metadata.") && is_of_variables(key)
+    }
+
+    fn map(&mut self, at: At, mut fields: Fields, is_variable: bool) -> Stored {
         if fields.contains_key(SPECIAL) {
             return self.placeholder(&fields);
         }
@@ -95,18 +112,30 @@ impl<'m> Hide<'m> {
                 names.any(|name| is_secret_pair(name, value))
             });
         let length = self.path.len();
+        let mut secret_keys = Vec::new();
         // In place: a new map would hash each key again.
         for (key, value) in fields.iter_mut() {
             let name = unescaped(key);
+            if may_be_secret_key(name) && matches!(redact(name), Cow::Owned(_)) {
+                secret_keys.push(key.to_owned());
+            }
             let (Choice::Read(inner) | Choice::Opaque(inner)) = at.field(self.rules, name) else {
                 continue;
             };
             push_field(&mut self.path, name);
             *value = match std::mem::take(value) {
-                Stored::Text(text) if is_named && name == "value" => self.mark(&text),
+                Stored::Text(text) if (is_named || is_variable) && name == "value" => {
+                    self.mark(&text)
+                }
                 value => self.value(inner, name, value),
             };
             self.path.truncate(length);
+        }
+        for key in secret_keys {
+            if let Some(value) = fields.remove(&key) {
+                let hidden = redact_with(unescaped(&key), |secret| self.redaction(secret));
+                fields.insert(escaped(&hidden).into(), value);
+            }
         }
         Stored::Map(fields)
     }
@@ -130,6 +159,7 @@ impl<'m> Hide<'m> {
         };
         let length = self.path.len();
         // Identities are shown, so they must be texts that are.
+        let is_of_variables = self.is_of_variables(key);
         let texts = (inner.mode != Mode::Hide)
             .then(|| identities(self.rules.identities(at.state), elements.iter()))
             .flatten()
@@ -137,6 +167,7 @@ impl<'m> Hide<'m> {
         if let Some(texts) = texts {
             let element = |(text, value): (&String, Stored)| {
                 push_element(&mut self.path, text);
+                self.is_variable = is_of_variables;
                 let value = self.value(inner, "", value);
                 self.path.truncate(length);
                 value
@@ -144,10 +175,13 @@ impl<'m> Hide<'m> {
             let stored: Vec<Stored> = texts.iter().zip(elements).map(element).collect();
             return keyed(stored, &texts);
         }
-        if inner.mode != Mode::Hide && is_command_line(key, &elements) {
+        if inner.mode != Mode::Hide && !is_of_variables && is_command_line(key, &elements) {
             return self.command_line(inner, elements);
         }
-        let element = |value| self.value(inner, key, value);
+        let element = |value| {
+            self.is_variable = is_of_variables;
+            self.value(inner, key, value)
+        };
         Stored::List(elements.into_iter().map(element).collect())
     }
 
@@ -242,6 +276,52 @@ const HARMLESS_KEYS: [&str; 34] = [
 /// Whether a value is a secret because of its key.
 fn is_secret(key: &str, value: &str) -> bool {
     HARMLESS_KEYS.binary_search(&key).is_err() && is_secret_pair(key, value)
+}
+
+/// Whether a field has environment variables or headers: `env`, `extraEnvVars`, `httpHeaders`.
+fn is_of_variables(key: &str) -> bool {
+    const ENDS: [&str; 6] = [
+        "env",
+        "envs",
+        "envvars",
+        "environment",
+        "variables",
+        "headers",
+    ];
+    let bytes = key.as_bytes();
+    ENDS.iter().any(|end| {
+        let start = bytes.len().checked_sub(end.len());
+        start.is_some_and(|start| {
+            // A word of its own: not the end of another one.
+            let is_word = start == 0
+                || bytes[start].is_ascii_uppercase()
+                || !bytes[start - 1].is_ascii_alphanumeric();
+            is_word && bytes[start..].eq_ignore_ascii_case(end.as_bytes())
+        })
+    })
+}
+
+/// Shortest text that is a blob if it has no other characters than those of base64.
+const BLOB_BYTES_MIN: usize = 128;
+
+/// Whether a text is an encoding of something, such as a compressed copy of an object.
+fn is_blob(text: &str) -> bool {
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte);
+    text.len() >= BLOB_BYTES_MIN && text.bytes().all(is_base64)
+}
+
+/// Whether a text is an object, or a part of one: tools keep what they applied last in annotations, with its environment
+/// variables and data.
+fn is_object(text: &str) -> bool {
+    let has = |word: &str| text.contains(word);
+    let is_json = text.trim_start().starts_with(['{', '[']);
+    is_json && (has("\"spec\"") || has("\"data\"") || has("\"env\""))
+        || has("apiVersion") && has("kind") && (is_json || has("\n"))
+}
+
+/// Whether a key may be a secret: those of Kubernetes have letters only.
+fn may_be_secret_key(key: &str) -> bool {
+    key.len() >= 8 && key.bytes().any(|byte| !byte.is_ascii_alphabetic())
 }
 
 /// Whether a list is a command and its arguments.

@@ -53,6 +53,14 @@ impl At {
         in_metadata: false,
     };
 
+    /// The same place, its values hidden.
+    pub(super) const fn hidden(self) -> Self {
+        Self {
+            mode: Mode::Hide,
+            ..self
+        }
+    }
+
     /// The value under a key.
     pub(super) fn field(self, rules: &Rules, key: &str) -> Choice {
         let state = rules.automaton().step(self.state, key);

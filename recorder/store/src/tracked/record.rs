@@ -10,7 +10,7 @@ use kube9_ingest::change_row::{
     ChangeRow, What, breaking, is_brief_finalizer, is_made_by_the_cluster,
 };
 use kube9_ingest::item::{ObservedContent, ObservedObject};
-use kube9_ingest::sanitize::sanitize;
+use kube9_ingest::sanitize::{clean_text, sanitize};
 use kube9_model::change::body::{Body, plain};
 use kube9_model::change::diff::{FieldChange, changes};
 use kube9_model::change::patch::{self, Chain};
@@ -31,6 +31,9 @@ use super::lists::ListInProgress;
 use super::objects::{StoredObject, TrackedObjectTable};
 use super::revisions::{Revision, RevisionTable};
 use crate::metrics::Observed;
+
+/// Longest list of authors of a revision.
+const AUTHOR_BYTES_MAX: usize = 512;
 
 /// Times of the API server are whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
@@ -132,7 +135,7 @@ impl TrackedApplier<'_> {
             from: None,
             version: &object.version,
             event: key,
-            author: author.map(|entry| entry.manager.to_string()),
+            author: author.map(|entry| clean_text(&entry.manager, AUTHOR_BYTES_MAX)),
             cause: None,
         };
         self.state.observed.revisions += 1;
@@ -611,7 +614,7 @@ fn managers(by: &[ChangeAuthor<'_>]) -> Option<String> {
     let mut names: Vec<&str> = by.iter().map(|by| &*by.entry.manager).collect();
     names.sort_unstable();
     names.dedup();
-    (!names.is_empty()).then(|| names.join(", "))
+    (!names.is_empty()).then(|| clean_text(&names.join(", "), AUTHOR_BYTES_MAX))
 }
 
 fn disruption(object: &ObservedObject) -> Option<String> {
