@@ -1,6 +1,9 @@
 //! Values of ConfigMaps and of environment variables are not kept: no byte of them is on disk, in the log, in the metrics
 //! or in a health answer. They are dropped while they are decoded (`objects` in kube9-ingest).
 //!
+//! The change history of more kinds: no planted value is there either, each changed one is a change, and marks of one
+//! namespace tell nothing about another.
+//!
 //! No Secret objects are planted, because the recorder never requests Secrets.
 
 #![expect(
@@ -45,6 +48,61 @@ fn recorder_child_process() {
             .await
         })
         .unwrap();
+}
+
+/// Environment variable with the arguments of `kube9-query`, a line each.
+const QUERY: &str = "KUBE9_TEST_QUERY_ARGUMENTS";
+
+/// The child process; does nothing without the variable.
+#[test]
+fn query_child_process() {
+    let Some(arguments) = std::env::var_os(QUERY) else {
+        return;
+    };
+    let arguments = arguments.into_string().unwrap();
+    kube9_query::run(arguments.lines().map(Into::into));
+}
+
+/// What every command of `kube9-query` prints, in each format.
+pub(crate) fn query_outputs(setup: &Setup) -> Vec<(String, Vec<u8>)> {
+    let database = setup.database().display().to_string();
+    let ids = setup.column("SELECT id FROM events ORDER BY id DESC LIMIT 5");
+    let gets = ids
+        .unwrap()
+        .into_iter()
+        .map(|id| format!("events get {id}"));
+    let commands = [
+        "status",
+        "events list --limit 1000",
+        "events list --search a --limit 1000",
+        "events stats",
+        "events stats --by reason",
+        "events timeline",
+        "events export",
+    ];
+    let commands: Vec<String> = commands
+        .map(str::to_owned)
+        .into_iter()
+        .chain(gets)
+        .collect();
+    let mut outputs = Vec::new();
+    for command in commands {
+        for format in ["json", "yaml", "table", "wide", "jsonl", "csv"] {
+            let line = format!("kube9-query {command} --format {format} --db {database}");
+            let output = Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "secret_leaks::query_child_process",
+                    "--nocapture",
+                ])
+                .env(QUERY, line.replace(' ', "\n"))
+                .output()
+                .unwrap();
+            let text = [output.stdout, output.stderr].concat();
+            outputs.push((format!("{command} {format}"), text));
+        }
+    }
+    outputs
 }
 
 /// Killed when the test ends early.
@@ -195,5 +253,191 @@ fn secret_values_never_reach_disk_or_output() {
     }
     for (name, bytes) in files {
         assert_eq!(planted(&bytes), [""; 0], "{name}");
+    }
+}
+
+/// A token as GitHub issues them, with a planted value in it.
+fn token(n: u32) -> String {
+    format!("ghp_{MARK}{n:04}kL3nP6qR9tU2wX5zA8dB1eC4f")
+}
+
+/// An object of a kind with planted values in many places, by its number; `n` numbers the values.
+fn object_with_secrets(kind: Kind, namespace: &str, name: &str, n: u32) -> Value {
+    let value = format!("{MARK}{n:04}Xy7");
+    let token = token(n);
+    let manager = json!({
+        "manager": token, "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+        "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {"f:list": {format!("v:\"{value}\""): {}}}},
+    });
+    let applied = format!("{{\"spec\":{{\"env\":[{{\"name\":\"A\",\"value\":\"{value}\"}}]}}}}");
+    let annotations = json!({
+        "kubectl.kubernetes.io/last-applied-configuration": applied,
+        "kapp.k14s.io/original": applied,
+        "example.com/kubeconfig": format!("apiVersion: v1\nkind: Config\nusers:\n- name: a\n  user: {{x: {value}}}\n"),
+        "example.com/db-password": value,
+        "example.com/dsn": format!("postgres://app:{value}@db/shop"),
+        "example.com/note": format!("use {token}"),
+        token.as_str(): "a key",
+    });
+    let mut metadata = json!({
+        "name": name, "annotations": annotations, "managedFields": [manager],
+        "labels": {"token": token, "app": "web"},
+    });
+    if kind.namespaced() {
+        metadata["namespace"] = json!(namespace);
+    }
+    let header =
+        json!({"httpGet": {"path": "/", "httpHeaders": [{"name": "X-Probe", "value": value}]}});
+    let app = json!({
+        "name": token, "image": format!("https://user:{value}@registry.example/web:1"),
+        "args": ["--password", value, format!("--api-token={value}")],
+        "command": ["sh", "-c", format!("export DB_PASSWORD={value} && run")],
+        "env": [{"name": "MODE", "value": value}, {"name": "TWICE", "value": "1"}, {"name": "TWICE", "value": value}],
+        "livenessProbe": header,
+        "lifecycle": {"preStop": {"exec": {"command": ["curl", "-u", format!("admin:{value}"), "http://a"]}}},
+    });
+    let pod = json!({"containers": [app], "volumes": [{"name": token, "emptyDir": {}}]});
+    let mut object = match kind {
+        Kind::Deployment => json!({"spec": {
+            "replicas": 1, "template": {"metadata": {"labels": {"token": token}}, "spec": pod}}}),
+        Kind::Pod => json!({"spec": pod, "status": {"phase": "Running", "message": token}}),
+        Kind::Service => json!({"spec": {"selector": {"a": token}, "externalName": token}}),
+        Kind::ConfigMap => json!({"data": {
+            "values.yaml": format!("login: {value}"), "config.json": format!("{{\"login\":\"{value}\"}}"),
+            "release": format!("H4sIAAAA{value}"), token.as_str(): "a key"}}),
+        Kind::Node => {
+            json!({"spec": {"taints": [{"key": "a", "value": token, "effect": "NoSchedule"}]}})
+        }
+        _ => json!({}),
+    };
+    object["metadata"] = metadata;
+    object
+}
+
+/// All marks in the rows and revisions of a namespace.
+fn marks(setup: &Setup, namespace: &str) -> std::collections::BTreeSet<String> {
+    let sql = format!(
+        "SELECT body FROM revision r JOIN tracked_object o ON o.id = r.id >> 24 WHERE o.namespace = '{namespace}' \
+         UNION ALL SELECT metadata || title || description FROM events WHERE object_namespace = '{namespace}'"
+    );
+    let texts = setup.column(&sql).unwrap().join("\n");
+    let digits = |part: &str| {
+        let digits: String = part.chars().take_while(char::is_ascii_hexdigit).collect();
+        matches!(digits.len(), 8 | 16).then_some(digits)
+    };
+    texts.split('#').skip(1).filter_map(digits).collect()
+}
+
+#[test]
+fn secrets_in_changes_never_reach_disk_or_output() {
+    const KINDS: [Kind; 5] = [
+        Kind::Deployment,
+        Kind::Pod,
+        Kind::Service,
+        Kind::ConfigMap,
+        Kind::Namespace,
+    ];
+    let server = ApiServer::start(apiserver::Config::default()).unwrap();
+    let store = server.store();
+    let folder = tempfile::tempdir().unwrap();
+    let mut setup = Setup::new(&server, folder.path(), "").unwrap();
+    setup.yaml = setup.yaml.replace("level: info", "level: trace");
+    // A Namespace has the name of its own, which differs from those of the other objects.
+    let name = |kind: Kind, namespace: &str| match kind {
+        Kind::Namespace => namespace.to_owned(),
+        _ => "web".to_owned(),
+    };
+    let mut planted_values = 0;
+    let mut each = |n: u32, modify: bool| {
+        for namespace in ["shop", "evil"] {
+            for kind in KINDS {
+                let name = name(kind, namespace);
+                // The same values in both namespaces.
+                let object = object_with_secrets(kind, namespace, &name, n);
+                planted_values += object.to_string().matches(MARK).count();
+                if modify {
+                    let change = |old: &mut Value| {
+                        let metadata = old["metadata"].take();
+                        *old = object;
+                        for own in ["uid", "creationTimestamp"] {
+                            old["metadata"][own] = metadata[own].clone();
+                        }
+                    };
+                    store.modify(
+                        kind,
+                        if kind.namespaced() { namespace } else { "" },
+                        &name,
+                        change,
+                    )
+                } else {
+                    store.create(kind, object)
+                }
+                .unwrap();
+            }
+        }
+    };
+    each(1, false);
+    let recorder = Recorder::start(&setup);
+    let known = |sql: &str, number: i64| {
+        assert!(
+            wait_until(|| setup.number(sql) == Some(number)),
+            "{number} expected, {:?} found: {sql}",
+            setup.number(sql),
+        );
+    };
+    let objects =
+        "SELECT count(*) FROM tracked_object WHERE deleted_ms IS NULL AND name <> 'kube-system'";
+    known(objects, 10);
+    let rows = "SELECT count(*) FROM events WHERE metadata ->> 'op' = 'changed'";
+    for n in 2..=6 {
+        each(n, true);
+        known(rows, 10 * i64::from(n - 1));
+    }
+    for kind in KINDS {
+        let namespace = if kind.namespaced() { "shop" } else { "" };
+        store.delete(kind, namespace, &name(kind, "shop")).unwrap();
+    }
+    known(
+        "SELECT count(*) FROM events WHERE metadata ->> 'op' = 'deleted'",
+        4,
+    ); // the end of a pod is another row
+    assert!(planted_values > 300, "{planted_values}");
+
+    // A changed value has another mark.
+    let same = "SELECT count(*) FROM events, json_each(metadata, '$.fields') f \
+                WHERE f.value ->> 'op' = 'changed' AND f.value ->> 'from' = f.value ->> 'to'";
+    assert_eq!(setup.number(same), Some(0));
+    for path in ["config.json", "env", "annotations"] {
+        let sql =
+            format!("SELECT count(*) > 0 FROM events WHERE metadata -> '$.fields' LIKE '%{path}%'");
+        assert_eq!(setup.number(&sql), Some(1), "{path}");
+    }
+    // No mark of one namespace is in the other, although both have the same values.
+    let (of_shop, of_evil) = (marks(&setup, "shop"), marks(&setup, "evil"));
+    assert!(
+        of_shop.len() > 50 && of_evil.len() > 50,
+        "{of_shop:?} {of_evil:?}"
+    );
+    let common: Vec<&String> = of_shop.intersection(&of_evil).collect();
+    assert!(common.is_empty(), "{common:?}");
+
+    for path in ["/metrics", "/healthz", "/readyz"] {
+        let client = Client::new(&format!("http://{}", setup.listen), None);
+        let body = client.get(path).unwrap().body;
+        assert_eq!(planted(&body), [""; 0], "{path}");
+    }
+    for (command, output) in query_outputs(&setup) {
+        assert_eq!(planted(&output), [""; 0], "{command}");
+    }
+    recorder.stop();
+    let key = fs::read(folder.path().join("data").join("kube9.key")).unwrap();
+    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    for (name, bytes) in files(folder.path()) {
+        assert_eq!(planted(&bytes), [""; 0], "{name}");
+        // Without the key, nobody can compare a mark with a guess.
+        if !name.ends_with("kube9.key") {
+            let has = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+            assert!(!has(&key) && !has(hex.as_bytes()), "the key is in {name}");
+        }
     }
 }
