@@ -45,6 +45,6 @@ pub fn form(kind: &TrackedKind, key: &MarkKey) -> u64 {
 }
 
 #[cfg(test)]
-mod planted;
+mod hidden_values;
 #[cfg(test)]
 mod tests;

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::*;
 
 /// A kind, and an object with `%` where the secret is.
-type Place = (&'static str, Value);
+type HiddenField = (&'static str, Value);
 
 /// Places of which every value is hidden.
-fn hidden_places() -> Vec<Place> {
+fn hidden_places() -> Vec<HiddenField> {
     let container = |more: Value| {
         let mut app = json!({"name": "app", "image": "web:1"});
         for (key, value) in more.as_object().unwrap() {
@@ -27,7 +27,7 @@ fn hidden_places() -> Vec<Place> {
     let of_shell = |text: &str| json!({"exec": {"command": ["sh", "-c", text]}});
     let kubeconfig = "apiVersion: v1\nkind: Config\nusers:\n- name: a\n  user:\n    x: %\n";
     let base64 = "QWxhZGRpbjpvcGVuIHNlc2FtZQ".repeat(6);
-    let mut places: Vec<Place> = vec![
+    let mut places: Vec<HiddenField> = vec![
         ("cm", json!({"data": {"mode": "%"}})),
         ("cm", json!({"data": {"app.properties": "a=%\nb=2"}})),
         ("cm", json!({"data": {"values.yaml": "image: a\nlogin: %"}})),
@@ -222,7 +222,7 @@ fn hidden_places() -> Vec<Place> {
 }
 
 /// Places of which only what has the form of a secret is hidden.
-fn open_places() -> Vec<Place> {
+fn open_places() -> Vec<HiddenField> {
     let container = |more: Value| {
         let mut app = json!({"image": "web:1"});
         for (key, value) in more.as_object().unwrap() {
@@ -230,7 +230,7 @@ fn open_places() -> Vec<Place> {
         }
         json!({"spec": {"template": {"spec": {"containers": [app]}}}})
     };
-    let mut places: Vec<Place> = vec![
+    let mut places: Vec<HiddenField> = vec![
         ("deploy", container(json!({"name": "%"}))),
         ("deploy", container(json!({"name": "a", "args": ["%"]}))),
         (
