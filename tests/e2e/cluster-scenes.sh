@@ -170,10 +170,11 @@ YAML
 
 rights() {
   local account=system:serviceaccount:$ns:kube9 kind verb allowed expected='' asked=()
-  for kind in events pods nodes services configmaps deployments.apps secrets serviceaccounts replicasets.apps; do
+  for kind in events pods nodes services configmaps deployments.apps serviceaccounts ingresses.networking.k8s.io \
+    clusterroles.rbac.authorization.k8s.io secrets endpoints replicasets.apps leases.coordination.k8s.io; do
     for verb in get list watch create update patch delete; do
       case $kind-$verb in
-      secrets-* | serviceaccounts-* | replicasets.apps-* | *-create | *-update | *-patch | *-delete) ;;
+      secrets-* | endpoints-* | replicasets.apps-* | leases.coordination.k8s.io-* | *-create | *-update | *-patch | *-delete) ;;
       *) expected+="$kind-$verb " ;;
       esac
       asked+=("$kind-$verb")
@@ -184,7 +185,7 @@ rights() {
   done
   # In parallel, because each kubectl takes a moment.
   allowed=$(printf '%s\n' "${asked[@]}" | jq -R --arg account "$account" --arg ns "$ns" '
-      capture("^(?<resource>[a-z]+)(\\.(?<group>[a-z]+))?(/(?<subresource>[a-z]+))?-(?<verb>[a-z]+)$") as $asked
+      capture("^(?<resource>[a-z]+)(\\.(?<group>[a-z0-9.]+))?(/(?<subresource>[a-z]+))?-(?<verb>[a-z]+)$") as $asked
       | {apiVersion: "authorization.k8s.io/v1", kind: "SubjectAccessReview", spec: {
           user: $account, groups: ["system:serviceaccounts", "system:serviceaccounts:\($ns)", "system:authenticated"],
           resourceAttributes: ($asked | with_entries(select(.value != null)))}}' |
@@ -205,7 +206,7 @@ rights() {
   # Remove one permission at a time: check names it, and everything else continues.
   local out kind_name rules
   rules=$(kubectl get clusterrole "$ns-kube9" -o json)
-  for kind in events nodes pods services configmaps deployments; do
+  for kind in events nodes pods services configmaps deployments jobs; do
     for verb in list watch; do
       jq --arg kind "$kind" --arg verb "$verb" 'del(.metadata.resourceVersion) | .rules |= [.[] | . as $rule | .resources[] as $resource |
           $rule + {resources: [$resource]} | if $resource == $kind then .verbs -= [$verb] else . end]' <<<"$rules" |
@@ -214,7 +215,7 @@ rights() {
       # The authorizer of the API server uses a changed role a moment later.
       missing_is_named() {
         out=$(k exec deploy/kube9 -c recorder -- /kube9-recorder check --config=/etc/kube9/config.yaml 2>&1) && return 1
-        grep -iE "$kind_name" <<<"$out" | grep -qiE "$verb"
+        grep MISSING <<<"$out" | grep -iE "$kind_name" | grep -qiE "$verb"
       }
       wait_for 15 "check names a missing $verb of $kind" missing_is_named || say "$out"
     done

@@ -31,8 +31,7 @@ pub struct Cli {
 pub enum Command {
     /// Record until SIGTERM or SIGINT (default)
     ///
-    /// Lists and watches Events, Nodes, Pods, Deployments, Services and ConfigMaps, and writes them to `kube9.db` in the
-    /// data directory. Serves /metrics, /healthz, /livez and /readyz.
+    /// Lists and watches Events and the tracked kinds, and writes what changes to `kube9.db` in the data directory. Serves /metrics, /healthz, /livez and /readyz.
     ///
     /// Example: kube9-recorder serve --data-dir ./kube9-data --namespace shop
     #[command(verbatim_doc_comment)]

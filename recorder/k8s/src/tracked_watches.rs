@@ -83,13 +83,13 @@ impl TrackedWatches {
             });
         (failure.cause, failure.why) = (cause, why.to_owned());
         let message = state.summary(now);
-        let to_log = state.to_log(cause, now);
+        let due_message = state.due_message(cause, now);
         drop(state);
         if let Some(message) = message {
             let added = || self.health.check(CHECK, None);
             self.check.get_or_init(added).degraded(message);
         }
-        if let Some(kinds) = to_log {
+        if let Some(kinds) = due_message {
             let cause = cause.name();
             warn!(
                 kinds,
@@ -137,7 +137,7 @@ impl State {
     }
 
     /// How many kinds a log message of the cause counts, if one is due.
-    fn to_log(&mut self, cause: RestartCause, now: Duration) -> Option<usize> {
+    fn due_message(&mut self, cause: RestartCause, now: Duration) -> Option<usize> {
         let of_cause =
             |failure: &&FailedWatch| failure.cause == cause && !failure.is_initializing(now);
         let kinds = self.failing.values().filter(of_cause).count();

@@ -8,7 +8,7 @@ kube9_base::sections! {
     /// What is watched besides Events, and the rules that evaluate it. `docs/rules.md` describes the rules.
     pub struct AnalysisConfig {
         /// Watch Nodes, Pods, Deployments, Services and ConfigMaps.
-        /// If false, the record has no changes, no findings, and no owners on Events.
+        /// If false, the record has no findings, no rows about ended pods and rollouts, and no owners on Events.
         enabled: bool = true,
         /// Rules that do not run, by their name, such as `ImageNotPinned`, or all rules of a type, such as `assessment`.
         disabled_rules: Vec<String> = Vec::new(); anywhere,

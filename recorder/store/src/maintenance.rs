@@ -49,6 +49,9 @@ const UNPRODUCTIVE_RUNS_MAX: u32 = 3;
 /// Shortest time between two report rows of the same cause.
 const REPORT_EVERY: Duration = Duration::from_secs(3600);
 
+/// Namespaces over their budget that the status names.
+const OVER_BUDGET_SHOWN: usize = 20;
+
 /// What the next report row must include.
 #[derive(Debug, Default)]
 struct PendingReport {
@@ -79,6 +82,8 @@ pub struct Maintenance {
     check: Option<Check>,
     /// What failed last and has not succeeded since.
     failing: Option<Work>,
+    /// Namespaces whose revisions exceeded their budget at the last run.
+    over_budget: Vec<String>,
 }
 
 /// Result of one call.
@@ -137,7 +142,13 @@ impl Maintenance {
             failure_reported_at: None,
             check: None,
             failing: None,
+            over_budget: Vec::new(),
         }
+    }
+
+    /// Namespaces whose revisions exceeded their budget at the last run, the first few; empty text: cluster-scoped objects.
+    pub(super) fn over_budget(&self) -> &[String] {
+        &self.over_budget[..self.over_budget.len().min(OVER_BUDGET_SHOWN)]
     }
 
     /// Also reports failures on `/healthz`.
@@ -332,6 +343,9 @@ impl Maintenance {
         run: &RetentionRun,
     ) -> rusqlite::Result<()> {
         let now = context.clock.monotonic();
+        if let Some(over_budget) = &run.over_budget {
+            self.over_budget.clone_from(over_budget);
+        }
         if run.cause == Removal::Age {
             context
                 .metrics

@@ -75,6 +75,8 @@ pub(super) struct RetentionRun {
     pub(super) tenants: HashMap<Tenant, u64>,
     /// Object snapshots cut; only of a run by size.
     pub(super) cut: u64,
+    /// Namespaces with too many bytes of revisions, once they were counted.
+    pub(super) over_budget: Option<Vec<String>>,
     phase: Phase,
 }
 
@@ -130,6 +132,7 @@ impl RetentionRun {
             pressure,
             tenants: HashMap::new(),
             cut: 0,
+            over_budget: None,
             phase,
         }
     }
@@ -161,6 +164,7 @@ impl RetentionRun {
                 match progress {
                     Progress::Done => {
                         trim.report(metrics);
+                        self.over_budget = Some(trim.over_budget());
                         self.after_revisions(conn)?
                     }
                     Progress::More => Phase::Revisions(trim),

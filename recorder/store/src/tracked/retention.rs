@@ -122,9 +122,21 @@ impl TrimRevisions {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         metrics.revisions_stored.set(gauge(self.revisions));
         metrics.revision_bytes.set(gauge(self.bytes));
-        let is_over = |held: &&Held| held.over(self.full_budget) > 0.0;
-        let over = self.sizes.values().filter(is_over).count();
-        metrics.revision_namespaces_over.set(gauge(over as u64));
+        let over = self.over_budget().len() as u64;
+        metrics.revision_namespaces_over.set(gauge(over));
+    }
+
+    /// Namespaces that had more bytes than their budget; empty text: cluster-scoped objects.
+    pub(crate) fn over_budget(&self) -> Vec<String> {
+        let is_over = |held: &Held| held.over(self.full_budget) > 0.0;
+        let mut over: Vec<String> = self
+            .sizes
+            .iter()
+            .filter(|(_, held)| is_over(held))
+            .map(|(namespace, _)| namespace.to_string())
+            .collect();
+        over.sort_unstable();
+        over
     }
 
     /// Works until `deadline` within a transaction of the caller.
@@ -285,6 +297,21 @@ mod tests {
             left(&conn, trim),
             [(1, 2), (1, 3), (1, 4), (2, 1), (4, 1), (4, 2)]
         );
+    }
+
+    #[test]
+    fn namespace_over_its_budget_is_named() {
+        let times: Vec<i64> = (0..20).collect();
+        let conn = database(&[("big", 1, &times, None), ("small", 2, &times[..3], None)]);
+        for (limit, over) in [(Some(50_000), vec!["big"]), (Some(1 << 30), vec![])] {
+            // Under pressure the budget is smaller, which says nothing about the namespace.
+            let mut trim = TrimRevisions::begin(Timestamp::EPOCH, limit, limit != Some(50_000));
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let tx = conn.unchecked_transaction().unwrap();
+            while trim.step(&tx, deadline).unwrap() == Progress::More {}
+            assert_eq!(trim.over_budget(), over);
+            assert_eq!((trim.revisions, trim.bytes), (23, 23 * 1040));
+        }
     }
 
     #[test]

@@ -96,7 +96,8 @@ impl Writer {
         now: Timestamp,
         stopped: Option<Timestamp>,
     ) -> rusqlite::Result<()> {
-        let detail = status_detail(&self.context.health).to_string();
+        let detail =
+            status_detail(&self.context.health, self.maintenance.over_budget()).to_string();
         // Until this process commits a row, the last commit of the previous one stays.
         let mut write = self.conn.counted(
             "INSERT INTO recorder_status \

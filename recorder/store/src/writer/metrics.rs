@@ -8,7 +8,7 @@ use crate::gap::Recovery;
 use crate::metrics::{self, Metrics};
 
 /// The health checks for the status row.
-pub(super) fn status_detail(health: &Health) -> serde_json::Value {
+pub(super) fn status_detail(health: &Health, over_budget: &[String]) -> serde_json::Value {
     let checks: Vec<_> = health
         .checks()
         .into_iter()
@@ -19,7 +19,7 @@ pub(super) fn status_detail(health: &Health) -> serde_json::Value {
         .into_iter()
         .map(|(kind, why)| json!({ "kind": kind, "why": why }))
         .collect();
-    json!({ "checks": checks, "tracking": { "absent": absent } })
+    json!({ "checks": checks, "tracking": { "absent": absent, "over_budget": over_budget } })
 }
 
 /// Counts what a committed transaction did.
