@@ -303,19 +303,23 @@ fn only_author<'e>(authors: &[Authorship<'e>]) -> Option<&'e ManagedEntry<'e>> {
         .then_some(first)
 }
 
-/// Who created an object: the one entry of the object itself that has the time of its creation.
+/// Who created an object: the one entry of the object itself that is not newer than the object.
+///
+/// The API server sets the time of the creator's entry before admission, and that of the creation after it: a webhook may
+/// take seconds between them. An entry of an earlier second is that of the creator; one of the same second may also be of
+/// the next writer, if the creator wrote again later.
 pub fn creator<'e>(
     entries: &'e [ManagedEntry<'e>],
     created: Option<Timestamp>,
 ) -> Option<&'e ManagedEntry<'e>> {
     let created = created?.second();
-    let mut own = entries.iter().filter(|entry| {
-        entry.subresource.is_empty()
-            && !entry.is_collective()
-            && entry.at().map(Timestamp::second) == Some(created)
-    });
-    let first = own.next()?;
-    own.next().is_none().then_some(first)
+    let own = || entries.iter().filter(|entry| entry.subresource.is_empty());
+    let at = |entry: &ManagedEntry<'_>| entry.at().map(Timestamp::second);
+    let mut early = own().filter(|entry| at(entry).is_none_or(|at| at <= created));
+    let first = early.next()?;
+    let is_sole = early.next().is_none() && !first.is_collective();
+    let is_proven = at(first)? < created || own().count() == 1;
+    (is_sole && is_proven).then_some(first)
 }
 
 /// An author and what it changed, as a row shows it.

@@ -578,24 +578,30 @@ fn stamps_survive_storage() {
 }
 
 #[test]
-fn creator_is_the_entry_of_the_time_of_creation() {
-    let created = Timestamp::parse("2026-11-30T10:00:01Z").ok();
-    let text = object(
-        replicas(1),
-        &[
-            entry("a", "Update", 1, json!({"f:spec": {}})),
-            of_scale(entry("s", "Update", 1, json!({"f:spec": {}}))),
-            entry("b", "Update", 2, json!({})),
-        ],
-    );
-    let object = Object::scan(kind("deploy"), &text, &FixedState::with_seed(1), |_| false).unwrap();
-    let entries = &object.metadata.managed_fields;
-    assert_eq!(
-        creator(entries, created).map(|entry| &*entry.manager),
-        Some("a")
-    );
-    assert!(creator(entries, None).is_none());
-    assert!(creator(entries, Timestamp::parse("2026-11-30T10:00:09Z").ok()).is_none());
+fn creator_is_the_one_entry_that_is_not_newer_than_the_object() {
+    let creator_of = |entries: &[Value], created: i64| {
+        let text = object(replicas(1), entries);
+        let object =
+            Object::scan(kind("deploy"), &text, &FixedState::with_seed(1), |_| false).unwrap();
+        let created = Timestamp::parse(&format!("2026-11-30T10:00:{created:02}Z")).ok();
+        let found = creator(&object.metadata.managed_fields, created);
+        found.map(|entry| entry.manager.to_string())
+    };
+    let of = |manager: &str, second: u32| entry(manager, "Update", second, json!({"f:spec": {}}));
+    let scale = of_scale(of("s", 1));
+    let a = Some("a".to_owned());
+    assert_eq!(creator_of(&[of("a", 1), scale.clone()], 1), a);
+    // A webhook took three seconds, and another wrote meanwhile or later.
+    assert_eq!(creator_of(&[of("a", 1)], 4), a);
+    assert_eq!(creator_of(&[of("a", 1), of("b", 5)], 4), a);
+    assert_eq!(creator_of(&[of("a", 1), of("b", 4)], 4), None);
+    // `b` may have created it, and written again.
+    assert_eq!(creator_of(&[of("a", 1), of("b", 2), scale], 1), None);
+    assert_eq!(creator_of(&[of("a", 2)], 1), None);
+    assert_eq!(creator_of(&[of("a", 1), of("b", 1)], 1), None);
+    assert_eq!(creator_of(&[of("before-first-apply", 1)], 1), None);
+    assert_eq!(creator_of(&[], 1), None);
+    assert!(creator(&[], None).is_none());
 }
 
 #[test]
