@@ -15,6 +15,8 @@ const EFFECT_MAX: Duration = Duration::from_secs(120);
 const TTL_LATE_MAX: Duration = Duration::from_secs(300);
 
 /// The kinds whose deletion another object causes, or is the cause of.
+pub const CRON_JOB: &str = "CronJob";
+pub const STATEFUL_SET: &str = "StatefulSet";
 pub const CLAIM: &str = "PersistentVolumeClaim";
 pub const DEFINITION: &str = "CustomResourceDefinition";
 pub const VOLUME: &str = "PersistentVolume";
@@ -44,6 +46,8 @@ pub enum DeletionCause {
     JobTtl,
     /// The CronJob keeps only so many finished Jobs.
     CronJobHistoryLimit,
+    /// The CronJob replaces a Job that still runs when the next one is due.
+    Replaced,
     /// The StatefulSet's retention policy for claims.
     ClaimRetention,
     /// The definition of its kind was deleted.
@@ -73,6 +77,7 @@ impl DeletionCause {
             Self::Rollout => "rollout",
             Self::JobTtl => "Job TTL",
             Self::CronJobHistoryLimit => "CronJob history limit",
+            Self::Replaced => "replaced by the CronJob",
             Self::ClaimRetention => "StatefulSet claim retention",
             Self::DefinitionDeleted => "CRD deleted",
             Self::ClaimDeleted => "claim deleted",
@@ -148,6 +153,8 @@ pub struct DeletedObject<'a> {
     pub ttl: Option<Duration>,
     /// The owner's limit for finished Jobs of this outcome, and how many newer ones it has.
     pub history: Option<(u32, u32)>,
+    /// Its CronJob replaces Jobs that still run.
+    pub replaces: bool,
     /// The template of a pod is another than that of its controller: its hash differs.
     pub has_old_template: bool,
 }
@@ -188,7 +195,7 @@ fn inferred(object: &DeletedObject<'_>) -> DeletionCause {
     if object.is_node_deleted {
         return DeletionCause::NodeRemoved;
     }
-    let is_of_claims = object.kind == CLAIM && matches!(object.owner_kind, "StatefulSet" | "Pod");
+    let is_of_claims = object.kind == CLAIM && matches!(object.owner_kind, STATEFUL_SET | "Pod");
     match object.owner {
         // A claim has an owner only if the StatefulSet's retention policy is `Delete` (KEP-1847).
         OwnerState::Deleted if is_of_claims => return DeletionCause::ClaimRetention,
@@ -206,11 +213,14 @@ fn inferred(object: &DeletedObject<'_>) -> DeletionCause {
             }
         }
         if let Some((limit, newer)) = object.history
-            && object.owner_kind == "CronJob"
+            && object.owner_kind == CRON_JOB
             && object.finished.is_some()
             && newer >= limit
         {
             return DeletionCause::CronJobHistoryLimit;
+        }
+        if object.replaces && object.finished.is_none() {
+            return DeletionCause::Replaced;
         }
     }
     if let OwnerState::Exists {

@@ -114,8 +114,8 @@ pub struct ObservedObject {
     pub owner: Option<ObservedOwner>,
     /// Reason of the condition `DisruptionTarget` of a pod that is deleted because of it.
     pub disruption: Option<Clean>,
-    /// When a Job that is deleted had finished.
-    pub finished: Option<Timestamp>,
+    /// How a Job ended.
+    pub finished: Option<FinishedJob>,
     /// How its fields are compared.
     pub rules: &'static Rules,
     /// Bodies of different forms cannot be compared.
@@ -124,6 +124,13 @@ pub struct ObservedObject {
     pub stamps: Option<Stamps>,
     /// `None`: the body is that of the object's last event.
     pub content: Option<ObservedContent>,
+}
+
+/// How a Job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FinishedJob {
+    pub at: Timestamp,
+    pub is_failed: bool,
 }
 
 /// The controller of an object.

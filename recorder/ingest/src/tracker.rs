@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 use crate::attribution::Stamps;
 use crate::body::{BadObject, MarkKey, Metadata, Object, Owner, form};
-use crate::item::{ObservedContent, ObservedObject, ObservedOwner, TrackedEvent};
+use crate::item::{FinishedJob, ObservedContent, ObservedObject, ObservedOwner, TrackedEvent};
 use crate::maps::{Map, trim};
 use crate::sanitize::Clean;
 
@@ -327,9 +327,9 @@ impl Tracker {
             .and_then(|_| serde_json::from_str::<PodFacts<'_>>(json).ok())
             .unwrap_or_default();
         let is_job = self.kind.group == "batch" && self.kind.kind == "Job";
-        let finished = deletion
-            .filter(|_| is_job)
-            .and_then(|_| serde_json::from_str::<JobFacts<'_>>(json).ok())
+        let finished = is_job
+            .then(|| serde_json::from_str::<JobFacts<'_>>(json).ok())
+            .flatten()
             .and_then(|facts| facts.finished());
         let is_owned = std::ptr::eq(object.rules(), &raw const OWNED_PODS);
         let owner = metadata.owner.as_ref().filter(|owner| is_tracked(owner));
@@ -414,12 +414,15 @@ struct JobFacts<'j> {
 }
 
 impl JobFacts<'_> {
-    fn finished(&self) -> Option<Timestamp> {
+    fn finished(&self) -> Option<FinishedJob> {
         let is_end = |one: &&PodCondition<'_>| {
             matches!(&*one.kind, "Complete" | "Failed") && one.status == "True"
         };
         let end = self.status.conditions.iter().find(is_end)?;
-        Timestamp::parse(&end.last_transition_time).ok()
+        Some(FinishedJob {
+            at: Timestamp::parse(&end.last_transition_time).ok()?,
+            is_failed: end.kind == "Failed",
+        })
     }
 }
 

@@ -160,7 +160,9 @@ impl RetentionRun {
                 }
             }
             Phase::Revisions(mut trim) => {
-                let progress = in_transaction(conn, applier, |tx, _| trim.step(tx, deadline))?;
+                let progress = in_transaction(conn, applier, |tx, applier| {
+                    trim.step(tx, &applier.watches.names(), deadline)
+                })?;
                 match progress {
                     Progress::Done => {
                         trim.report(metrics);

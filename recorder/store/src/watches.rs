@@ -132,6 +132,14 @@ impl WatchTable {
         self.all.keys().copied().collect()
     }
 
+    /// Kind and namespace of each watch.
+    pub(super) fn names(&self) -> Vec<(String, String)> {
+        self.all
+            .values()
+            .map(|watch| (watch.kind.clone(), watch.namespace.clone()))
+            .collect()
+    }
+
     /// Open gaps of all watches.
     pub(super) fn open_gaps(conn: &Connection) -> rusqlite::Result<i64> {
         let open = "SELECT count(DISTINCT gap) FROM watch_state WHERE gap IS NOT NULL";

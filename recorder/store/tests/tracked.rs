@@ -140,10 +140,10 @@ impl Store {
 }
 
 /// SplitMix64, so that a seed gives the same edits everywhere.
-struct Rng(u64);
+pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -317,4 +317,277 @@ fn object_that_is_created_again_while_unwatched_is_a_deletion_and_a_creation() {
     assert_eq!(store.bodies("web").len(), 3);
     store.list(RelistCause::Expired, &[]);
     assert_eq!(store.rows("deleted"), 2);
+}
+
+/// Objects of any kind, as a watch shows them.
+struct Shown<'s> {
+    store: &'s mut Store,
+    kind: Arc<TrackedKind>,
+    watch: WatchId,
+    tracker: Tracker,
+}
+
+impl Store {
+    fn of(&mut self, kind: &str) -> Shown<'_> {
+        let kind = TrackedKind::find(BUILT_IN.iter(), kind).unwrap();
+        let watches = &mut self.applier.watches;
+        let (watch, _) = watches
+            .register(&self.conn, "cluster", &kind.kind, "")
+            .unwrap();
+        Shown {
+            store: self,
+            kind: Arc::new(kind.clone()),
+            watch,
+            tracker: Tracker::new(Arc::new(kind.clone()), key()),
+        }
+    }
+
+    /// Reason and metadata of the rows of changes.
+    fn changes(&self) -> Vec<(String, Value)> {
+        let sql = "SELECT metadata ->> 'reason', metadata FROM event_detail WHERE metadata ->> 'op' IS NOT NULL ORDER BY key";
+        let mut found = self.conn.prepare(sql).unwrap();
+        let rows = found.query_map([], |row| {
+            let metadata: String = row.get(1)?;
+            Ok((row.get(0)?, serde_json::from_str(&metadata).unwrap()))
+        });
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
+    fn reasons(&self) -> Vec<String> {
+        let changes = self.changes().into_iter();
+        changes.map(|(reason, _)| reason).collect()
+    }
+}
+
+impl Shown<'_> {
+    fn show(&mut self, mut object: Value, is_deleted: bool) -> &mut Self {
+        let now = self.store.now;
+        let version = now.millis().to_string();
+        object["metadata"]["resourceVersion"] = version.clone().into();
+        if object["metadata"]["uid"].is_null() {
+            object["metadata"]["uid"] = object["metadata"]["name"].clone();
+        }
+        if !self.kind.namespaced {
+            object["metadata"]["namespace"] = "".into();
+        } else if object["metadata"]["namespace"].is_null() {
+            object["metadata"]["namespace"] = "shop".into();
+        }
+        object["metadata"]["creationTimestamp"] = now.to_string().into();
+        let json = object.to_string();
+        let reading = if is_deleted {
+            self.tracker.deleted(&json, Origin::Live, now)
+        } else {
+            self.tracker.applied(&json, Origin::Live, now)
+        };
+        let item = Item::Tracked {
+            watch: self.watch,
+            kind: self.kind.clone(),
+            event: self.tracker.emit(reading.unwrap()),
+        };
+        self.store.commit(&[item]);
+        self.store.now = now.plus(Duration::from_secs(1));
+        self
+    }
+
+    fn create(&mut self, object: Value) -> &mut Self {
+        self.show(object, false)
+    }
+
+    fn delete(&mut self, object: Value) -> &mut Self {
+        self.show(object, true)
+    }
+}
+
+fn owned(name: &str, kind: &str, api_version: &str, owner: &str) -> Value {
+    json!({"metadata": {"name": name, "ownerReferences": [
+        {"apiVersion": api_version, "kind": kind, "name": owner, "uid": owner, "controller": true},
+    ]}})
+}
+
+#[test]
+fn what_controllers_make_for_tracked_objects_has_no_row() {
+    let mut store = Store::new();
+    let set = json!({"metadata": {"name": "db"}, "spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}}]}});
+    store.of("sts").create(set);
+    let claim = json!({"metadata": {"name": "data-db-0"}, "spec": {"storageClassName": "fast"}});
+    store.of("pvc").create(claim.clone());
+    let volume = json!({
+        "metadata": {"name": "pvc-1", "annotations": {"pv.kubernetes.io/provisioned-by": "csi"}},
+        "spec": {"claimRef": {"namespace": "shop", "name": "data-db-0"}},
+    });
+    store.of("pv").create(volume.clone());
+    store
+        .of("po")
+        .create(owned("db-0", "StatefulSet", "apps/v1", "db"));
+    assert_eq!(store.reasons(), ["StatefulSetCreated"]);
+    // A request deletes the claim, and with it the volume.
+    store.of("pvc").delete(claim);
+    store.of("pv").delete(volume);
+    assert_eq!(
+        store.reasons(),
+        ["StatefulSetCreated", "PersistentVolumeClaimDeleted"]
+    );
+    // An owner reference alone explains nothing, nor does a name that only looks like one of a set.
+    store
+        .of("rolebinding")
+        .create(owned("admin", "StatefulSet", "apps/v1", "db"));
+    store
+        .of("pvc")
+        .create(json!({"metadata": {"name": "logs-db-0"}}));
+    let reasons = store.reasons();
+    assert_eq!(
+        reasons[2..],
+        ["RoleBindingCreated", "PersistentVolumeClaimCreated"]
+    );
+}
+
+#[test]
+fn job_of_a_cron_job_has_a_row_only_if_a_person_made_or_deleted_it() {
+    let mut store = Store::new();
+    let cron = json!({"metadata": {"name": "backup"}, "spec": {
+        "schedule": "* * * * *", "successfulJobsHistoryLimit": 2, "failedJobsHistoryLimit": 1,
+    }});
+    store.of("cj").create(cron);
+    let job = |name: &str, finished: Option<Timestamp>| {
+        let mut job = owned(name, "CronJob", "batch/v1", "backup");
+        if let Some(at) = finished {
+            job["status"] = json!({"conditions": [
+                {"type": "Complete", "status": "True", "lastTransitionTime": at.to_string()},
+            ]});
+        }
+        job
+    };
+    let at = store.now;
+    for name in ["backup-1", "backup-2", "backup-3"] {
+        store
+            .of("jobs")
+            .create(job(name, None))
+            .create(job(name, Some(at)));
+    }
+    // Two newer ones have finished.
+    store.of("jobs").delete(job("backup-1", Some(at)));
+    assert_eq!(store.reasons(), ["CronJobCreated"]);
+    store.of("jobs").delete(job("backup-3", Some(at)));
+    let mut by_hand = job("backup-x", None);
+    by_hand["metadata"]["annotations"] = json!({"cronjob.kubernetes.io/instantiate": "manual"});
+    store.of("jobs").create(by_hand);
+    assert_eq!(
+        store.reasons(),
+        ["CronJobCreated", "JobDeleted", "JobCreated"]
+    );
+    assert_eq!(store.changes()[1].1["cause"]["kind"], "request");
+}
+
+#[test]
+fn name_that_is_created_and_deleted_in_a_loop_is_one_row() {
+    let mut store = Store::new();
+    for n in 0..100 {
+        let map = json!({"metadata": {"name": "loop", "uid": format!("u{n}")}, "data": {"n": n.to_string()}});
+        store.of("cm").create(map.clone()).delete(map);
+    }
+    let changes = store.changes();
+    let (last, own) = changes.split_last().unwrap();
+    assert!(own.len() < 20, "{}", own.len());
+    assert_eq!(last.0, "ConfigMapRecreated");
+    let folded = last.1["changes"].as_u64().unwrap();
+    assert_eq!(own.len() as u64 + folded, 200);
+    assert!(store.bodies("loop").len() < 20);
+}
+
+#[test]
+fn names_that_are_created_and_deleted_in_a_loop_share_rows() {
+    let mut store = Store::new();
+    let mut bodies = 0;
+    for n in 0..500 {
+        let map = json!({"metadata": {"name": format!("loop-{n}")}, "data": {"n": "1"}});
+        store.of("cm").create(map.clone()).delete(map);
+        bodies += store.bodies(&format!("loop-{n}")).len();
+    }
+    let changes = store.changes();
+    let counts = |change: &(String, Value)| change.1["changes"].as_u64().unwrap_or(1);
+    assert_eq!(changes.iter().map(counts).sum::<u64>(), 1_000);
+    // Twenty a minute of each, until the budget of an hour is used up.
+    assert!(changes.len() < 520, "{}", changes.len());
+    assert!(bodies < 1_000, "{bodies}");
+    let shared = changes.iter().find(|change| counts(change) > 1).unwrap();
+    assert_eq!(shared.1["objects"].as_array().unwrap().len(), 10);
+}
+
+#[test]
+fn fold_keeps_its_count_through_failed_commits_and_a_restart() {
+    let mut store = Store::new();
+    let spec = |n: u64| json!({"replicas": n});
+    let mut version = 100;
+    let first = object("web", 1, version, &spec(0), 0);
+    let item = store.read(&first, Origin::Live);
+    store.commit(&[item]);
+    for n in 1..=60 {
+        version += 1;
+        store.now = store.now.plus(Duration::from_secs(5));
+        let item = store.read(&object("web", 1, version, &spec(n), 0), Origin::Live);
+        if n % 7 == 0 {
+            store.fail_and_commit(&[item]);
+        } else {
+            store.commit(&[item]);
+        }
+        if n == 40 {
+            store.restart();
+        }
+    }
+    let changes: Vec<(String, Value)> = store.changes().split_off(1);
+    let counts = |change: &(String, Value)| change.1["changes"].as_u64().unwrap_or(1);
+    assert_eq!(changes.iter().map(counts).sum::<u64>(), 60);
+    assert_eq!(
+        changes.iter().filter(|change| counts(change) > 1).count(),
+        2
+    );
+    assert!(changes.len() < 16, "{}", changes.len());
+}
+
+#[test]
+fn body_that_differs_at_the_same_version_is_a_default_and_makes_no_row() {
+    let mut store = Store::new();
+    let mut object = object("web", 1, 100, &json!({"replicas": 1}), 0);
+    store.list(RelistCause::FirstStart, &[&object]);
+    object["spec"]["paused"] = json!(false);
+    store.restart();
+    store.list(RelistCause::Expired, &[&object]);
+    assert!(store.changes().is_empty(), "{:?}", store.changes());
+    let causes: Vec<Option<String>> = store
+        .conn
+        .prepare("SELECT cause FROM revision ORDER BY id")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(causes, [None, Some("defaulted".to_owned())]);
+}
+
+#[test]
+fn change_that_was_found_by_a_list_lies_after_the_last_state_that_was_seen() {
+    let mut store = Store::new();
+    let seen = object("web", 1, 100, &json!({"replicas": 1}), 0);
+    let item = store.read(&seen, Origin::Live);
+    let last_seen = store.now;
+    store.commit(&[item]);
+    store.now = store.now.plus(Duration::from_secs(3_600));
+    store.restart();
+    let changed = object("web", 1, 200, &json!({"replicas": 2}), 0);
+    store.list(RelistCause::Expired, &[&changed]);
+    let between = [last_seen, store.now].map(|at| at.to_string());
+    assert_eq!(store.changes()[1].1["between"], json!(between));
+    // Its watch is new, so that nothing but the object itself tells since when it can have been deleted.
+    store
+        .conn
+        .execute(
+            "UPDATE watch_state SET position = NULL, confirmed_ms = NULL",
+            [],
+        )
+        .unwrap();
+    store.restart();
+    store.now = store.now.plus(Duration::from_secs(3_600));
+    store.list(RelistCause::FirstStart, &[]);
+    let between = [last_seen, store.now].map(|at| at.to_string());
+    assert_eq!(store.changes()[2].1["between"], json!(between));
 }

@@ -228,7 +228,9 @@ CREATE TABLE tracked_object (
     scaled_down_ms   INTEGER,        -- when its replicas were last reduced
     template_ms      INTEGER,        -- when its template of pods last changed
     disruption       TEXT,           -- why a pod is being deleted, by its condition
-    deleted_ms       INTEGER,        -- NULL while it exists
+    finished_ms      INTEGER,        -- when a Job finished
+    deleted_ms       INTEGER,        -- NULL while it exists, or may exist
+    unwatched_ms     INTEGER,        -- what became of it after that is unknown: its kind or namespace is not watched any more
     UNIQUE (kind, namespace, name)
 );
 
@@ -238,13 +240,13 @@ CREATE TABLE revision (
     id               INTEGER PRIMARY KEY, -- tracked_object.id << 24 | number
     is_patch         INTEGER NOT NULL,
     body             TEXT,           -- JSON; NULL: the object was deleted
-    at_ms            INTEGER NOT NULL, -- in force from then on
+    at_ms            INTEGER NOT NULL, -- in force from then on, until that of the next one
     resource_version NOT NULL,
     event            INTEGER,        -- event.key of its row
     author           TEXT,           -- managers, as they called themselves
-    cause            TEXT,           -- of a deletion
+    cause            TEXT,           -- of a deletion; `defaulted`: the API server shows fields that were not written
     from_ms          INTEGER,        -- it came into force at some time between this and at_ms
-    left_out         INTEGER         -- later states that this one stands for, within a minute
+    left_out         INTEGER         -- states between from_ms and at_ms that have no revisions
 );
 
 -- What the next change of a watched object is compared with: one entry for each object that exists.

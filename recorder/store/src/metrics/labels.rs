@@ -67,15 +67,23 @@ label!(
         Created => "created",
         /// A row.
         Changed => "changed",
-        /// Added to the row of earlier changes.
+        /// The object was created or deleted by the controller of another tracked object, whose row explains it: no row.
+        Child => "child",
+        /// Added to the row of earlier changes: the same happens again and again.
         Folded => "folded",
+        /// Added to such a row: the object has used its revisions of the hour.
+        ObjectBudget => "object_budget",
+        /// Added to a row of several objects: their kind has used the namespace's revisions of the hour.
+        NamespaceBudget => "namespace_budget",
+        /// Added to a row of several objects, which were created or deleted within a minute.
+        Burst => "burst",
         /// A revision without a row: by its nature, or of another form.
         Silent => "silent",
         /// The same as before, in what is recorded.
         Unchanged => "unchanged",
         /// Older than what is recorded.
         Stale => "stale",
-        /// The object was deleted.
+        /// The object was deleted: a row.
         Deleted => "deleted",
         /// It cannot be decoded or stored.
         Skipped => "skipped",

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use kube9_ingest::deletion::{
-    CLAIM, CauseCertainty, DEFINITION, DeletedObject, DeletionCause, OwnerState, VOLUME, cause,
+    CLAIM, CRON_JOB, CauseCertainty, DEFINITION, DeletedObject, DeletionCause, OwnerState, VOLUME,
+    cause,
 };
+use kube9_ingest::item::FinishedJob;
 use kube9_model::ObjectRef;
 use kube9_model::change::body::Body;
 use kube9_model::change::diff::FieldChange;
@@ -14,6 +16,7 @@ use kube9_model::time::Timestamp;
 use rusqlite::Connection;
 
 use super::objects::{self, StoredObject, TrackedObjectTable};
+use super::revisions::RevisionTable;
 
 /// Times of the API server are whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,8 +27,8 @@ pub(super) struct EndFacts<'a> {
     pub(super) body: Option<&'a Body>,
     /// The name of the definition of its kind.
     pub(super) definition: Option<&'a str>,
-    /// When a Job had finished.
-    pub(super) finished: Option<Timestamp>,
+    /// When a Job had finished, and whether it failed.
+    pub(super) finished: Option<FinishedJob>,
 }
 
 /// Why an object was deleted, by what is stored of it and of those that it belongs to.
@@ -69,8 +72,37 @@ pub(super) fn cause_of(
         .owner
         .as_deref()
         .and_then(|text| text.split_once('/'));
+    let stored_owner = match owner {
+        Some((kind, name)) => objects::owner(conn, kind, namespace, name)?,
+        None => None,
+    };
+    let (mut history, mut replaces) = (None, false);
+    if let (Some((CRON_JOB, _)), Some(owner)) = (owner, stored_owner) {
+        let newest = RevisionTable::of(conn).read(owner.id, owner.revision)?;
+        let cron_job = newest
+            .and_then(|newest| newest.body)
+            .and_then(|text| Body::parse(&text).ok());
+        let spec = |name: &str| cron_job.as_ref()?.stored().get("spec")?.get(name);
+        replaces = spec("concurrencyPolicy").and_then(Stored::as_text) == Some("Replace");
+        if let Some(finished) = facts.finished {
+            let (name, default) = if finished.is_failed {
+                ("failedJobsHistoryLimit", 1)
+            } else {
+                ("successfulJobsHistoryLimit", 3)
+            };
+            let limit = match spec(name) {
+                Some(Stored::Number(limit)) => limit.as_u64().unwrap_or(default),
+                _ => default,
+            };
+            let table = TrackedObjectTable::of(conn);
+            if let Some(kind) = table.known_kind("batch", kind)? {
+                let newer = table.newer_finished(kind, namespace, stored)?;
+                history = Some((u32::try_from(limit).unwrap_or(u32::MAX), newer));
+            }
+        }
+    }
     let state = match owner {
-        Some((kind, name)) => match objects::owner(conn, kind, namespace, name)? {
+        Some(_) => match stored_owner {
             Some(owner) if owner.deletion.is_some() => OwnerState::Deleted,
             Some(owner) => OwnerState::Exists {
                 scaled_down: owner.scaled_down,
@@ -90,7 +122,9 @@ pub(super) fn cause_of(
         is_namespace_deleted,
         is_definition_deleted,
         is_claim_deleted,
-        finished: facts.finished,
+        finished: facts.finished.map(|finished| finished.at),
+        history,
+        replaces,
         ttl,
         ..DeletedObject::default()
     }))

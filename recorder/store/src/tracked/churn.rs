@@ -1,21 +1,26 @@
-//! Objects that change again and again: their changes fold into a row each ten minutes, and their revisions thin to one a
-//! minute.
+//! Objects that change again and again, and many objects that come and go: what happens to them folds into one row each ten
+//! minutes, and their revisions thin to one a minute.
 //!
 //! ```text
-//!   change ─▶ each of its fields changed OFTEN times within WINDOW, ─┬─ no ──▶ a row, a revision
-//!             or a budget is used up                                 └─ yes ─▶ the open row; the newest revision
+//!   change ──────────────▶ each of its fields changed OFTEN times within WINDOW, ─┬─ no ──▶ a row, a revision
+//!                          or a budget is used up                                 └─ yes ─▶ the open row
+//!   created or deleted ──▶ the object was so OFTEN, or MANY of its kind and namespace within a minute ──▶ the same
 //! ```
 //!
-//! All in memory: after a restart an object has a few more rows.
+//! The counters are in memory: after a restart, and after a failed commit, a few changes more or less have rows of their own.
+//! What was folded is in the rows, with its count, and stays there.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
+use kube9_ingest::deletion::DeletionCause;
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
 use serde_json::{Map, Value};
+
+use crate::metrics::Observed;
 
 /// Changes of a field that have rows of their own.
 const OFTEN: usize = 6;
@@ -23,13 +28,16 @@ const OFTEN: usize = 6;
 /// The time in which they are counted, and which a folded row covers.
 const WINDOW: Duration = Duration::from_secs(600);
 
+/// Objects of a kind and namespace that are created, or deleted for one cause, within a minute and have rows of their own.
+const MANY: u32 = 20;
+
 /// Revisions of an object an hour; beyond that one a minute.
 const OBJECT_BUDGET: u32 = 60;
 
-/// Revisions of a kind in a namespace an hour.
+/// Revisions and rows of a kind in a namespace an hour; beyond that its changes share a row.
 const TENANT_BUDGET: u32 = 600;
 
-/// Time between two revisions of an object beyond its budget.
+/// Time between two revisions of an object whose changes are folded.
 pub(super) const THIN: Duration = Duration::from_secs(60);
 
 /// Objects that are counted: at most 4 MiB with the bound on paths.
@@ -38,11 +46,20 @@ const OBJECTS_MAX: usize = 4096;
 /// Namespaces and kinds that are counted.
 const TENANTS_MAX: usize = 4096;
 
+/// Rows that several objects share: at most 3 MiB with the bound on names.
+const GROUPS_MAX: usize = 1024;
+
 /// Fields of an object that are counted one by one; others share a counter.
 const PATHS_MAX: usize = 16;
 
 /// Fields that a folded row names.
 const FIELDS_MAX: usize = 20;
+
+/// Objects that a row of several objects names.
+const NAMES_MAX: usize = 10;
+
+/// Authors that a folded row names.
+const AUTHORS_MAX: usize = 5;
 
 /// What changed how often.
 #[derive(Debug, Default)]
@@ -50,14 +67,76 @@ pub(super) struct Churn {
     objects: HashMap<i64, ObjectChurn, RandomState>,
     /// By kind and namespace.
     tenants: HashMap<(i64, Box<str>), Budget, RandomState>,
+    groups: HashMap<Group, GroupChurn, RandomState>,
+    /// The open rows as they were before the transaction under way, the last one first undone.
+    undo: Vec<(FoldTarget, Option<Fold>)>,
+}
+
+/// What happened to an object, of the kinds of rows that are folded apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Happened {
+    Changed,
+    Created,
+    Deleted(DeletionCause),
+}
+
+/// That an object was created or deleted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Life {
+    pub(super) happened: Happened,
+    /// It was created or changed before, as far as that is counted: most objects live once.
+    pub(super) is_again: bool,
+    /// It would have a row.
+    pub(super) is_row: bool,
+}
+
+/// Objects that share a row.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Group {
+    pub(super) kind: i64,
+    pub(super) namespace: Box<str>,
+    pub(super) happened: Happened,
+}
+
+/// Which row a change is added to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FoldTarget {
+    /// A row of the changes of an object.
+    Changes(i64),
+    /// A row of the creations and deletions of an object.
+    Life(i64),
+    /// A row of several objects.
+    Group(Group),
+}
+
+/// That a change has no row of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Folding {
+    pub(super) target: FoldTarget,
+    /// Why, for the metric.
+    pub(super) outcome: Observed,
 }
 
 #[derive(Debug, Default)]
 struct ObjectChurn {
-    /// Times of the last changes of a field, in milliseconds; the oldest first.
-    paths: HashMap<u64, [i64; OFTEN], RandomState>,
+    paths: HashMap<u64, Times, RandomState>,
+    created: Times,
+    deleted: Times,
     budget: Budget,
     last: Timestamp,
+    changes: Option<Fold>,
+    life: Option<Fold>,
+}
+
+/// When something happened last, in milliseconds; the oldest first.
+#[derive(Debug, Clone, Copy)]
+struct Times([i64; OFTEN]);
+
+#[derive(Debug, Default)]
+struct GroupChurn {
+    /// Number of the minute.
+    minute: i64,
+    rows: u32,
     fold: Option<Fold>,
 }
 
@@ -74,8 +153,26 @@ pub(super) struct Fold {
     pub(super) key: EventKey,
     pub(super) since: Timestamp,
     pub(super) changes: u32,
-    /// As in the row's metadata, with the value before the first change and that after the last.
-    pub(super) fields: Vec<Value>,
+    /// As in the row's metadata: fields with the value before the first change and that after the last, or names of objects.
+    pub(super) parts: Vec<Value>,
+    /// The authors, each once.
+    pub(super) by: Vec<Value>,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self([i64::MIN; OFTEN])
+    }
+}
+
+impl Times {
+    /// Adds one; returns whether it is more than OFTEN within WINDOW.
+    fn add(&mut self, at: Timestamp) -> bool {
+        let is_busy = self.0[0] >= at.minus(WINDOW).millis();
+        self.0.rotate_left(1);
+        self.0[OFTEN - 1] = at.millis();
+        is_busy
+    }
 }
 
 impl Budget {
@@ -91,46 +188,163 @@ impl Budget {
 }
 
 impl Churn {
-    /// Counts a change of an object's fields, given by their hashes; returns whether it is folded.
-    pub(super) fn note(
+    /// Counts a change of an object's fields, given by their hashes; returns where it is folded.
+    pub(super) fn note_change(
         &mut self,
         (kind, namespace, object): (i64, &str, i64),
         paths: impl Iterator<Item = u64>,
         at: Timestamp,
-    ) -> bool {
-        let tenant = entry(
-            &mut self.tenants,
-            TENANTS_MAX,
-            (kind, namespace.into()),
-            |one| one.hour < at.second().div_euclid(3_600),
-        );
-        let is_tenant_over = tenant.is_some_and(|budget| budget.is_over(at, TENANT_BUDGET));
-        let is_old = |one: &ObjectChurn| at.since(one.last) >= WINDOW;
-        let Some(object) = entry(&mut self.objects, OBJECTS_MAX, object, is_old) else {
-            return is_tenant_over;
+    ) -> Option<Folding> {
+        let target = FoldTarget::Changes(object);
+        let own = self.of_object(object, at, |object| object.are_busy(paths, at));
+        let is_open = own.is_some() && self.fold(&target, at).is_some();
+        // What joins a row uses nothing of the budget of others.
+        if !is_open && self.is_tenant_over(kind, namespace, at) {
+            return Some(Folding {
+                target: FoldTarget::Group(Group {
+                    kind,
+                    namespace: namespace.into(),
+                    happened: Happened::Changed,
+                }),
+                outcome: Observed::NamespaceBudget,
+            });
+        }
+        own.map(|outcome| Folding { target, outcome })
+    }
+
+    /// Counts that an object was created or deleted; returns where that is folded.
+    pub(super) fn note_life(
+        &mut self,
+        (kind, namespace, object): (i64, &str, i64),
+        Life {
+            happened,
+            is_again,
+            is_row,
+        }: Life,
+        at: Timestamp,
+    ) -> Option<Folding> {
+        let target = FoldTarget::Life(object);
+        let count = |object: &mut ObjectChurn| match happened {
+            Happened::Created => object.created.add(at),
+            _ => object.deleted.add(at),
         };
+        let own = is_again
+            .then(|| self.of_object(object, at, count))
+            .flatten();
+        let is_open = own.is_some() && self.fold(&target, at).is_some();
+        if !is_open {
+            let is_tenant_over = self.is_tenant_over(kind, namespace, at);
+            let group = Group {
+                kind,
+                namespace: namespace.into(),
+                happened,
+            };
+            let is_burst = is_row && own.is_none() && self.is_burst(&group, at);
+            let outcome = match (is_tenant_over, is_burst) {
+                (true, _) => Some(Observed::NamespaceBudget),
+                (false, true) => Some(Observed::Burst),
+                (false, false) => None,
+            };
+            if let Some(outcome) = outcome {
+                let target = FoldTarget::Group(group);
+                return Some(Folding { target, outcome });
+            }
+        }
+        own.map(|outcome| Folding { target, outcome })
+    }
+
+    /// Counts a change of an object; returns why it is folded by what happened to the object itself.
+    fn of_object(
+        &mut self,
+        object: i64,
+        at: Timestamp,
+        is_busy: impl FnOnce(&mut ObjectChurn) -> bool,
+    ) -> Option<Observed> {
+        let is_old = |one: &ObjectChurn| at.since(one.last) >= WINDOW;
+        let object = entry(&mut self.objects, OBJECTS_MAX, object, is_old)?;
         object.last = at;
-        let is_object_over = object.budget.is_over(at, OBJECT_BUDGET);
-        let is_busy = object.are_busy(paths, at);
-        is_tenant_over || is_object_over || is_busy
-    }
-
-    /// The open row of an object, unless it covers its time already.
-    pub(super) fn fold(&self, object: i64, at: Timestamp) -> Option<Fold> {
-        let fold = self.objects.get(&object)?.fold.clone()?;
-        (at.since(fold.since) < WINDOW).then_some(fold)
-    }
-
-    pub(super) fn set_fold(&mut self, object: i64, fold: Fold) {
-        if let Some(one) = self.objects.get_mut(&object) {
-            one.fold = Some(fold);
+        let is_over = object.budget.is_over(at, OBJECT_BUDGET);
+        match (is_busy(object), is_over) {
+            (true, _) => Some(Observed::Folded),
+            (false, true) => Some(Observed::ObjectBudget),
+            (false, false) => None,
         }
     }
 
-    /// The open rows may not exist any more.
+    /// Whether what happens to an object is counted.
+    pub(super) fn is_counted(&self, object: i64) -> bool {
+        self.objects.contains_key(&object)
+    }
+
+    fn is_tenant_over(&mut self, kind: i64, namespace: &str, at: Timestamp) -> bool {
+        let hour = at.second().div_euclid(3_600);
+        let is_old = |one: &Budget| one.hour < hour;
+        let key = (kind, namespace.into());
+        let tenant = entry(&mut self.tenants, TENANTS_MAX, key, is_old);
+        tenant.is_some_and(|budget| budget.is_over(at, TENANT_BUDGET))
+    }
+
+    fn is_burst(&mut self, group: &Group, at: Timestamp) -> bool {
+        let Some(group) = self.group(group, at) else {
+            return false;
+        };
+        let minute = at.second().div_euclid(60);
+        if group.minute != minute {
+            (group.minute, group.rows) = (minute, 0);
+        }
+        group.rows = group.rows.saturating_add(1);
+        group.rows > MANY
+    }
+
+    fn group(&mut self, group: &Group, at: Timestamp) -> Option<&mut GroupChurn> {
+        let minute = at.minus(WINDOW).second().div_euclid(60);
+        let is_old = |one: &GroupChurn| {
+            let is_open = |fold: &Fold| at.since(fold.since) < WINDOW;
+            one.minute < minute && !one.fold.as_ref().is_some_and(is_open)
+        };
+        entry(&mut self.groups, GROUPS_MAX, group.clone(), is_old)
+    }
+
+    /// The open row of a target, unless it covers its time already.
+    pub(super) fn fold(&self, target: &FoldTarget, at: Timestamp) -> Option<&Fold> {
+        let fold = match target {
+            FoldTarget::Changes(object) => self.objects.get(object)?.changes.as_ref(),
+            FoldTarget::Life(object) => self.objects.get(object)?.life.as_ref(),
+            FoldTarget::Group(group) => self.groups.get(group)?.fold.as_ref(),
+        };
+        fold.filter(|fold| at.since(fold.since) < WINDOW)
+    }
+
+    pub(super) fn set_fold(&mut self, target: FoldTarget, fold: Fold) {
+        // The oldest entry of the undo list is what a rollback restores.
+        let at = fold.since;
+        if let FoldTarget::Group(group) = &target {
+            _ = self.group(group, at);
+        }
+        if let Some(slot) = self.slot(&target) {
+            let before = slot.replace(fold);
+            self.undo.push((target, before));
+        }
+    }
+
+    fn slot(&mut self, target: &FoldTarget) -> Option<&mut Option<Fold>> {
+        Some(match target {
+            FoldTarget::Changes(object) => &mut self.objects.get_mut(object)?.changes,
+            FoldTarget::Life(object) => &mut self.objects.get_mut(object)?.life,
+            FoldTarget::Group(group) => &mut self.groups.get_mut(group)?.fold,
+        })
+    }
+
+    pub(super) fn committed(&mut self) {
+        self.undo.clear();
+    }
+
+    /// The open rows are again as they are in the database.
     pub(super) fn rolled_back(&mut self) {
-        for object in self.objects.values_mut() {
-            object.fold = None;
+        while let Some((target, before)) = self.undo.pop() {
+            if let Some(slot) = self.slot(&target) {
+                *slot = before;
+            }
         }
     }
 }
@@ -154,43 +368,72 @@ fn entry<K: Hash + Eq, V: Default>(
 impl ObjectChurn {
     /// Notes changes of fields; returns whether each of them changes often.
     fn are_busy(&mut self, paths: impl Iterator<Item = u64>, at: Timestamp) -> bool {
-        let (now, since) = (at.millis(), at.minus(WINDOW).millis());
+        let since = at.minus(WINDOW).millis();
         let mut all = true;
         for path in paths {
             let path = if self.paths.len() < PATHS_MAX || self.paths.contains_key(&path) {
                 path
             } else {
-                self.paths.retain(|_, times| times[OFTEN - 1] >= since);
+                self.paths.retain(|_, times| times.0[OFTEN - 1] >= since);
                 if self.paths.len() < PATHS_MAX {
                     path
                 } else {
                     0
                 }
             };
-            let times = self.paths.entry(path).or_insert([i64::MIN; OFTEN]);
-            all &= times[0] >= since;
-            times.rotate_left(1);
-            times[OFTEN - 1] = now;
+            all &= self.paths.entry(path).or_default().add(at);
         }
         all
     }
 }
 
 impl Fold {
-    /// Adds a change with these fields.
-    pub(super) fn add(&mut self, fields: Vec<Value>) {
-        self.changes = self.changes.saturating_add(1);
+    /// A row that is not stored yet.
+    pub(super) const fn begin(since: Timestamp) -> Self {
+        Self {
+            key: EventKey::from_i64(0),
+            since,
+            changes: 0,
+            parts: Vec::new(),
+            by: Vec::new(),
+        }
+    }
+
+    /// Adds the fields of a change.
+    pub(super) fn add_fields(&mut self, fields: Vec<Value>) {
         for field in fields {
             let path = field.get("path").cloned();
             let is_same = |one: &Value| one.get("path") == path.as_ref();
-            match (self.fields.iter().position(is_same), field) {
+            match (self.parts.iter().position(is_same), field) {
                 (Some(known), Value::Object(field)) => {
-                    if let Value::Object(known) = &mut self.fields[known] {
+                    if let Value::Object(known) = &mut self.parts[known] {
                         merge(known, field);
                     }
                 }
-                (None, field) if self.fields.len() < FIELDS_MAX => self.fields.push(field),
+                (None, field) if self.parts.len() < FIELDS_MAX => self.parts.push(field),
                 _ => {}
+            }
+        }
+    }
+
+    /// Adds the name of an object.
+    pub(super) fn add_name(&mut self, name: &str) {
+        if self.parts.len() < NAMES_MAX && !self.parts.iter().any(|one| one == name) {
+            self.parts.push(name.into());
+        }
+    }
+
+    /// Adds the authors of a change.
+    pub(super) fn add_authors(&mut self, by: Option<&Value>) {
+        for author in by.and_then(Value::as_array).into_iter().flatten() {
+            let name = |one: &Value| {
+                ["manager", "operation", "subresource"].map(|key| one.get(key).cloned())
+            };
+            let known = self.by.iter().position(|one| name(one) == name(author));
+            match known {
+                Some(known) => self.by[known].clone_from(author),
+                None if self.by.len() < AUTHORS_MAX => self.by.push(author.clone()),
+                None => {}
             }
         }
     }
@@ -224,7 +467,15 @@ mod tests {
     }
 
     fn folded(churn: &mut Churn, paths: &[u64], second: i64) -> bool {
-        churn.note((1, "shop", 7), paths.iter().copied(), at(second))
+        churn
+            .note_change((1, "shop", 7), paths.iter().copied(), at(second))
+            .is_some()
+    }
+
+    fn open(churn: &mut Churn, target: FoldTarget, second: i64) {
+        let mut fold = Fold::begin(at(second));
+        fold.changes = 1;
+        churn.set_fold(target, fold);
     }
 
     #[test]
@@ -254,31 +505,111 @@ mod tests {
     #[test]
     fn budgets_hold_for_an_object_and_for_a_kind_in_a_namespace() {
         let mut churn = Churn::default();
-        // Two minutes apart, so that no field is busy.
         let mut over = 0;
+        let mut note = |namespace: &str, object: i64, second: i64| {
+            let path = [1].into_iter();
+            churn.note_change((1, namespace, object), path, at(second))
+        };
         for object in 0..700 {
-            over += u32::from(churn.note((1, "shop", object), [1].into_iter(), at(0)));
+            over += u32::from(note("shop", object, 0).is_some());
         }
         assert_eq!(over, 100);
-        assert!(!churn.note((1, "other", 1), [1].into_iter(), at(0)));
-        assert!(!churn.note((1, "shop", 1), [1].into_iter(), at(3_600)));
+        let shared = note("shop", 1, 0).unwrap();
+        assert_eq!(shared.outcome, Observed::NamespaceBudget);
+        assert!(matches!(shared.target, FoldTarget::Group(_)), "{shared:?}");
+        assert_eq!(note("other", 1, 0), None);
+        assert_eq!(note("shop", 1, 3_600), None);
+    }
+
+    #[test]
+    fn changes_that_join_an_open_row_use_nothing_of_the_budget_of_others() {
+        let mut churn = Churn::default();
+        for n in 0..2_000 {
+            if folded(&mut churn, &[1], n) && churn.fold(&FoldTarget::Changes(7), at(n)).is_none() {
+                open(&mut churn, FoldTarget::Changes(7), n);
+            }
+        }
+        let other = churn.note_change((1, "shop", 8), [1].into_iter(), at(2_000));
+        assert_eq!(other, None);
+    }
+
+    #[test]
+    fn name_that_is_created_and_deleted_again_and_again_is_folded() {
+        let mut churn = Churn::default();
+        let mut own = 0;
+        for n in 0..40 {
+            let deleted = Happened::Deleted(DeletionCause::Request);
+            let happened = if n % 2 == 0 {
+                Happened::Created
+            } else {
+                deleted
+            };
+            let life = Life {
+                happened,
+                is_again: n > 0,
+                is_row: true,
+            };
+            let folding = churn.note_life((1, "shop", 7), life, at(n * 10));
+            match folding {
+                None => own += 1,
+                Some(folding) => assert_eq!(folding.target, FoldTarget::Life(7)),
+            }
+        }
+        // The first creation is not counted.
+        assert_eq!(own, 13);
+    }
+
+    #[test]
+    fn many_objects_that_are_deleted_for_one_cause_share_a_row() {
+        let mut churn = Churn::default();
+        let mut note = |object: i64, cause, second: i64| {
+            let life = Life {
+                happened: Happened::Deleted(cause),
+                is_again: false,
+                is_row: true,
+            };
+            churn.note_life((1, "shop", object), life, at(second))
+        };
+        let of_namespace = DeletionCause::NamespaceDeleted;
+        let folded: Vec<_> = (0..50).filter_map(|n| note(n, of_namespace, 0)).collect();
+        assert_eq!(folded.len(), 30);
+        assert!(
+            folded.iter().all(|one| one.outcome == Observed::Burst),
+            "{folded:?}"
+        );
+        assert_eq!(note(100, DeletionCause::Request, 0), None);
+        // The next minute.
+        assert_eq!(note(101, of_namespace, 120), None);
+    }
+
+    #[test]
+    fn rollback_restores_the_open_row_of_the_last_commit() {
+        let mut churn = Churn::default();
+        folded(&mut churn, &[1], 0);
+        let target = FoldTarget::Changes(7);
+        open(&mut churn, target.clone(), 0);
+        churn.committed();
+        let committed = churn.fold(&target, at(1)).cloned();
+        for n in 1..3 {
+            let mut fold = churn.fold(&target, at(n)).cloned().unwrap();
+            fold.changes += 1;
+            churn.set_fold(target.clone(), fold);
+        }
+        assert_eq!(churn.fold(&target, at(3)).unwrap().changes, 3);
+        churn.rolled_back();
+        assert_eq!(churn.fold(&target, at(3)).cloned(), committed);
     }
 
     #[test]
     fn folded_field_goes_from_the_first_value_to_the_last() {
-        let mut fold = Fold {
-            key: EventKey::new(1, 1),
-            since: at(0),
-            changes: 1,
-            fields: vec![json!({"path": "a", "op": "added", "to": 1})],
-        };
-        fold.add(vec![
+        let mut fold = Fold::begin(at(0));
+        fold.add_fields(vec![json!({"path": "a", "op": "added", "to": 1})]);
+        fold.add_fields(vec![
             json!({"path": "a", "op": "changed", "from": 1, "to": 2}),
         ]);
-        fold.add(vec![json!({"path": "b", "op": "removed", "from": 5})]);
-        assert_eq!(fold.changes, 3);
+        fold.add_fields(vec![json!({"path": "b", "op": "removed", "from": 5})]);
         assert_eq!(
-            fold.fields,
+            fold.parts,
             [
                 json!({"path": "a", "op": "added", "to": 2, "times": 2}),
                 json!({"path": "b", "op": "removed", "from": 5}),

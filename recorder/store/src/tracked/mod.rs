@@ -13,6 +13,7 @@
 //! Invariant: an object's first body is never a change, unless the object was created while its watch was known.
 
 mod causes;
+mod children;
 mod churn;
 mod lists;
 mod objects;
@@ -65,6 +66,7 @@ impl TrackedState {
     /// Call it after the commit.
     pub(super) fn committed(&mut self) {
         self.lists.committed();
+        self.churn.committed();
     }
 
     /// Counts since the last call; call it after the commit.
@@ -125,8 +127,7 @@ impl TrackedApplier<'_> {
                         let when = When {
                             at: object.received,
                             from: (object.origin != Origin::Live)
-                                .then_some(self.confirmed_at)
-                                .flatten(),
+                                .then(|| self.last_seen(object.origin, stored.seen)),
                             observed_late: object.origin != Origin::Live,
                         };
                         self.deleted(
@@ -185,15 +186,15 @@ impl TrackedApplier<'_> {
                 if self.state.lists.is_shown(list, &namespace, &name) {
                     continue;
                 }
-                let when = When {
-                    at: list.at,
-                    from: list.from,
-                    observed_late: true,
-                };
-                let is_regressed = list.is_regressed();
+                let (at, is_regressed) = (list.at, list.is_regressed());
                 if let Some(stored) = table.find(kind, &namespace, &name)?
                     && (is_regressed || !version.is_older_than(&stored.version))
                 {
+                    let when = When {
+                        at,
+                        from: Some(self.last_seen(Origin::List, stored.seen)),
+                        observed_late: true,
+                    };
                     self.deleted(stored, (&namespace, &name), version, when, None)?;
                 }
             }
@@ -223,10 +224,9 @@ impl TrackedApplier<'_> {
                 }
                 if stored.deleted.is_none() {
                     // Deleted and created again while nothing was observed.
-                    let list = self.list();
                     let when = When {
                         at: object.created.unwrap_or(object.received),
-                        from: list.map_or(self.confirmed_at, |list| list.from),
+                        from: Some(self.last_seen(object.origin, stored.seen)),
                         observed_late: true,
                     };
                     self.deleted(stored, (namespace, name), &object.version, when, None)?;

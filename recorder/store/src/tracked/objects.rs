@@ -7,6 +7,7 @@ use kube9_model::change::patch::Chain;
 use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
+use serde_json::Value;
 
 use crate::identity::Sql;
 use crate::statements::Counting as _;
@@ -36,6 +37,8 @@ pub(super) struct StoredObject {
     pub(super) template_changed: Option<Timestamp>,
     /// Why a pod is being deleted, by its condition.
     pub(super) disruption: Option<String>,
+    /// When a Job finished.
+    pub(super) finished: Option<Timestamp>,
     /// When it was deleted.
     pub(super) deleted: Option<Timestamp>,
 }
@@ -47,7 +50,7 @@ pub(super) struct TrackedObjectTable<'c> {
 }
 
 const FIND: &str = "SELECT id, uid, resource_version, revision, form, seen_ms, chain_steps, chain_bytes, stamps, owner, deletion_ms, \
-     scaled_down_ms, template_ms, disruption, deleted_ms FROM tracked_object WHERE kind = ?1 AND namespace = ?2 AND name = ?3";
+     scaled_down_ms, template_ms, disruption, finished_ms, deleted_ms FROM tracked_object WHERE kind = ?1 AND namespace = ?2 AND name = ?3";
 
 impl<'c> TrackedObjectTable<'c> {
     pub(super) const fn of(conn: &'c Connection) -> Self {
@@ -119,7 +122,8 @@ impl<'c> TrackedObjectTable<'c> {
             .counted(
                 "INSERT INTO tracked_object (kind, namespace, name, uid, resource_version, revision, form, seen_ms, \
                  chain_steps, chain_bytes, stamps, owner, deletion_ms, scaled_down_ms, template_ms, disruption, \
-                 deleted_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+                 finished_ms, deleted_ms) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
             )?
             .execute(rusqlite::params![
                 kind,
@@ -138,6 +142,7 @@ impl<'c> TrackedObjectTable<'c> {
                 object.scaled_down.map(Timestamp::millis),
                 object.template_changed.map(Timestamp::millis),
                 object.disruption,
+                object.finished.map(Timestamp::millis),
                 object.deleted.map(Timestamp::millis),
             ])?;
         Ok(self.conn.last_insert_rowid())
@@ -149,7 +154,7 @@ impl<'c> TrackedObjectTable<'c> {
             .counted(
                 "UPDATE tracked_object SET uid = ?2, resource_version = ?3, revision = ?4, form = ?5, seen_ms = ?6, \
                  chain_steps = ?7, chain_bytes = ?8, stamps = ?9, owner = ?10, deletion_ms = ?11, scaled_down_ms = ?12, \
-                 template_ms = ?13, disruption = ?14, deleted_ms = ?15 WHERE id = ?1",
+                 template_ms = ?13, disruption = ?14, finished_ms = ?15, deleted_ms = ?16, unwatched_ms = NULL WHERE id = ?1",
             )?
             .execute(rusqlite::params![
                 object.id,
@@ -166,6 +171,7 @@ impl<'c> TrackedObjectTable<'c> {
                 object.scaled_down.map(Timestamp::millis),
                 object.template_changed.map(Timestamp::millis),
                 object.disruption,
+                object.finished.map(Timestamp::millis),
                 object.deleted.map(Timestamp::millis),
             ])?;
         Ok(())
@@ -227,6 +233,60 @@ impl<'c> TrackedObjectTable<'c> {
             .optional()
     }
 
+    /// How many newer objects of the same owner exist that have finished; a newer one has a higher id.
+    pub(super) fn newer_finished(
+        &self,
+        kind: i64,
+        namespace: &str,
+        object: &StoredObject,
+    ) -> rusqlite::Result<u32> {
+        self.conn
+            .counted(
+                "SELECT count(*) FROM tracked_object WHERE kind = ?1 AND namespace = ?2 AND owner = ?3 AND id > ?4 \
+                 AND finished_ms IS NOT NULL AND deleted_ms IS NULL",
+            )?
+            .query_row((kind, namespace, &object.owner, object.id), |row| row.get(0))
+    }
+
+    /// Notes since when the objects that none of these watches covers are not watched, and that the others are. A watch is
+    /// a name of the kind, and a namespace or (empty) all.
+    pub(super) fn note_watched(&self, watches: &[(String, String)]) -> rusqlite::Result<()> {
+        let kinds: Vec<(i64, String, String)> = self
+            .conn
+            .counted(
+                "SELECT id, kind, iif(api_group = '', resource, resource || '.' || api_group) FROM tracked_kind",
+            )?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<Result<_, _>>()?;
+        for (id, kind, resource) in kinds {
+            let namespaces: Vec<&str> = watches
+                .iter()
+                .filter(|(name, _)| *name == kind || *name == resource)
+                .map(|(_, namespace)| &**namespace)
+                .collect();
+            let is_all = namespaces.contains(&"");
+            let namespaces = Value::from(namespaces).to_string();
+            self.conn
+                .counted(
+                    "UPDATE tracked_object SET unwatched_ms = NULL WHERE kind = ?1 AND unwatched_ms IS NOT NULL \
+                     AND (?2 OR namespace IN (SELECT value FROM json_each(?3)))",
+                )?
+                .execute((id, is_all, &namespaces))?;
+            if is_all {
+                continue;
+            }
+            self.conn
+                .counted(
+                    "UPDATE tracked_object SET unwatched_ms = max(seen_ms, ifnull((SELECT max(confirmed_ms) FROM watch_state w \
+                     WHERE w.kind IN (?3, ?4) AND (w.namespace = '' OR w.namespace = tracked_object.namespace)), 0)) \
+                     WHERE kind = ?1 AND deleted_ms IS NULL AND unwatched_ms IS NULL \
+                     AND namespace NOT IN (SELECT value FROM json_each(?2))",
+                )?
+                .execute((id, &namespaces, &kind, &resource))?;
+        }
+        Ok(())
+    }
+
     /// Objects of a kind that exist, in a namespace or (empty) in all, after that of a name: namespace and name.
     pub(super) fn existing_after(
         &self,
@@ -268,13 +328,17 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredObject> {
         scaled_down: time(row.get(11)?),
         template_changed: time(row.get(12)?),
         disruption: row.get(13)?,
-        deleted: time(row.get(14)?),
+        finished: time(row.get(14)?),
+        deleted: time(row.get(15)?),
     })
 }
 
 /// What is known of the object that another one belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StoredOwner {
+    pub(super) id: i64,
+    /// Number of its newest revision.
+    pub(super) revision: i64,
     /// When it was deleted, or when that was requested.
     pub(super) deletion: Option<Timestamp>,
     pub(super) scaled_down: Option<Timestamp>,
@@ -290,14 +354,16 @@ pub(super) fn owner(
 ) -> rusqlite::Result<Option<StoredOwner>> {
     let time = |ms: Option<i64>| ms.map(Timestamp::from_millis);
     conn.counted(
-        "SELECT ifnull(o.deleted_ms, o.deletion_ms), o.scaled_down_ms, o.template_ms FROM tracked_kind k \
+        "SELECT o.id, o.revision, ifnull(o.deleted_ms, o.deletion_ms), o.scaled_down_ms, o.template_ms FROM tracked_kind k \
          JOIN tracked_object o ON o.kind = k.id WHERE k.kind = ?1 AND o.namespace = ?2 AND o.name = ?3",
     )?
     .query_row((kind, namespace, name), |row| {
         Ok(StoredOwner {
-            deletion: time(row.get(0)?),
-            scaled_down: time(row.get(1)?),
-            template_changed: time(row.get(2)?),
+            id: row.get(0)?,
+            revision: row.get(1)?,
+            deletion: time(row.get(2)?),
+            scaled_down: time(row.get(3)?),
+            template_changed: time(row.get(4)?),
         })
     })
     .optional()

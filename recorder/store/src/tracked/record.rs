@@ -9,11 +9,12 @@ use kube9_ingest::attribution::{
 use kube9_ingest::change_row::{
     ChangeRow, What, breaking, is_brief_finalizer, is_made_by_the_cluster,
 };
-use kube9_ingest::item::{ObservedContent, ObservedObject};
+use kube9_ingest::deletion::DeletionCause;
+use kube9_ingest::item::{FinishedJob, ObservedContent, ObservedObject};
 use kube9_ingest::sanitize::{clean_text, sanitize};
 use kube9_model::change::body::{Body, plain};
 use kube9_model::change::diff::{FieldChange, changes};
-use kube9_model::change::patch::{self, Chain};
+use kube9_model::change::patch::{self, Chain, Kept};
 use kube9_model::commit_stats::BreakingChange;
 use kube9_model::id::EventKey;
 use kube9_model::identity::ResourceVersion;
@@ -26,10 +27,11 @@ use tracing::warn;
 
 use super::TrackedApplier;
 use super::causes::{EndFacts, cause_of};
-use super::churn::{Fold, THIN};
+use super::children::Member;
+use super::churn::{Fold, FoldTarget, Folding, Group, Happened, Life, THIN};
 use super::lists::ListInProgress;
 use super::objects::{StoredObject, TrackedObjectTable};
-use super::revisions::{Revision, RevisionTable};
+use super::revisions::{NewestRevision, Revision, RevisionTable};
 use crate::metrics::Observed;
 
 /// Longest list of authors of a revision.
@@ -37,6 +39,9 @@ const AUTHOR_BYTES_MAX: usize = 512;
 
 /// Times of the API server are whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
+
+/// `revision.cause` of a body that differs while its resourceVersion does not.
+const DEFAULTED: &str = "defaulted";
 
 /// When a change happened.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +53,25 @@ pub(super) struct When {
 }
 
 impl When {
+    /// Revisions are in order. What was received after something that happened later, is in force by then at the latest.
+    fn not_before(self, last: Timestamp) -> Self {
+        if self.at >= last {
+            return self;
+        }
+        let from = self.from.unwrap_or(self.at);
+        Self {
+            at: last,
+            // Times of the API server are whole seconds.
+            from: (last.since(from) >= SECOND).then_some(from),
+            ..self
+        }
+    }
+
+    /// The next change is not before this.
+    fn earliest(self) -> Timestamp {
+        self.from.unwrap_or(self.at)
+    }
+
     fn between(self) -> Option<(Timestamp, Timestamp)> {
         self.from.map(|from| (from, self.at))
     }
@@ -71,6 +95,10 @@ impl TrackedApplier<'_> {
             from: None,
             observed_late: object.origin != Origin::Live,
         };
+        let when = match before.as_ref().and_then(|before| before.deleted) {
+            Some(deleted) => when.not_before(deleted),
+            None => when,
+        };
         let is_new = match (object.origin, self.list()) {
             (Origin::List, Some(list)) if list.is_first() => false,
             // One that is older was not seen before for another reason: its kind, its namespace or its size.
@@ -80,37 +108,18 @@ impl TrackedApplier<'_> {
             },
             _ => true,
         };
-        let is_row =
-            is_new && object.owner.is_none() && !is_made_by_the_cluster(&self.kind.kind, name);
-        self.note(if is_new {
-            Observed::Created
-        } else {
-            Observed::First
-        });
-        let author = creator(&entries, object.created);
-        let key = if is_row {
-            let by = author.map(|entry| {
-                let author = ChangeAuthor {
-                    entry,
-                    certainty: Certainty::Field,
-                    paths: Vec::new(),
-                };
-                author.to_json(via(&body, &[]).as_deref())
-            });
-            let what = What::Created(&body);
-            let by = Vec::from_iter(by);
-            let row = self.change_row(object, what, when, by);
-            Some(self.insert(row)?)
-        } else {
-            None
-        };
-        let stored = StoredObject {
+        let is_exact = is_new && (object.origin != Origin::List || object.is_next);
+        let mut stored = StoredObject {
             id: before.as_ref().map_or(0, |before| before.id),
             uid: object.uid.clone(),
             version: object.version.clone(),
             revision: before.as_ref().map_or(1, |before| before.revision + 1),
             form: object.form,
-            seen: object.received,
+            seen: match (object.origin, self.list()) {
+                (Origin::Live, _) => object.received,
+                (Origin::List, Some(list)) if !is_new => list.at.min(object.received),
+                _ => when.earliest(),
+            },
             chain: Chain::default(),
             stamps: object.stamps.clone(),
             owner: owner_text(object),
@@ -118,28 +127,80 @@ impl TrackedApplier<'_> {
             scaled_down: None,
             template_changed: None,
             disruption: disruption(object),
+            finished: finished(object),
             deleted: None,
         };
         let table = TrackedObjectTable::of(self.conn);
-        let id = match before {
-            Some(_) => {
-                table.update(&stored)?;
-                stored.id
+        if before.is_none() {
+            stored.id = table.insert(kind, namespace, name, &stored)?;
+        }
+        let author = creator(&entries, object.created);
+        let (mut key, mut outcome, mut is_thin) = (None, Observed::First, false);
+        if is_new {
+            let is_child = self.is_child(&stored, (namespace, name), &body)?;
+            let is_row = !is_child && !is_made_by_the_cluster(&self.kind.kind, name);
+            let member = (kind, namespace, stored.id);
+            let life = Life {
+                happened: Happened::Created,
+                is_again: before.is_some(),
+                is_row,
+            };
+            let folding = self.state.churn.note_life(member, life, object.received);
+            let newest = match &before {
+                Some(before) => RevisionTable::of(self.conn).read(before.id, before.revision)?,
+                None => None,
+            };
+            is_thin = is_thinned(folding.as_ref(), newest.as_ref(), when.at);
+            outcome = match &folding {
+                _ if is_child => Observed::Child,
+                Some(folding) => folding.outcome,
+                None => Observed::Created,
+            };
+            if is_row {
+                let by = author.map(|entry| {
+                    let author = ChangeAuthor {
+                        entry,
+                        certainty: Certainty::Field,
+                        paths: Vec::new(),
+                    };
+                    author.to_json(via(&body, &[]).as_deref())
+                });
+                let what = What::Created(&body);
+                let row = self.change_row(object, what, when, Vec::from_iter(by));
+                key = Some(self.insert_or_fold(row, folding)?);
             }
-            None => table.insert(kind, namespace, name, &stored)?,
-        };
+        }
+        self.note(outcome);
         let revision = Revision {
             body: Some(content.body.as_str()),
-            // A body that was there before is in force from when it was first seen.
-            at: if is_new { when.at } else { object.received },
-            from: None,
+            // A body that was there before is in force from when it was first seen. So is one that may have been changed
+            // since the creation.
+            at: if is_exact {
+                when.at
+            } else {
+                object.received.max(when.at)
+            },
+            from: if is_exact {
+                when.from
+            } else {
+                is_new.then(|| when.earliest())
+            },
             version: &object.version,
             event: key,
             author: author.map(|entry| clean_text(&entry.manager, AUTHOR_BYTES_MAX)),
             cause: None,
         };
-        self.state.observed.revisions += 1;
-        RevisionTable::of(self.conn).insert(id, stored.revision, &revision)
+        let revisions = RevisionTable::of(self.conn);
+        if is_thin {
+            // It replaces the deletion before, below which all is whole.
+            stored.revision -= 1;
+            self.state.observed.thinned += 1;
+            revisions.replace(stored.id, stored.revision, &revision)?;
+        } else {
+            self.state.observed.revisions += 1;
+            revisions.insert(stored.id, stored.revision, &revision)?;
+        }
+        table.update(&stored)
     }
 
     pub(super) fn changed(
@@ -163,12 +224,14 @@ impl TrackedApplier<'_> {
             owner: owner_text(object),
             deletion: object.deletion,
             disruption: disruption(object),
+            finished: finished(object),
             form: object.form,
-            // The same version again is not a later event.
-            seen: if is_same_version {
-                stored.seen
-            } else {
-                object.received
+            seen: match (object.origin, self.list()) {
+                // The same version again is not a later event.
+                _ if is_same_version => stored.seen,
+                (Origin::Live, _) => object.received,
+                (Origin::List, Some(list)) => list.at.min(object.received).max(stored.seen),
+                _ => stored.seen,
             },
             ..stored.clone()
         };
@@ -190,44 +253,68 @@ impl TrackedApplier<'_> {
                 lists.mark_incomparable(self.watch, namespace, name);
             }
             let before = before.unwrap_or_default();
+            // The definition or the API server has another default: what is stored in etcd did not change.
+            let is_defaulted = is_same_version && stored.form == object.form;
             let fields = if is_comparable {
                 changes(object.rules, &before, &after, stored.deletion.is_some())
             } else {
                 Vec::new()
             };
             let entries = entries(content);
-            let previous = newest.as_ref().map_or(stored.seen, |newest| newest.at);
             let event = Event {
                 before: stored.stamps.as_ref().filter(|_| !is_regressed),
                 entries: &entries,
                 is_next: object.is_next,
-                previous: Some(stored.seen),
+                previous: Some(match &newest {
+                    Some(newest) => newest.at.max(stored.seen),
+                    None => stored.seen,
+                }),
                 received: object.received,
             };
             let authors = event.authors(&after, &fields);
+            let is_default = authors.iter().any(|authorship| authorship.is_default);
             let (loud, authors): (Vec<FieldChange<'_>>, Vec<Authorship<'_>>) = fields
                 .into_iter()
                 .zip(authors)
                 .filter(|(field, authorship)| !field.silent && !authorship.is_default)
                 .unzip();
             let by = ChangeAuthor::group(&authors, &loud);
-            let when = self.when(
-                object,
-                by.iter().filter_map(|by| by.entry.at()).max(),
-                previous,
-            );
-            if object.origin == Origin::List && !is_same_version {
-                // A state that was missed, and the entries of the next one are compared with its time.
-                next.seen = when.at;
+            let author_at = by.iter().filter_map(|by| by.entry.at()).max();
+            let when = if is_same_version {
+                // What is in etcd did not change, only how it reads; the next state may be older than its receipt.
+                When {
+                    at: self.last_seen(object.origin, stored.seen),
+                    from: None,
+                    observed_late: false,
+                }
+            } else {
+                self.when(object, author_at, stored.seen)
+            };
+            let when = match &newest {
+                Some(newest) => when.not_before(newest.at),
+                None => when,
+            };
+            if object.origin != Origin::Live && !is_same_version {
+                // More states may follow that are older than their receipt.
+                next.seen = when.earliest();
             }
             for field in &loud {
                 next.note(field, when.at);
             }
-            let is_folded = !loud.is_empty() && {
+            let folding = if loud.is_empty() {
+                None
+            } else {
                 let hash = &self.state.hash;
                 let paths = loud.iter().map(|field| hash.hash_one(&field.path));
-                let object_id = (kind, object.namespace.as_str(), stored.id);
-                self.state.churn.note(object_id, paths, object.received)
+                let member = (kind, object.namespace.as_str(), stored.id);
+                self.state.churn.note_change(member, paths, object.received)
+            };
+            let is_thin = is_thinned(folding.as_ref(), newest.as_ref(), when.at);
+            outcome = match &folding {
+                _ if loud.is_empty() && before == after && is_comparable => Observed::Unchanged,
+                _ if loud.is_empty() => Observed::Silent,
+                Some(folding) => folding.outcome,
+                None => Observed::Changed,
             };
             let key = if loud.is_empty() {
                 None
@@ -240,17 +327,7 @@ impl TrackedApplier<'_> {
                     fields: &loud,
                 };
                 let row = self.change_row(object, what, when, by);
-                Some(if is_folded {
-                    self.fold(stored.id, row)?
-                } else {
-                    self.insert(row)?
-                })
-            };
-            outcome = match (loud.is_empty(), is_folded) {
-                (true, _) if before == after && is_comparable => Observed::Unchanged,
-                (true, _) => Observed::Silent,
-                (false, true) => Observed::Folded,
-                (false, false) => Observed::Changed,
+                Some(self.insert_or_fold(row, folding)?)
             };
             // A text that differs in nothing but its order needs no revision.
             if before != after || !is_comparable {
@@ -261,9 +338,8 @@ impl TrackedApplier<'_> {
                     version: &object.version,
                     event: key,
                     author: managers(&by),
-                    cause: None,
+                    cause: (is_defaulted || is_default && loud.is_empty()).then_some(DEFAULTED),
                 };
-                let is_thin = is_folded && known.is_some() && when.at.since(previous) < THIN;
                 let states = (
                     (&before, known.unwrap_or_default()),
                     (&after, content.body.as_str()),
@@ -329,41 +405,100 @@ impl TrackedApplier<'_> {
         revisions.replace(object.id, object.revision, revision)
     }
 
-    /// Folds a change into the open row of its object, or opens one.
-    fn fold(&mut self, object: i64, row: ChangeRow<'_>) -> rusqlite::Result<EventKey> {
-        let (at, what) = (row.at, row.name());
-        let mut record = row.record();
-        let fields = match record.extra.get("fields") {
-            Some(Value::Array(fields)) => fields.clone(),
-            _ => Vec::new(),
-        };
-        let fold = match self.state.churn.fold(object, at) {
-            Some(mut fold) => {
-                fold.add(fields);
-                record.description = format!(
-                    "{what} changed {} times since {}. The metadata lists the fields, with the value before the first \
-                     change and that after the last.",
-                    fold.changes, fold.since
-                );
-                let extra = &mut record.extra;
-                extra.insert("fields".to_owned(), fold.fields.clone().into());
-                extra.insert("changes".to_owned(), fold.changes.into());
-                extra.insert("since".to_owned(), fold.since.to_string().into());
-                self.rows
-                    .rewrite(self.conn, fold.key, &sanitize(record), at)?;
-                fold
+    /// Makes the revision before the newest one independent of it.
+    fn free_older(&self, object: &mut StoredObject, newest: &Body) -> rusqlite::Result<()> {
+        let revisions = RevisionTable::of(self.conn);
+        if let Some(patch) = revisions.patch(object.id, object.revision - 1)? {
+            let mut older = newest.clone();
+            // It was written by this program.
+            patch::apply(&mut older, serde_json::from_str(&patch).unwrap_or_default());
+            revisions.keep_again(
+                object.id,
+                object.revision - 1,
+                &Kept::Whole,
+                &older.to_text(),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn insert_or_fold(
+        &mut self,
+        row: ChangeRow<'_>,
+        folding: Option<Folding>,
+    ) -> rusqlite::Result<EventKey> {
+        match folding {
+            Some(folding) => self.fold(folding.target, row),
+            None => self.insert(row),
+        }
+    }
+
+    /// Adds a change to an open row, or opens one.
+    fn fold(&mut self, target: FoldTarget, row: ChangeRow<'_>) -> rusqlite::Result<EventKey> {
+        let (at, what, op) = (row.at, row.name(), row.what.op());
+        let kind = self.kind.kind.clone();
+        let mut record = sanitize(row.record()).record().clone();
+        self.note_breaking(&record, at);
+        let known = self.state.churn.fold(&target, at).cloned();
+        let is_open = known.is_some();
+        let mut fold = known.unwrap_or_else(|| Fold::begin(at));
+        fold.add_authors(record.extra.get("by"));
+        let (changes, since) = (fold.changes + 1, fold.since);
+        let extra = &mut record.extra;
+        let part = match &target {
+            FoldTarget::Changes(_) => {
+                if let Some(Value::Array(fields)) = extra.get("fields") {
+                    fold.add_fields(fields.clone());
+                }
+                if is_open {
+                    record.description = format!(
+                        "{what} changed {changes} times since {since}. The metadata lists the fields, with the value before \
+                         the first change and that after the last."
+                    );
+                }
+                "fields"
             }
-            None => Fold {
-                key: self
-                    .rows
-                    .insert_internal(self.conn, &sanitize(record), at, at)?,
-                since: at,
-                changes: 1,
-                fields,
-            },
+            FoldTarget::Life(_) => {
+                record.reason = format!("{kind}Recreated");
+                record.title = format!("{kind} created and deleted again and again");
+                record.description =
+                    format!("{what} was created or deleted {changes} times since {since}.");
+                "objects"
+            }
+            FoldTarget::Group(group) => {
+                if let Some(object) = &record.object {
+                    fold.add_name(&object.name);
+                }
+                record.reason = match group.happened {
+                    Happened::Created => format!("{kind}Created"),
+                    Happened::Deleted(_) => format!("{kind}Deleted"),
+                    Happened::Changed => format!("{kind}Changed"),
+                };
+                record.title = format!("Many objects {op}: {kind}");
+                record.description = group_text(group, (op, &kind), changes, &fold);
+                for key in ["fields", "fields_left_out", "resource_version", "between"] {
+                    extra.shift_remove(key);
+                }
+                "objects"
+            }
         };
+        fold.changes = changes;
+        if !fold.parts.is_empty() {
+            extra.insert(part.to_owned(), fold.parts.clone().into());
+        }
+        if !fold.by.is_empty() {
+            extra.insert("by".to_owned(), fold.by.clone().into());
+        }
+        extra.insert("changes".to_owned(), changes.into());
+        extra.insert("since".to_owned(), since.to_string().into());
+        let row = sanitize(record);
+        if is_open {
+            self.rows.rewrite(self.conn, fold.key, &row, at)?;
+        } else {
+            fold.key = self.rows.insert_internal(self.conn, &row, at, at)?;
+        }
         let key = fold.key;
-        self.state.churn.set_fold(object, fold);
+        self.state.churn.set_fold(target, fold);
         Ok(key)
     }
 
@@ -405,21 +540,25 @@ impl TrackedApplier<'_> {
         (namespace, name): (&str, &str),
         version: &ResourceVersion,
         when: When,
-        finished: Option<Timestamp>,
+        job: Option<FinishedJob>,
     ) -> rusqlite::Result<()> {
-        self.note(Observed::Deleted);
         let revisions = RevisionTable::of(self.conn);
         let newest = revisions.read(stored.id, stored.revision)?;
         let body = newest
-            .and_then(|newest| newest.body)
-            .and_then(|text| Body::parse(&text).ok())
+            .as_ref()
+            .and_then(|newest| newest.body.as_deref())
+            .and_then(|text| Body::parse(text).ok())
             .unwrap_or_default();
+        let when = match &newest {
+            Some(newest) => when.not_before(newest.at),
+            None => when,
+        };
         let definition = (!self.kind.group.is_empty())
             .then(|| format!("{}.{}", self.kind.resource, self.kind.group));
         let facts = EndFacts {
             body: Some(&body),
             definition: definition.as_deref(),
-            finished,
+            finished: job,
         };
         let cause = cause_of(
             self.conn,
@@ -429,10 +568,25 @@ impl TrackedApplier<'_> {
             facts,
             when.at,
         )?;
-        // The end of a pod is a row of the rules, which know how its containers ended.
-        let is_row = stored.owner.is_none()
-            && self.kind.kind != "Pod"
-            && !is_made_by_the_cluster(&self.kind.kind, name);
+        // What a controller deletes is explained by the row of the owner. The end of a pod is a row of the rules, which know
+        // how its containers ended.
+        let is_child =
+            self.is_child(&stored, (namespace, name), &body)? && cause.0 != DeletionCause::Request;
+        let is_row =
+            !is_child && self.kind.kind != "Pod" && !is_made_by_the_cluster(&self.kind.kind, name);
+        let member = (self.kind_id()?, namespace, stored.id);
+        let life = Life {
+            happened: Happened::Deleted(cause.0),
+            is_again: self.state.churn.is_counted(stored.id),
+            is_row,
+        };
+        let folding = self.state.churn.note_life(member, life, when.at);
+        let is_thin = is_thinned(folding.as_ref(), newest.as_ref(), when.at);
+        self.note(match &folding {
+            _ if is_child => Observed::Child,
+            Some(folding) => folding.outcome,
+            None => Observed::Deleted,
+        });
         let key = if is_row {
             let row = ChangeRow {
                 kind: self.kind,
@@ -446,15 +600,10 @@ impl TrackedApplier<'_> {
                 by: Vec::new(),
                 cause: Some(cause),
             };
-            Some(self.insert(row)?)
+            Some(self.insert_or_fold(row, folding)?)
         } else {
             None
         };
-        stored.revision += 1;
-        stored.chain = Chain::default();
-        stored.version = version.clone();
-        stored.deleted = Some(when.at);
-        TrackedObjectTable::of(self.conn).update(&stored)?;
         let revision = Revision {
             body: None,
             at: when.at,
@@ -464,41 +613,63 @@ impl TrackedApplier<'_> {
             author: None,
             cause: Some(cause.0.as_str()),
         };
-        self.state.observed.revisions += 1;
-        revisions.insert(stored.id, stored.revision, &revision)
+        if is_thin {
+            self.free_older(&mut stored, &body)?;
+            self.state.observed.thinned += 1;
+            revisions.replace(stored.id, stored.revision, &revision)?;
+        } else {
+            stored.revision += 1;
+            self.state.observed.revisions += 1;
+            revisions.insert(stored.id, stored.revision, &revision)?;
+        }
+        stored.chain = Chain::default();
+        stored.version = version.clone();
+        stored.deleted = Some(when.at);
+        TrackedObjectTable::of(self.conn).update(&stored)
     }
 
-    /// When a change happened: as its author's entry says, if that is possible.
-    fn when(
+    fn is_child(
         &self,
-        object: &ObservedObject,
-        author: Option<Timestamp>,
-        previous: Timestamp,
-    ) -> When {
-        let possible = author
-            .filter(|at| at.second() >= previous.second() && *at <= object.received.plus(SECOND));
-        let observed_late = object.origin != Origin::Live;
-        match possible {
-            Some(at) => When {
-                at: at.max(previous),
-                from: None,
-                observed_late,
-            },
-            None if !observed_late => When {
-                at: object.received,
-                from: None,
-                observed_late,
-            },
-            None => When {
-                at: object.received,
-                from: match (object.origin, self.list()) {
-                    (Origin::List, Some(list)) => list.from,
-                    _ => self.confirmed_at,
-                }
-                .map(|from| from.max(previous)),
-                observed_late,
-            },
+        stored: &StoredObject,
+        (namespace, name): (&str, &str),
+        body: &Body,
+    ) -> rusqlite::Result<bool> {
+        if !matches!(&*self.kind.group, "" | "batch") {
+            return Ok(false);
         }
+        let member = Member {
+            kind: &self.kind.kind,
+            namespace,
+            name,
+            owner: stored.owner.as_deref(),
+            body,
+        };
+        member.is_child(self.conn)
+    }
+
+    /// When a change happened: as its author's entry says, if that is possible. `seen`: when the state before was last seen.
+    fn when(&self, object: &ObservedObject, author: Option<Timestamp>, seen: Timestamp) -> When {
+        let is_possible =
+            |at: &Timestamp| at.second() >= seen.second() && *at <= object.received.plus(SECOND);
+        let possible = author.filter(is_possible);
+        let observed_late = object.origin != Origin::Live;
+        let at = possible.unwrap_or(object.received);
+        // A state of a list may be the last of several: the time of its author tells when it was complete.
+        let is_exact = !observed_late || possible.is_some() && object.is_next;
+        When {
+            at,
+            from: (!is_exact).then(|| self.last_seen(object.origin, seen).min(at)),
+            observed_late,
+        }
+    }
+
+    /// Until when an object is known to have been as it was `seen` last.
+    pub(super) fn last_seen(&self, origin: Origin, seen: Timestamp) -> Timestamp {
+        let confirmed_at = match (origin, self.list()) {
+            (Origin::List, Some(list)) => list.from,
+            _ => self.confirmed_at,
+        };
+        confirmed_at.map_or(seen, |confirmed_at| confirmed_at.max(seen))
     }
 
     /// A row if a list showed changed objects whose stored bodies have another form.
@@ -591,7 +762,12 @@ impl TrackedApplier<'_> {
     fn insert(&mut self, row: ChangeRow<'_>) -> rusqlite::Result<EventKey> {
         let at = row.at;
         let row = sanitize(row.record());
-        let record = row.record();
+        self.note_breaking(row.record(), at);
+        self.rows.insert_internal(self.conn, &row, at, at)
+    }
+
+    /// Tells the rules of a change that can break pods.
+    fn note_breaking(&mut self, record: &Record, at: Timestamp) {
         if let Some(object) = &record.object
             && let Some(what) = breaking(object, &record.reason, &record.title)
         {
@@ -601,7 +777,6 @@ impl TrackedApplier<'_> {
                 what: what.into(),
             });
         }
-        self.rows.insert_internal(self.conn, &row, at, at)
     }
 }
 
@@ -624,6 +799,43 @@ fn disruption(object: &ObservedObject) -> Option<String> {
 fn owner_text(object: &ObservedObject) -> Option<String> {
     let owner = object.owner.as_ref()?;
     Some(format!("{}/{}", owner.kind, owner.name))
+}
+
+fn finished(object: &ObservedObject) -> Option<Timestamp> {
+    object.finished.map(|finished| finished.at)
+}
+
+/// Whether a revision replaces the one before, because what happens to its object is folded. Objects of a burst are others
+/// each time.
+fn is_thinned(folding: Option<&Folding>, newest: Option<&NewestRevision>, at: Timestamp) -> bool {
+    folding.is_some_and(|folding| folding.outcome != Observed::Burst)
+        && newest.is_some_and(|newest| at.since(newest.since) < THIN)
+}
+
+/// What happened to several objects, in words.
+fn group_text(group: &Group, (op, kind): (&str, &str), changes: u32, fold: &Fold) -> String {
+    let place = match &*group.namespace {
+        "" => String::new(),
+        namespace => format!(" in namespace {namespace}"),
+    };
+    let why = match group.happened {
+        Happened::Deleted(cause) if cause != DeletionCause::Request => {
+            format!(" ({})", cause.as_str())
+        }
+        _ => String::new(),
+    };
+    let names: Vec<&str> = fold.parts.iter().filter_map(Value::as_str).collect();
+    let more = if (names.len() as u64) < u64::from(changes) {
+        ", and more"
+    } else {
+        ""
+    };
+    format!(
+        "{changes} times since {}, an object of kind {kind} was {op}{place}{why}, besides those that have rows of their own: \
+         {}{more}.",
+        fold.since,
+        names.join(", ")
+    )
 }
 
 impl StoredObject {

@@ -1,8 +1,12 @@
 //! Deletes old revisions, and the oldest ones of a namespace that has too many bytes of them.
 //!
 //! ```text
-//!   sum the bytes of each namespace ─▶ each object: by age, then the share that its namespace is over its budget
+//!   note which objects are not watched any more
+//!     ─▶ sum the bytes of each namespace
+//!     ─▶ each object: by age, then the share that its namespace is over its budget
 //! ```
+//!
+//! Where that is not enough, because names were created and deleted by the thousand, deleted objects are forgotten.
 //!
 //! Invariant: the newest revision of an object that exists is never deleted. Only the oldest are, because a patch needs the
 //! next newer one.
@@ -13,6 +17,7 @@ use std::time::Instant;
 use kube9_model::time::Timestamp;
 use rusqlite::Connection;
 
+use super::objects::TrackedObjectTable;
 use crate::metrics::Metrics;
 use crate::retention_run::Progress;
 use crate::share::TENANTS_MAX;
@@ -32,6 +37,9 @@ const CHUNK: i64 = 64;
 
 /// Bytes of a revision without its body.
 const REVISION_BYTES: u64 = 40;
+
+/// Bytes of an object without its revisions.
+const OBJECT_BYTES: u64 = 160;
 
 /// Two passes over all objects.
 #[derive(Debug)]
@@ -60,6 +68,8 @@ struct Held {
     bytes: u64,
     /// Of these, in revisions that may be deleted.
     older: u64,
+    /// What deleted objects used that were forgotten.
+    forgotten: u64,
 }
 
 impl Held {
@@ -71,6 +81,11 @@ impl Held {
         }
         (over as f64 / self.older.max(1) as f64).min(1.0)
     }
+
+    /// Whether it is over the budget even without its older revisions.
+    fn is_full(self, budget: u64) -> bool {
+        self.bytes - self.older > budget.saturating_add(self.forgotten)
+    }
 }
 
 /// An object and its revisions.
@@ -78,6 +93,7 @@ struct ObjectRevisions {
     id: i64,
     namespace: Box<str>,
     is_expired: bool,
+    is_deleted: bool,
     revisions: i64,
     bytes: u64,
     older: u64,
@@ -143,8 +159,12 @@ impl TrimRevisions {
     pub(crate) fn step(
         &mut self,
         conn: &Connection,
+        watches: &[(String, String)],
         deadline: Instant,
     ) -> rusqlite::Result<Progress> {
+        if !self.is_summed && self.after == 0 {
+            TrackedObjectTable::of(conn).note_watched(watches)?;
+        }
         loop {
             let found = self.chunk(conn)?;
             let Some(last) = found.last() else {
@@ -182,7 +202,16 @@ impl TrimRevisions {
 
     fn trim(&mut self, conn: &Connection, object: &ObjectRevisions) -> rusqlite::Result<()> {
         let (first, last) = (first(object.id), last(object.id));
-        if object.is_expired {
+        let budget = self.budget;
+        let held = self.sizes.get_mut(&object.namespace);
+        let is_forgotten = match held {
+            Some(held) if object.is_deleted && held.is_full(budget) => {
+                held.forgotten += object.bytes - object.older;
+                true
+            }
+            _ => false,
+        };
+        if object.is_expired || is_forgotten {
             let deleted = conn
                 .counted("DELETE FROM revision WHERE id BETWEEN ?1 AND ?2")?
                 .execute((first, last))?;
@@ -221,21 +250,23 @@ impl TrimRevisions {
     fn chunk(&self, conn: &Connection) -> rusqlite::Result<Vec<ObjectRevisions>> {
         // octet_length does not read the text.
         conn.counted(
-            "SELECT o.id, o.namespace, o.deleted_ms, count(r.id), ifnull(sum(octet_length(r.body)), 0), \
-             ifnull(sum(octet_length(r.body)) FILTER (WHERE r.id < o.id << 24 | o.revision), 0) \
+            "SELECT o.id, o.namespace, o.deleted_ms IS NOT NULL, count(r.id), ifnull(sum(octet_length(r.body)), 0), \
+             ifnull(sum(octet_length(r.body)) FILTER (WHERE r.id < o.id << 24 | o.revision), 0), \
+             ifnull(o.deleted_ms, o.unwatched_ms) \
              FROM (SELECT * FROM tracked_object WHERE id > ?1 ORDER BY id LIMIT ?2) o \
              LEFT JOIN revision r ON r.id BETWEEN o.id << 24 AND o.id << 24 | 16777215 GROUP BY o.id ORDER BY o.id",
         )?
         .query_map((self.after, CHUNK), |row| {
-            let deleted: Option<i64> = row.get(2)?;
+            let ended: Option<i64> = row.get(6)?;
             let revisions: i64 = row.get(3)?;
             let columns = |revisions: i64| revisions.max(0).cast_unsigned() * REVISION_BYTES;
             Ok(ObjectRevisions {
                 id: row.get(0)?,
                 namespace: row.get::<_, String>(1)?.into(),
-                is_expired: deleted.is_some_and(|at| at < self.before.millis()),
+                is_expired: ended.is_some_and(|at| at < self.before.millis()),
+                is_deleted: row.get(2)?,
                 revisions,
-                bytes: row.get::<_, i64>(4)?.cast_unsigned() + columns(revisions),
+                bytes: row.get::<_, i64>(4)?.cast_unsigned() + columns(revisions) + OBJECT_BYTES,
                 older: row.get::<_, i64>(5)?.cast_unsigned() + columns(revisions - 1),
             })
         })?
@@ -275,7 +306,8 @@ mod tests {
     /// The revisions that are left, as object and number.
     fn left(conn: &Connection, mut trim: TrimRevisions) -> Vec<(i64, i64)> {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while trim.step(conn, deadline).unwrap() == Progress::More {}
+        let watches = [("ConfigMap".to_owned(), String::new())];
+        while trim.step(conn, &watches, deadline).unwrap() == Progress::More {}
         conn.prepare("SELECT id >> 24, id & 16777215 FROM revision ORDER BY id")
             .unwrap()
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -325,5 +357,72 @@ mod tests {
         assert_eq!(of(2), 3);
         assert!((8..=10).contains(&of(1)), "{left:?}");
         assert!(left.contains(&(1, 20)));
+    }
+
+    #[test]
+    fn namespace_full_of_deleted_names_forgets_the_oldest() {
+        let objects: Vec<(&str, i64, &[i64], Option<i64>)> = (1..=100)
+            .map(|id| ("big", id, &[10, 20][..], Some(20)))
+            .chain([("small", 101, &[10, 20][..], Some(20))])
+            .collect();
+        let conn = database(&objects);
+        // A fifth of 50,000 bytes: fewer than the deleted names alone.
+        let trim = TrimRevisions::begin(Timestamp::EPOCH, Some(50_000), false);
+        let left = left(&conn, trim);
+        let objects: Vec<i64> = conn
+            .prepare("SELECT id FROM tracked_object ORDER BY id")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert!(!objects.contains(&1), "{objects:?}");
+        assert!(objects.contains(&100), "{objects:?}");
+        assert!(left.contains(&(101, 1)), "{left:?}");
+        let last: i64 = conn
+            .query_row("SELECT id FROM revision WHERE id >> 24 = 100", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(last & 0xff_ffff, 2, "the deletion itself");
+    }
+
+    #[test]
+    fn object_whose_watch_ended_is_kept_as_long_as_a_deleted_one() {
+        let conn = database(&[("shop", 1, &[10], None), ("bank", 2, &[10], None)]);
+        conn.execute_batch(
+            "INSERT INTO tracked_kind VALUES (1, '', 'ConfigMap', 'v1', 'configmaps', 1);
+             INSERT INTO watch_state (cluster, kind, namespace, confirmed_ms) VALUES ('c', 'configmaps', 'bank', 500)",
+        )
+        .unwrap();
+        let run = |before: i64, watches: &[(&str, &str)]| {
+            let watches: Vec<(String, String)> = watches
+                .iter()
+                .map(|(kind, namespace)| ((*kind).to_owned(), (*namespace).to_owned()))
+                .collect();
+            let mut trim = TrimRevisions::begin(Timestamp::from_millis(before), None, false);
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while trim.step(&conn, &watches, deadline).unwrap() == Progress::More {}
+            conn.prepare("SELECT name, unwatched_ms FROM tracked_object ORDER BY id")
+                .unwrap()
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+                .unwrap()
+                .collect::<Result<Vec<(String, Option<i64>)>, _>>()
+                .unwrap()
+        };
+        let (one, two) = ("1".to_owned(), "2".to_owned());
+        let shop = [("configmaps", "shop")];
+        assert_eq!(
+            run(100, &shop),
+            [(one.clone(), None), (two.clone(), Some(500))]
+        );
+        // It is watched again, and then not.
+        let both = [("configmaps", "shop"), ("configmaps", "bank")];
+        assert_eq!(run(100, &both), [(one.clone(), None), (two.clone(), None)]);
+        assert_eq!(
+            run(100, &[("configmaps", "")]),
+            [(one.clone(), None), (two, None)]
+        );
+        assert_eq!(run(501, &shop), [(one, None)]);
     }
 }

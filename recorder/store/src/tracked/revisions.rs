@@ -35,6 +35,8 @@ pub(super) struct NewestRevision {
     /// `None`: the object was deleted.
     pub(super) body: Option<String>,
     pub(super) at: Timestamp,
+    /// When the first of the states that it stands for began.
+    pub(super) since: Timestamp,
 }
 
 /// The table; writes happen within a transaction of the caller.
@@ -58,11 +60,17 @@ impl<'c> RevisionTable<'c> {
         number: i64,
     ) -> rusqlite::Result<Option<NewestRevision>> {
         self.conn
-            .counted("SELECT body, at_ms FROM revision WHERE id = ?1 AND NOT is_patch")?
+            .counted(
+                "SELECT body, at_ms, CASE WHEN left_out > 0 THEN from_ms END FROM revision \
+                 WHERE id = ?1 AND NOT is_patch",
+            )?
             .query_row([id(object, number)], |row| {
+                let at = Timestamp::from_millis(row.get(1)?);
+                let since: Option<i64> = row.get(2)?;
                 Ok(NewestRevision {
                     body: row.get(0)?,
-                    at: Timestamp::from_millis(row.get(1)?),
+                    at,
+                    since: since.map_or(at, Timestamp::from_millis),
                 })
             })
             .optional()
@@ -92,7 +100,8 @@ impl<'c> RevisionTable<'c> {
         Ok(())
     }
 
-    /// Replaces the newest revision by a later state of the same minute.
+    /// Replaces the newest revision by a later state of the same minute: which state was in force before is then known to
+    /// have been one of those that are left out.
     pub(super) fn replace(
         &self,
         object: i64,
@@ -102,7 +111,7 @@ impl<'c> RevisionTable<'c> {
         self.conn
             .counted(
                 "UPDATE revision SET body = ?2, resource_version = ?3, event = ifnull(?4, event), author = ?5, \
-                 left_out = ifnull(left_out, 0) + 1 WHERE id = ?1",
+                 cause = ?6, from_ms = ifnull(from_ms, at_ms), at_ms = ?7, left_out = ifnull(left_out, 0) + 1 WHERE id = ?1",
             )?
             .execute((
                 id(object, number),
@@ -110,6 +119,8 @@ impl<'c> RevisionTable<'c> {
                 Sql(revision.version),
                 revision.event.map(EventKey::as_i64),
                 &revision.author,
+                revision.cause,
+                revision.at.millis(),
             ))?;
         Ok(())
     }
