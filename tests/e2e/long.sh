@@ -9,6 +9,11 @@ cargo build --locked --quiet -p kube9-tests --bin kube9-chaos
 # Property tests with other seeds than those of every change.
 PROPTEST_CASES=5000 cargo test --locked --quiet --workspace
 
+# What the change history says of 200 objects at any time, after random edits.
+for seed in 1 2 3; do
+    KUBE9_EDITS=20000 KUBE9_SEED=$seed cargo test --locked --quiet -p kube9-store --test library -- states
+done
+
 # Hostile objects at the chart's memory limit: every attack three times (listed, watched, listed after a restart); the
 # Events of others must be complete. Needs a memory cgroup, which usually requires root.
 target/debug/kube9-chaos --tenant all --recorder target/release/kube9-recorder

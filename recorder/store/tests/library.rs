@@ -4,6 +4,7 @@ mod database_corruption;
 mod findings;
 mod pipeline;
 mod retention;
+mod states;
 mod storage_doc;
 mod store;
 mod tracked;

@@ -128,8 +128,11 @@ fn storage_page_examples_return_rows() {
         let mut statement = client
             .prepare(sql)
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
-        let of_revision = [1_i64 << 24 | 1];
-        let parameters = &of_revision[..statement.parameter_count()];
+        let (of_revision, of_object) = ([1_i64 << 24 | 1], [1, NOW.millis()]);
+        let parameters = match statement.parameter_count() {
+            2 => &of_object[..],
+            count => &of_revision[..count],
+        };
         let mut rows = statement.query(params_from_iter(parameters)).unwrap();
         assert!(rows.next().unwrap().is_some(), "finds nothing: {sql}");
         while rows.next().unwrap().is_some() {}

@@ -7,6 +7,7 @@
 use kube9_model::change::body::Body;
 use kube9_model::change::patch::{self, STEPS_MAX};
 use kube9_model::change::stored::Stored;
+use kube9_model::time::Timestamp;
 use rusqlite::Connection;
 
 use super::ReadError;
@@ -23,7 +24,63 @@ pub const REBUILD: &str = "WITH RECURSIVE rebuilt(id, body) AS (
 )
 SELECT body FROM rebuilt WHERE id = ?1;";
 
+/// The revisions of which one was in force at a time, the oldest first; `?1` is the object, `?2` the time in milliseconds.
+/// docs/storage.md prints it.
+pub const STATES: &str = "SELECT id, at_ms, from_ms, left_out FROM revision
+ WHERE id >= ?1 << 24 AND id < (?1 + 1) << 24 AND ifnull(from_ms, at_ms) <= ?2
+   AND id >= ifnull((SELECT max(id) FROM revision WHERE id >= ?1 << 24 AND id < (?1 + 1) << 24 AND at_ms <= ?2), 0)
+ ORDER BY id;";
+
+/// What is known of an object at a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatesAt {
+    /// The object was in one of these, the oldest first; or, unless that `is_exact`, in one that was not recorded.
+    pub states: Vec<State>,
+    /// It was in the only one of the states.
+    pub is_exact: bool,
+}
+
+/// A revision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// Within its object.
+    pub number: i64,
+    /// It was in force then, unless the next one was already.
+    pub at: Timestamp,
+    /// It came into force at some time between this and `at`.
+    pub from: Option<Timestamp>,
+    /// States between `from` and `at` that have no revisions.
+    pub left_out: u32,
+    /// `None`: the object did not exist.
+    pub body: Option<Body>,
+}
+
 impl Reader {
+    /// What is known of an object at a time.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a body is not one.
+    pub fn states_at(&self, object: i64, at: Timestamp) -> Result<StatesAt, ReadError> {
+        self.limited(|connection| {
+            let mut found = connection.prepare_cached(STATES)?;
+            let states = found.query_map((object, at.millis()), |row| {
+                let id: i64 = row.get(0)?;
+                Ok(State {
+                    number: id & 0xff_ffff,
+                    at: Timestamp::from_millis(row.get(1)?),
+                    from: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_millis),
+                    left_out: row.get::<_, Option<u32>>(3)?.unwrap_or(0),
+                    body: body(connection, id)?,
+                })
+            })?;
+            let states = states.collect::<Result<Vec<State>, _>>()?;
+            Ok(StatesAt {
+                is_exact: matches!(&states[..], [only] if only.at <= at),
+                states,
+            })
+        })
+    }
+
     /// The body of a revision; `None` if there is no such revision, or the object was deleted then.
     ///
     /// # Errors
