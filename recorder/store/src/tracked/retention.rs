@@ -190,7 +190,7 @@ impl TrimRevisions {
 
     fn add(&mut self, object: ObjectRevisions) {
         self.revisions += object.revisions.max(0).cast_unsigned();
-        self.bytes += object.bytes;
+        self.bytes += object.bytes - OBJECT_BYTES;
         let is_tracked =
             self.sizes.len() < TENANTS_MAX || self.sizes.contains_key(&object.namespace);
         if is_tracked {
@@ -340,7 +340,7 @@ mod tests {
             let mut trim = TrimRevisions::begin(Timestamp::EPOCH, limit, limit != Some(50_000));
             let deadline = Instant::now() + Duration::from_secs(60);
             let tx = conn.unchecked_transaction().unwrap();
-            while trim.step(&tx, deadline).unwrap() == Progress::More {}
+            while trim.step(&tx, &[], deadline).unwrap() == Progress::More {}
             assert_eq!(trim.over_budget(), over);
             assert_eq!((trim.revisions, trim.bytes), (23, 23 * 1040));
         }
