@@ -74,6 +74,12 @@ pub fn request(directory: &Path, request: &PurgeRequest) -> io::Result<()> {
         } => json!({"kind": kind, "namespace": namespace, "name": name}),
         PurgeRequest::Namespace(namespace) => json!({"namespace": namespace}),
     };
+    if directory.join(REQUEST).exists() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "another purge waits for the recorder",
+        ));
+    }
     match fs::remove_file(directory.join(ANSWER)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -445,4 +451,63 @@ fn erase_snapshots(conn: &Connection, request: &PurgeRequest) -> rusqlite::Resul
     )?
     .execute((from, end))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn object() -> PurgeRequest {
+        PurgeRequest::Object {
+            kind: "deploy".to_owned(),
+            namespace: String::new(),
+            name: "web".to_owned(),
+        }
+    }
+
+    #[test]
+    fn request_is_read_as_it_was_made_and_only_its_owner_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path();
+        assert!(PurgeRequest::waiting(directory).unwrap().is_none());
+        for one in [object(), PurgeRequest::Namespace("shop".to_owned())] {
+            request(directory, &one).unwrap();
+            let mode = fs::metadata(directory.join(REQUEST)).unwrap().permissions();
+            assert_eq!(mode.mode() & 0o777, 0o600);
+            assert_eq!(PurgeRequest::waiting(directory).unwrap(), Some(Ok(one)));
+            let error = request(directory, &object()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            assert!(take_answer(directory).unwrap().is_none());
+            let purged = Purged {
+                objects: 1,
+                revisions: 2,
+                rows: 3,
+            };
+            answer(directory, &Ok(purged)).unwrap();
+            assert_eq!(take_answer(directory).unwrap(), Some(Ok(purged)));
+            assert_eq!(fs::read_dir(directory).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn damaged_request_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = format!("{{\"namespace\": \"{}\"}}", "x".repeat(5000));
+        for text in [
+            "",
+            "{}",
+            "[]",
+            "{\"namespace\": \"\"}",
+            "{\"name\": \"web\", \"namespace\": \"shop\"}",
+            &long,
+        ] {
+            fs::write(folder.path().join(REQUEST), text).unwrap();
+            let refused = PurgeRequest::waiting(folder.path()).unwrap().unwrap();
+            let error = refused.clone().unwrap_err();
+            answer(folder.path(), &refused.map(|_| Purged::default())).unwrap();
+            assert_eq!(take_answer(folder.path()).unwrap(), Some(Err(error)));
+        }
+    }
 }

@@ -480,9 +480,8 @@ impl<C: Consumer> StateMachine<C> {
             forbidden: true,
         })
         .await?;
-        // An API server that has just started rejects everything for a while.
-        let is_denied = matches!(error, ApiError::Denied { .. });
-        if is_denied && self.denials < FORBIDDEN_AFTER {
+        // An API server that has just started rejects everything for a while, and does not know custom resources.
+        if self.denials < FORBIDDEN_AFTER {
             return Ok(self.backoff.wait());
         }
         debug!(kind, %error, "kind is not tracked");

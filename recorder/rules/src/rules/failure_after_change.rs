@@ -21,7 +21,7 @@ pub(super) const RULE: Rule = Rule {
         opens_after: "",
         closes: "none of the pods fails",
         action: "Suspect the change first; the metadata names it. It is not proof. Revert the change if in doubt.",
-        notes: "The metadata also lists the pods.",
+        notes: "The metadata also lists the pods. The changes are those of the change history: without `changes.enabled`, or with Deployments and ConfigMaps left out of `changes.kinds`, the rule finds nothing.",
     },
     reads: &[Kind::Pod, Kind::Deployment, Kind::ConfigMap],
     check: Check::Owner(check),
