@@ -171,11 +171,13 @@ const PAIRS: [u64; 1024] = {
         pairs[pair / 64] |= 1 << (pair % 64);
         at += 1;
     }
-    // `-----BEGIN`
     let pair = (b'-' as usize) << 8 | b'-' as usize;
     pairs[pair / 64] |= 1 << (pair % 64);
     pairs
 };
+
+/// The beginning of a PEM block.
+const PEM: &str = "-----BEGIN";
 
 /// A bit for every three bytes that begin a prefix, by the low five bits of each: rejects most of what is left. The first
 /// is for prefixes that count within a word, the second for all.
@@ -198,6 +200,9 @@ static TRIPLES: [[u64; 512]; 2] = {
         }
         at += 1;
     }
+    let triple = triple(*b"---");
+    triples[0][triple / 64] |= 1 << (triple % 64);
+    triples[1][triple / 64] |= 1 << (triple % 64);
     triples
 };
 
@@ -231,14 +236,14 @@ pub(super) fn may_begin([first, second]: [u8; 2]) -> bool {
 pub(super) fn token(text: &str, at: usize) -> Option<Token> {
     let bytes = text.as_bytes();
     let rest = &bytes[at..];
-    if rest.starts_with(b"-----BEGIN") {
-        return end_of_pem(text, at).map(|end| Token { end, aws: false });
-    }
     let boundary = at == 0 || !is_key(bytes[at - 1]);
     // A prefix of two bytes at the end of the text is no token.
     let triple = triple(*rest.first_chunk()?);
     if TRIPLES[usize::from(boundary)][triple / 64] >> (triple % 64) & 1 == 0 {
         return None;
+    }
+    if rest.starts_with(PEM.as_bytes()) {
+        return end_of_pem(text, at).map(|end| Token { end, aws: false });
     }
     let (from, to) = OF_FIRST[rest[0] as usize];
     let forms = &FORMS[usize::from(from)..usize::from(to)];
@@ -287,7 +292,13 @@ pub(super) fn azure_secret(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
 }
 
 /// A word that is a token by its shape alone.
+#[inline]
 pub(super) fn is_token_word(word: &str) -> bool {
+    const BYTES_MIN: usize = 23;
+    word.len() >= BYTES_MIN && is_long_token_word(word)
+}
+
+fn is_long_token_word(word: &str) -> bool {
     let bytes = word.as_bytes();
     match bytes.len() {
         // kubeadm's bootstrap token, `abcdef.0123456789abcdef`.
@@ -329,7 +340,7 @@ fn end_of_pem(text: &str, at: usize) -> Option<usize> {
     /// So much base64 in a row is a body.
     const BODY_BYTES: usize = 16;
 
-    let after = text.as_bytes().get(at + "-----BEGIN".len()..)?;
+    let after = text.as_bytes().get(at + PEM.len()..)?;
     let label = &after[..after.len().min(LABEL_BYTES_MAX)];
     let Some(label_end) = label.windows(5).position(|part| part == b"-----") else {
         // Truncated in its label.
