@@ -444,7 +444,7 @@ fn key_meaning(key: &str) -> KeyMeaning {
 }
 
 /// Three letters of each word that a key or a word before a secret must have: one of them is in every word of the tables
-/// above, and in the words that [`crate::redact`] looks for (a test checks both). Most words of a text have none, so that
+/// above, and in the words that `redact` looks for (a test checks both). Most words of a text have none, so that
 /// nothing else is asked of them. Letters that are rare in messages of Kubernetes; `^` is the beginning of a word.
 #[rustfmt::skip]
 const RARE_LETTERS: &[&[u8; 3]] = &[
@@ -509,7 +509,7 @@ static IS_RARE: [u64; 512] = {
     rare
 };
 
-/// Whether a word may be a sensitive key, or another word that [`crate::redact`] looks for. Separators are ignored.
+/// Whether a word may be a sensitive key, or another word that `redact` looks for. Separators are ignored.
 pub(crate) fn may_matter(word: &[u8]) -> bool {
     let mut letters = 0;
     word.iter().any(|byte| {

@@ -44,7 +44,7 @@ impl Kinds {
         Self(text.bytes().fold(0, |all, byte| all | KINDS[byte as usize]))
     }
 
-    /// A byte that may begin an encoding: see [`super::view`].
+    /// A byte that may begin an encoding: see `view`.
     pub(super) fn has_encoded(self) -> bool {
         self.0 & Self::ENCODED != 0
     }
