@@ -26,13 +26,7 @@ impl InternKeys {
             &record.container,
             &record.kube_type,
         ];
-        // Exact: shrinking the text would allocate again.
-        let objects = record.object.iter().chain(&record.owner);
-        let bytes = objects
-            .map(|o| o.kind.len() + o.namespace.len() + o.name.len() + 3)
-            .sum::<usize>()
-            + words.iter().map(|word| word.len() + 1).sum::<usize>();
-        let mut text = String::with_capacity(bytes);
+        let mut text = String::with_capacity(256);
         let object = |text: &mut String, object: &Option<ObjectRef>| {
             if let Some(object) = object {
                 push_parts(text, &[&object.kind, &object.namespace, &object.name]);

@@ -155,11 +155,11 @@ fn times(
     received: Timestamp,
     extra: &mut Map<String, Value>,
 ) -> (Timestamp, Timestamp) {
-    fn set(time: &Option<String>) -> Option<&str> {
+    let set = |time: &Option<String>| {
         let is_unset = |text: &str| UNSET_DAYS.iter().any(|day| text.starts_with(day));
-        time.as_deref()
+        time.clone()
             .filter(|text| !text.is_empty() && !is_unset(text))
-    }
+    };
     let (single, created) = (
         set(&event.event_time),
         set(&event.metadata.creation_timestamp),
@@ -170,21 +170,22 @@ fn times(
         .and_then(|series| set(&series.last_observed_time));
     let last = repeated
         .or_else(|| set(&event.last_timestamp))
-        .or(single)
-        .or(created);
+        .or_else(|| single.clone())
+        .or_else(|| created.clone());
     let first = set(&event.first_timestamp).or(single).or(created);
 
     let mut suspect = Map::new();
-    let mut believe = |key: &str, given: Option<&str>| match given.and_then(Timestamp::from_api) {
-        Some(time) if time <= received.plus(CLOCK_AHEAD_MAX) => time,
-        _ => {
-            suspect.insert(
-                key.to_owned(),
-                Value::String(given.unwrap_or("missing").to_owned()),
-            );
-            received
-        }
-    };
+    let mut believe =
+        |key: &str, given: Option<String>| match given.as_deref().and_then(Timestamp::from_api) {
+            Some(time) if time <= received.plus(CLOCK_AHEAD_MAX) => time,
+            _ => {
+                suspect.insert(
+                    key.to_owned(),
+                    Value::String(given.unwrap_or_else(|| "missing".to_owned())),
+                );
+                received
+            }
+        };
     let last = believe("last_timestamp", last);
     let first = believe("first_timestamp", first).min(last);
     if !suspect.is_empty() {

@@ -7,7 +7,7 @@
 //!   created or deleted ──▶ the object was so OFTEN, or MANY of its kind and namespace within a minute ──▶ the same
 //! ```
 //!
-//! The counters are in memory: after a restart, and after a failed commit, a few changes more or less have rows of their own.
+//! The counters are in memory: after a restart, a few changes more have rows of their own. A failed commit counts nothing.
 //! What was folded is in the rows, with its count, and stays there.
 
 use std::collections::HashMap;
@@ -68,8 +68,15 @@ pub(super) struct Churn {
     /// By kind and namespace.
     tenants: HashMap<(i64, Box<str>), Budget, RandomState>,
     groups: HashMap<Group, GroupChurn, RandomState>,
-    /// The open rows as they were before the transaction under way, the last one first undone.
-    undo: Vec<(FoldTarget, Option<Fold>)>,
+    before: CountsBefore,
+}
+
+/// What the transaction under way has counted, as it was before: a batch that fails is applied again, perhaps for minutes.
+#[derive(Debug, Default)]
+struct CountsBefore {
+    objects: HashMap<i64, Option<ObjectChurn>, RandomState>,
+    tenants: HashMap<(i64, Box<str>), Option<Budget>, RandomState>,
+    groups: HashMap<Group, Option<GroupChurn>, RandomState>,
 }
 
 /// What happened to an object, of the kinds of rows that are folded apart.
@@ -117,7 +124,7 @@ pub(super) struct Folding {
     pub(super) outcome: Observed,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct ObjectChurn {
     paths: HashMap<u64, Times, RandomState>,
     created: Times,
@@ -132,7 +139,7 @@ struct ObjectChurn {
 #[derive(Debug, Clone, Copy)]
 struct Times([i64; OFTEN]);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct GroupChurn {
     /// Number of the minute.
     minute: i64,
@@ -141,7 +148,7 @@ struct GroupChurn {
 }
 
 /// Revisions in an hour.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Budget {
     hour: i64,
     used: u32,
@@ -260,6 +267,8 @@ impl Churn {
         at: Timestamp,
         is_busy: impl FnOnce(&mut ObjectChurn) -> bool,
     ) -> Option<Observed> {
+        let before = self.before.objects.entry(object);
+        before.or_insert_with(|| self.objects.get(&object).cloned());
         let is_old = |one: &ObjectChurn| at.since(one.last) >= WINDOW;
         let object = entry(&mut self.objects, OBJECTS_MAX, object, is_old)?;
         object.last = at;
@@ -279,7 +288,9 @@ impl Churn {
     fn is_tenant_over(&mut self, kind: i64, namespace: &str, at: Timestamp) -> bool {
         let hour = at.second().div_euclid(3_600);
         let is_old = |one: &Budget| one.hour < hour;
-        let key = (kind, namespace.into());
+        let key: (i64, Box<str>) = (kind, namespace.into());
+        let before = self.before.tenants.entry(key.clone());
+        before.or_insert_with(|| self.tenants.get(&key).copied());
         let tenant = entry(&mut self.tenants, TENANTS_MAX, key, is_old);
         tenant.is_some_and(|budget| budget.is_over(at, TENANT_BUDGET))
     }
@@ -297,6 +308,8 @@ impl Churn {
     }
 
     fn group(&mut self, group: &Group, at: Timestamp) -> Option<&mut GroupChurn> {
+        let before = self.before.groups.entry(group.clone());
+        before.or_insert_with(|| self.groups.get(group).cloned());
         let minute = at.minus(WINDOW).second().div_euclid(60);
         let is_old = |one: &GroupChurn| {
             let is_open = |fold: &Fold| at.since(fold.since) < WINDOW;
@@ -316,14 +329,16 @@ impl Churn {
     }
 
     pub(super) fn set_fold(&mut self, target: FoldTarget, fold: Fold) {
-        // The oldest entry of the undo list is what a rollback restores.
         let at = fold.since;
-        if let FoldTarget::Group(group) = &target {
-            _ = self.group(group, at);
+        match &target {
+            FoldTarget::Group(group) => _ = self.group(group, at),
+            FoldTarget::Changes(object) | FoldTarget::Life(object) => {
+                let before = self.before.objects.entry(*object);
+                before.or_insert_with(|| self.objects.get(object).cloned());
+            }
         }
         if let Some(slot) = self.slot(&target) {
-            let before = slot.replace(fold);
-            self.undo.push((target, before));
+            *slot = Some(fold);
         }
     }
 
@@ -336,15 +351,26 @@ impl Churn {
     }
 
     pub(super) fn committed(&mut self) {
-        self.undo.clear();
+        self.before = CountsBefore::default();
     }
 
-    /// The open rows are again as they are in the database.
+    /// Nothing of the transaction has happened: neither its counts nor its rows.
     pub(super) fn rolled_back(&mut self) {
-        while let Some((target, before)) = self.undo.pop() {
-            if let Some(slot) = self.slot(&target) {
-                *slot = before;
-            }
+        let before = std::mem::take(&mut self.before);
+        put_back(&mut self.objects, before.objects);
+        put_back(&mut self.tenants, before.tenants);
+        put_back(&mut self.groups, before.groups);
+    }
+}
+
+fn put_back<K: Hash + Eq, V>(
+    map: &mut HashMap<K, V, RandomState>,
+    before: HashMap<K, Option<V>, RandomState>,
+) {
+    for (key, value) in before {
+        match value {
+            Some(value) => _ = map.insert(key, value),
+            None => _ = map.remove(&key),
         }
     }
 }
@@ -615,5 +641,25 @@ mod tests {
                 json!({"path": "b", "op": "removed", "from": 5}),
             ]
         );
+    }
+
+    #[test]
+    fn batch_that_fails_again_and_again_is_counted_once() {
+        let mut churn = Churn::default();
+        let life = Life {
+            happened: Happened::Created,
+            is_again: true,
+            is_row: true,
+        };
+        for _ in 0..1_000 {
+            assert!(!folded(&mut churn, &[1, 2], 0));
+            assert_eq!(churn.note_life((1, "shop", 8), life, at(0)), None);
+            churn.rolled_back();
+        }
+        for n in 0..6 {
+            assert!(!folded(&mut churn, &[1], n), "{n}");
+            churn.committed();
+        }
+        assert!(folded(&mut churn, &[1], 6));
     }
 }
