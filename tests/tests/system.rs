@@ -5,6 +5,7 @@ mod architecture;
 mod documents;
 mod faults;
 mod findings_oracle;
+mod hostile_objects;
 mod ingest_fuzz;
 mod names;
 mod pictures;

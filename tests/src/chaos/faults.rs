@@ -128,8 +128,10 @@ impl FaultInjector {
     }
 
     fn one(&mut self, process: Option<Pid>) -> anyhow::Result<()> {
-        let watch = On::watch(Kind::Event);
-        let list = On::list(Kind::Event);
+        let kinds = [Kind::Event, Kind::Event, Kind::ConfigMap, Kind::Namespace];
+        let kind = *self.random.pick(&kinds);
+        let watch = On::watch(kind);
+        let list = On::list(kind);
         let items = self.random.below(30) as usize;
         let few = self.random.between(1, 3) as usize;
         let server = self.server.clone();
@@ -167,7 +169,7 @@ impl FaultInjector {
             5 => {
                 faults.next(
                     few,
-                    On::kind(Kind::Event),
+                    On::kind(kind),
                     Fault::Status {
                         code: 500,
                         retry_after: None,
@@ -179,7 +181,7 @@ impl FaultInjector {
             6 => {
                 faults.next(
                     few,
-                    On::kind(Kind::Event),
+                    On::kind(kind),
                     Fault::Status {
                         code: 429,
                         retry_after: Some(1),
@@ -241,11 +243,7 @@ impl FaultInjector {
                 "every item twice"
             }
             16 => {
-                faults.next(
-                    1,
-                    On::kind(Kind::Event),
-                    Fault::Delay(Duration::from_secs(2)),
-                );
+                faults.next(1, On::kind(kind), Fault::Delay(Duration::from_secs(2)));
                 server.cut_connections();
                 "slow answers"
             }

@@ -8,12 +8,13 @@
 //!                   │                                a failing disk, a locked database
 //!                   │ kube9.db
 //!                   ▼
-//!   comparison: lost, duplicated, wrong count, unaccounted gaps
+//!   comparison: lost, duplicated, wrong count, unaccounted gaps; changes: lost, doubled, wrong
 //! ```
 //!
 //! The same seed gives the same load and the same order of faults; their times depend on the machine.
 
 mod burst;
+mod changes;
 mod clock_skew;
 mod comparison;
 mod faults;
@@ -35,11 +36,13 @@ use anyhow::{Context, ensure};
 use crate::apiserver::{ApiServer, Config};
 use crate::faulty_disk::FaultyDisk;
 use crate::generator::Rng;
-use crate::recorder::Setup;
+use crate::recorder::{Setup, wait_until};
 
+use changes::ChangeLoad;
 use load::Load;
 
 pub use burst::{Burst, burst};
+pub use changes::ChangeComparison;
 pub use comparison::{Comparison, compare, wait_for_the_rest};
 pub use load::DeletedEvents;
 pub use process::{RecorderProcess, ShortRetention, run_recorder};
@@ -48,6 +51,9 @@ pub use process::{RecorderProcess, ShortRetention, run_recorder};
 /// of two requests each. Each of 100 starts adds three requests for Events and three for each of five informers (a list
 /// at the position, which may have expired, a list, a watch).
 const REQUESTS_A_MINUTE_MAX: usize = 2_000;
+
+/// Writes to objects.
+const CHANGES_A_SECOND: u64 = 12;
 
 /// Options of a chaos run.
 #[derive(Debug, Clone)]
@@ -83,12 +89,14 @@ pub struct Report {
     /// Kills after which the database contained less than before.
     pub commits_lost: u64,
     pub comparison: Comparison,
+    pub changes: ChangeComparison,
 }
 
 impl Report {
     /// No errors.
     pub fn is_clean(&self) -> bool {
         self.comparison.is_clean()
+            && self.changes.is_clean()
             && self.unbalanced == 0
             && self.commits_lost == 0
             && self.densest_minute <= REQUESTS_A_MINUTE_MAX
@@ -123,7 +131,7 @@ impl fmt::Display for Report {
             self.scrapes, self.unbalanced
         )?;
         writeln!(f, "commits lost      {}", self.commits_lost)?;
-        write!(f, "{}", self.comparison)
+        write!(f, "{}{}", self.comparison, self.changes)
     }
 }
 
@@ -158,9 +166,10 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         seeds.fork(),
         faults::Pace::CHAOS,
     );
+    let stop = Arc::new(AtomicBool::new(false));
+    let changes = ChangeLoad::start(server.clone(), seeds.fork(), CHANGES_A_SECOND, stop.clone());
     process.start()?;
     comparison::wait_for_the_first_list(&setup)?;
-    let stop = Arc::new(AtomicBool::new(false));
     let load = Load::start(server.clone(), seeds.fork(), options.rate, stop.clone());
 
     let mut watcher = Watcher::default();
@@ -186,8 +195,10 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
 
     stop.store(true, Ordering::Release);
     let deleted = load.finish()?;
+    let states = changes.finish()?;
     injector.end(process.id())?;
     comparison::wait_for_the_rest(&server, &setup, || process.is_running().unwrap_or(false));
+    wait_until(|| changes::holds_the_last(&states, &setup));
     watcher.poll(&setup);
     process.terminate()?;
     let attempts: Vec<_> = server
@@ -195,6 +206,8 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         .all()
         .into_iter()
         .filter(|request| !request.target.contains("continue="))
+        // Walks have bounds of their own.
+        .filter(|request| !request.target.contains("metadata.name"))
         .map(|request| request.at)
         .collect();
     Ok(Report {
@@ -208,6 +221,7 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         unbalanced: watcher.unbalanced,
         commits_lost: watcher.commits_lost,
         comparison: comparison::compare(&server.store().truth(), &deleted, &setup)?,
+        changes: changes::compare(&states, &setup)?,
     })
 }
 
