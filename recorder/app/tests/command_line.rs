@@ -119,6 +119,38 @@ fn check_with_url_prints_health_of_running_recorder() {
     assert!(stderr(&gone).contains(&address));
 }
 
+/// A running recorder erases what another process asks for.
+#[test]
+fn purge_is_answered_by_the_running_recorder() {
+    let workspace = Workspace::new();
+    for args in [
+        &["purge"][..],
+        &["purge", "deployments"],
+        &["purge", "/web"],
+    ] {
+        let refused = workspace.run(args);
+        assert_eq!(refused.status.code(), Some(2), "{args:?}");
+    }
+    let (mut recorder, log) = workspace.start();
+    log.address();
+    // It listens before it has a data directory.
+    let has_none = |done: &Output| stderr(done).contains("cannot request a purge");
+    let ask = || workspace.run(&["purge", "gadgets/web", "-N", "shop"]);
+    let mut attempts = std::iter::repeat_with(ask).take(500);
+    let unknown = attempts.find(|done| !has_none(done)).unwrap();
+    let text = stderr(&unknown);
+    assert_eq!(unknown.status.code(), Some(1), "{text}");
+    assert!(text.contains("\"gadgets\" is not in the record"), "{text}");
+    let purged = workspace.run(&["purge", "-N", "shop"]);
+    assert_eq!(purged.status.code(), Some(0), "{}", stderr(&purged));
+    assert_eq!(
+        String::from_utf8_lossy(&purged.stdout),
+        "erased 0 rows and 0 past states of 0 objects\n"
+    );
+    signal(&recorder, "-TERM");
+    recorder.wait().unwrap();
+}
+
 /// Backups next to a running recorder: into a file, and to stdout.
 #[test]
 fn snapshot_writes_to_file_or_stdout_without_overwriting() {
@@ -207,11 +239,11 @@ fn path_flags_variables_and_stdin_are_refused_in_pod() {
         command.env("KUBERNETES_SERVICE_PORT", "1");
         command
     };
-    for command in ["serve", "check", "snapshot"] {
-        let args = if command == "snapshot" {
-            vec![command, "-"]
-        } else {
-            vec![command]
+    for command in ["serve", "check", "snapshot", "purge"] {
+        let args = match command {
+            "snapshot" => vec![command, "-"],
+            "purge" => vec![command, "-N", "shop"],
+            _ => vec![command],
         };
         let by_flag = flags
             .iter()
