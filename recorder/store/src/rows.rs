@@ -384,6 +384,22 @@ impl Rows {
         Ok(())
     }
 
+    /// Notes why an object was deleted, in the row of its deletion unless that is of other deletions too.
+    pub(super) fn note_cause(
+        &mut self,
+        conn: &Connection,
+        key: EventKey,
+        (kind, certainty): (&str, &str),
+    ) -> rusqlite::Result<()> {
+        conn.counted(
+            "UPDATE event SET extra = json_set(extra, '$.cause.kind', ?2, '$.cause.certainty', ?3) WHERE key = ?1 \
+             AND extra ->> '$.changes' IS NULL",
+        )?
+        .execute((key.as_i64(), kind, certainty))?;
+        self.log_change(key);
+        Ok(())
+    }
+
     /// Replaces severity, description and metadata of a gap row, which ends at `to`.
     pub(super) fn rewrite_gap(
         &mut self,

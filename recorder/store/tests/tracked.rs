@@ -479,6 +479,30 @@ fn job_of_a_cron_job_has_a_row_only_if_a_person_made_or_deleted_it() {
 }
 
 #[test]
+fn job_that_was_seen_deleted_before_its_cron_job_was_not_deleted_by_a_request() {
+    let mut store = Store::new();
+    let cron = json!({"metadata": {"name": "backup"}, "spec": {"schedule": "* * * * *"}});
+    store.of("cj").create(cron.clone());
+    for name in ["backup-1", "backup-2"] {
+        store
+            .of("jobs")
+            .create(owned(name, "CronJob", "batch/v1", "backup"));
+    }
+    let job = |name| owned(name, "CronJob", "batch/v1", "backup");
+    store.of("jobs").delete(job("backup-1"));
+    store.now = store.now.plus(Duration::from_secs(120));
+    store.of("jobs").delete(job("backup-2"));
+    store.of("cj").delete(cron);
+    let causes: Vec<Value> = store
+        .changes()
+        .into_iter()
+        .filter(|(reason, _)| reason == "JobDeleted")
+        .map(|(_, metadata)| metadata["cause"]["kind"].clone())
+        .collect();
+    assert_eq!(causes, ["request", "owner deleted"]);
+}
+
+#[test]
 fn name_that_is_created_and_deleted_in_a_loop_is_one_row() {
     let mut store = Store::new();
     for n in 0..100 {

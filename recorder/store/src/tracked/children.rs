@@ -84,6 +84,15 @@ impl Member<'_> {
     }
 }
 
+/// Group and kind of what a kind's controller deletes, and has rows of its own.
+pub(super) fn children_of(owner_kind: &str) -> &'static [(&'static str, &'static str)] {
+    match owner_kind {
+        CRON_JOB => &[("batch", "Job")],
+        STATEFUL_SET | "Pod" => &[("", CLAIM)],
+        _ => &[],
+    }
+}
+
 fn has_claim_template(set: &Body, template: &str) -> bool {
     let templates = ["spec", "volumeClaimTemplates"]
         .iter()

@@ -233,6 +233,21 @@ impl<'c> TrackedObjectTable<'c> {
             .optional()
     }
 
+    /// Objects of a kind and owner that were deleted since a time, by name.
+    pub(super) fn deleted_of(
+        &self,
+        kind: i64,
+        (namespace, owner): (&str, &str),
+        since: Timestamp,
+    ) -> rusqlite::Result<Vec<String>> {
+        self.conn
+            .counted(
+                "SELECT name FROM tracked_object WHERE kind = ?1 AND namespace = ?2 AND owner = ?3 AND deleted_ms >= ?4",
+            )?
+            .query_map((kind, namespace, owner, since.millis()), |row| row.get(0))?
+            .collect()
+    }
+
     /// How many newer objects of the same owner exist that have finished; a newer one has a higher id.
     pub(super) fn newer_finished(
         &self,

@@ -27,7 +27,7 @@ use tracing::warn;
 
 use super::TrackedApplier;
 use super::causes::{EndFacts, cause_of};
-use super::children::Member;
+use super::children::{Member, children_of};
 use super::churn::{Fold, FoldTarget, Folding, Group, Happened, Life, THIN};
 use super::lists::ListInProgress;
 use super::objects::{StoredObject, TrackedObjectTable};
@@ -39,6 +39,9 @@ const AUTHOR_BYTES_MAX: usize = 512;
 
 /// Times of the API server are whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
+
+/// How much later than an object its owner is seen deleted.
+const CAUSE_LATE_MAX: Duration = Duration::from_secs(30);
 
 /// `revision.cause` of a body that differs while its resourceVersion does not.
 const DEFAULTED: &str = "defaulted";
@@ -358,7 +361,13 @@ impl TrackedApplier<'_> {
             self.deletion_begins(object, &body, at)?;
         }
         self.note(outcome);
-        TrackedObjectTable::of(self.conn).update(&next)
+        TrackedObjectTable::of(self.conn).update(&next)?;
+        match object.deletion.filter(|_| stored.deletion.is_none()) {
+            Some(at) => {
+                self.explain_children((object.namespace.as_str(), object.name.as_str()), at)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Adds a revision; the one before is kept as a patch if that pays.
@@ -625,7 +634,43 @@ impl TrackedApplier<'_> {
         stored.chain = Chain::default();
         stored.version = version.clone();
         stored.deleted = Some(when.at);
-        TrackedObjectTable::of(self.conn).update(&stored)
+        TrackedObjectTable::of(self.conn).update(&stored)?;
+        self.explain_children((namespace, name), when.at)
+    }
+
+    /// Watches of different kinds are not in order: what was deleted moments before its owner was not deleted by a request.
+    fn explain_children(
+        &mut self,
+        (namespace, name): (&str, &str),
+        at: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let table = TrackedObjectTable::of(self.conn);
+        let owner = format!("{}/{name}", self.kind.kind);
+        for (group, child) in children_of(&self.kind.kind) {
+            let Some(kind) = table.known_kind(group, child)? else {
+                continue;
+            };
+            let since = at.minus(CAUSE_LATE_MAX);
+            for name in table.deleted_of(kind, (namespace, &owner), since)? {
+                let Some(stored) = table.find(kind, namespace, &name)? else {
+                    continue;
+                };
+                let facts = EndFacts::default();
+                let deleted = stored.deleted.unwrap_or(at);
+                let (cause, certainty) =
+                    cause_of(self.conn, child, &stored, namespace, facts, deleted)?;
+                let causes = (DeletionCause::Request.as_str(), cause.as_str());
+                let revisions = RevisionTable::of(self.conn);
+                if cause == DeletionCause::Request {
+                    continue;
+                }
+                if let Some(row) = revisions.explain(stored.id, stored.revision, causes)? {
+                    self.rows
+                        .note_cause(self.conn, row, (cause.as_str(), certainty.as_str()))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn is_child(

@@ -125,6 +125,21 @@ impl<'c> RevisionTable<'c> {
         Ok(())
     }
 
+    /// Why the object was deleted is known only now; returns the row of the deletion, if that was said to be a request.
+    pub(super) fn explain(
+        &self,
+        object: i64,
+        number: i64,
+        (before, cause): (&str, &str),
+    ) -> rusqlite::Result<Option<EventKey>> {
+        let row: Option<Option<i64>> = self
+            .conn
+            .counted("UPDATE revision SET cause = ?3 WHERE id = ?1 AND cause = ?2 RETURNING event")?
+            .query_row((id(object, number), before, cause), |row| row.get(0))
+            .optional()?;
+        Ok(row.flatten().map(EventKey::from_i64))
+    }
+
     /// The patch that makes a revision of the next newer one; `None` if its body is whole.
     pub(super) fn patch(&self, object: i64, number: i64) -> rusqlite::Result<Option<String>> {
         self.conn
