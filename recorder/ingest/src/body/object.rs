@@ -322,17 +322,6 @@ fn time(text: Text<'_>) -> Option<Timestamp> {
     Timestamp::parse(&text.0).ok()
 }
 
-/// Taints that the node lifecycle controller writes with the conditions of a node, and the scheduler's mark of a cordon.
-const BY_CONDITION: [&str; 7] = [
-    "disk-pressure",
-    "memory-pressure",
-    "network-unavailable",
-    "not-ready",
-    "pid-pressure",
-    "unreachable",
-    "unschedulable",
-];
-
 /// What a path cannot say: the parts of an object that are made at random, or of which one element is kept.
 fn trim(kind: &str, name: &str, fields: &mut Fields) {
     match kind {
@@ -352,20 +341,16 @@ fn trim(kind: &str, name: &str, fields: &mut Fields) {
             }
         }
         "Node" => {
-            // Written with the conditions of the node, or for a while by the cluster-autoscaler.
-            let is_by_condition = |taint: &Stored| {
+            // The cluster-autoscaler writes and removes it while it considers a node.
+            let is_candidate = |taint: &Stored| {
                 let key = taint.get("key").and_then(Stored::as_text);
-                key.is_some_and(|key| {
-                    let of_condition = key.strip_prefix("node.kubernetes.io/");
-                    of_condition.is_some_and(|name| BY_CONDITION.contains(&name))
-                        || key == "DeletionCandidateOfClusterAutoscaler"
-                })
+                key == Some("DeletionCandidateOfClusterAutoscaler")
             };
             let Some(Stored::Map(spec)) = fields.get_mut("spec") else {
                 return;
             };
             if let Some(Stored::List(taints)) = spec.get_mut("taints") {
-                taints.retain(|taint| !is_by_condition(taint));
+                taints.retain(|taint| !is_candidate(taint));
                 if taints.is_empty() {
                     spec.remove("taints");
                 }
@@ -373,17 +358,6 @@ fn trim(kind: &str, name: &str, fields: &mut Fields) {
             // It is left behind when the last taint goes.
             if spec.is_empty() {
                 fields.remove("spec");
-            }
-        }
-        "PersistentVolumeClaim" => {
-            // It is bound for the first time soon after.
-            if let Some(Stored::Map(status)) = fields.get_mut("status")
-                && status.get("phase").and_then(Stored::as_text) == Some("Pending")
-            {
-                status.remove("phase");
-                if status.is_empty() {
-                    fields.remove("status");
-                }
             }
         }
         "HorizontalPodAutoscaler" => {

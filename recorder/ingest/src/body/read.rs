@@ -58,7 +58,8 @@ pub(super) trait Sink {
     fn scalar(&mut self, rules: &Rules, at: At, scalar: Scalar<'_>) -> Self::Value;
     fn key(&mut self, key: &str);
     fn field(&mut self, map: &mut Self::Map, key: &str, value: Self::Value);
-    fn map(&mut self, at: At, map: Self::Map) -> Self::Value;
+    /// `is_part`: some of its fields are not in the body.
+    fn map(&mut self, at: At, map: Self::Map, is_part: bool) -> Self::Value;
     fn element(&mut self, list: &mut Self::List, value: Self::Value);
     fn list(&mut self, at: At, list: Self::List) -> Self::Value;
     fn opaque(&mut self, raw: &str) -> Self::Value;
@@ -235,12 +236,14 @@ impl<'de, S: Sink> Visitor<'de> for Reader<'_, S> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<S::Value, A::Error> {
         let mut map = S::Map::default();
+        let mut is_part = false;
         while let Some(Text(key)) = access.next_key()? {
-            if let Some(value) = read_field(&mut self, &mut access, &key)? {
-                self.sink.field(&mut map, &key, value);
+            match read_field(&mut self, &mut access, &key)? {
+                Some(value) => self.sink.field(&mut map, &key, value),
+                None => is_part = true,
             }
         }
-        Ok(self.sink.map(self.at, map))
+        Ok(self.sink.map(self.at, map, is_part))
     }
 }
 
@@ -393,7 +396,7 @@ impl<H: std::hash::Hasher> Sink for Measure<H> {
         map.bytes += json_bytes(key) + ":,".len() + value;
     }
 
-    fn map(&mut self, _: At, map: MapSize) -> usize {
+    fn map(&mut self, _: At, map: MapSize, _: bool) -> usize {
         self.hasher.write_u64(8 << 56);
         if map.keys > KEYS_MAX {
             return usize::MAX;
@@ -518,8 +521,10 @@ impl<F: FnMut(&str) -> Stored> Sink for Build<'_, F> {
         }
     }
 
-    fn map(&mut self, at: At, map: Vec<(Box<str>, Stored)>) -> Option<Stored> {
-        (at.mode != Mode::Only || !map.is_empty()).then(|| Stored::Map(Fields::new(map)))
+    fn map(&mut self, at: At, map: Vec<(Box<str>, Stored)>, is_part: bool) -> Option<Stored> {
+        // A map of which nothing is in the body is absent: whether the rest of it is there says nothing.
+        let is_empty = map.is_empty() && (is_part || at.mode == Mode::Only);
+        (!is_empty).then(|| Stored::Map(Fields::new(map)))
     }
 
     fn element(&mut self, list: &mut Vec<Stored>, value: Option<Stored>) {

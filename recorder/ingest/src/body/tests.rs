@@ -530,3 +530,30 @@ fn form_depends_on_the_key_and_the_kind() {
     other.rules = kind("svc").rules;
     assert_ne!(one, of(&other, 1));
 }
+
+#[test]
+fn map_of_which_nothing_is_in_the_body_is_absent() {
+    let of = |annotations: Value| {
+        let object = json!({"metadata": {"name": "web", "annotations": annotations}, "spec": {"replicas": 1}});
+        body(kind("deploy"), &object).to_text()
+    };
+    let absent = json!({"metadata": {"name": "web"}, "spec": {"replicas": 1}});
+    let absent = body(kind("deploy"), &absent).to_text();
+    assert_eq!(
+        of(json!({"deployment.kubernetes.io/revision": "1"})),
+        absent
+    );
+    assert_ne!(
+        of(json!({"deployment.kubernetes.io/revision": "1", "note": "x"})),
+        absent
+    );
+    // What is empty itself stays: a selector that selects everything.
+    let budget = |spec: Value| {
+        body(
+            kind("pdb"),
+            &json!({"metadata": {"name": "b"}, "spec": spec}),
+        )
+        .to_text()
+    };
+    assert_ne!(budget(json!({"selector": {}})), budget(json!({})));
+}

@@ -138,6 +138,20 @@ impl<'b> Diff<'_, 'b> {
         self.at(parent, self.rules.automaton().element(parent.state))
     }
 
+    /// An element with an identity, of a list.
+    fn identified(&self, list: At, identity: &str) -> At {
+        let silent = self.rules.field(list.state).silent_elements;
+        let is_silent = silent.iter().any(|start| {
+            let rest = identity.strip_prefix(start);
+            rest.is_some_and(|rest| rest.starts_with('/'))
+        });
+        let mut at = self.element(list);
+        if is_silent {
+            at.silence = Silence::Always;
+        }
+        at
+    }
+
     /// Runs `inner` one segment further inside.
     fn inside(&mut self, step: Step<'b>, inner: impl FnOnce(&mut Self)) {
         self.path.push(step);
@@ -151,6 +165,8 @@ impl<'b> Diff<'_, 'b> {
             Silence::WhenSet => op == Op::Added,
             Silence::UnlessReplaced => matches!(op, Op::Added | Op::Removed),
             Silence::UnlessDeleting => !self.deleting,
+            Silence::From(text) => op == Op::Added || from.and_then(Stored::as_text) == Some(text),
+            Silence::Always => true,
         };
         self.changes.push(FieldChange {
             path: self.path.iter().map(Step::segment).collect(),
@@ -206,9 +222,9 @@ impl<'b> Diff<'_, 'b> {
                 }
             }
             Shape::List(List::Keyed { order, fields }) => {
-                let at = self.element(at);
                 for key in order.iter().filter_map(Stored::as_text) {
                     if let Some(value) = fields.get(key) {
+                        let at = self.identified(at, unescaped(key));
                         let step = Step::Element(Cow::Borrowed(unescaped(key)));
                         self.inside(step, |diff| diff.one_value(at, op, value));
                     }
@@ -228,7 +244,6 @@ impl<'b> Diff<'_, 'b> {
 
     fn lists(&mut self, at: At, before: (List<'b>, &'b Stored), after: (List<'b>, &'b Stored)) {
         let field = self.rules.field(at.state);
-        let inner = self.element(at);
         if let (
             List::Keyed {
                 order: old_order,
@@ -245,6 +260,7 @@ impl<'b> Diff<'_, 'b> {
             for key in new_order.iter().filter_map(Stored::as_text) {
                 if let (Some(old), Some(new)) = (old.get(key), new.get(key)) {
                     let step = Step::Element(Cow::Borrowed(unescaped(key)));
+                    let inner = self.identified(at, unescaped(key));
                     self.inside(step, |diff| diff.values(inner, old, new));
                 }
             }
@@ -261,6 +277,7 @@ impl<'b> Diff<'_, 'b> {
             let step = identities(choices, [*new].into_iter())
                 .and_then(|mut texts| texts.pop())
                 .map_or(Step::Index(0), |text| Step::Element(Cow::Owned(text)));
+            let inner = self.element(at);
             self.inside(step, |diff| diff.values(inner, old, new));
             return;
         }
@@ -277,7 +294,7 @@ impl<'b> Diff<'_, 'b> {
         match both {
             Some(texts) => {
                 let (old_texts, new_texts) = &texts;
-                self.by_identity(inner, (&old, old_texts), (&new, new_texts));
+                self.by_identity(at, (&old, old_texts), (&new, new_texts));
                 if field.ordered && !are_in_the_same_order(old_texts, new_texts) {
                     self.emit(at, Op::Order, before.1.get(SPECIAL), after.1.get(SPECIAL));
                 }
@@ -288,7 +305,7 @@ impl<'b> Diff<'_, 'b> {
 
     fn by_identity(
         &mut self,
-        at: At,
+        list: At,
         (old, old_texts): (&[&'b Stored], &[String]),
         (new, new_texts): (&[&'b Stored], &[String]),
     ) {
@@ -301,6 +318,7 @@ impl<'b> Diff<'_, 'b> {
         };
         let (in_old, in_new) = (index(old_texts), index(new_texts));
         for (text, value) in old_texts.iter().zip(old) {
+            let at = self.identified(list, text);
             self.inside(
                 Step::Element(Cow::Owned(text.clone())),
                 |diff| match in_new.get(text) {
@@ -311,6 +329,7 @@ impl<'b> Diff<'_, 'b> {
         }
         for (text, value) in new_texts.iter().zip(new) {
             if !in_old.contains_key(text) {
+                let at = self.identified(list, text);
                 self.inside(Step::Element(Cow::Owned(text.clone())), |diff| {
                     diff.one_value(at, Op::Added, value);
                 });
@@ -760,6 +779,45 @@ mod tests {
             lines(rules("po"), pod(Some("i@1")), pod(Some("i@2"))),
             ["changed status.containerStatuses[a].imageID \"i@1\" \"i@2\""]
         );
+    }
+
+    #[test]
+    fn taints_of_conditions_are_silent_and_others_are_not() {
+        let node = |taints: Value| json!({"spec": {"podCIDR": "10.0.0.0/24", "taints": taints}});
+        let taint = |key: &str| json!({"key": key, "effect": "NoSchedule"});
+        let bare = json!({"spec": {"podCIDR": "10.0.0.0/24"}});
+        let pressure = node(json!([taint("node.kubernetes.io/memory-pressure")]));
+        let path = "spec.taints[node.kubernetes.io/memory-pressure/NoSchedule]";
+        for (before, after, op) in [(&bare, &pressure, "added"), (&pressure, &bare, "removed")] {
+            let found = lines(rules("node"), before.clone(), after.clone());
+            assert_eq!(found.len(), 1);
+            assert!(found[0].starts_with(&format!("({op} {path} ")), "{found:?}");
+        }
+        let both = node(json!([
+            taint("dedicated"),
+            taint("node.kubernetes.io/memory-pressure"),
+            taint("node.kubernetes.io/out-of-service"),
+        ]));
+        let found = lines(rules("node"), node(json!([])), both);
+        let silent: Vec<bool> = found.iter().map(|line| line.starts_with('(')).collect();
+        assert_eq!(silent, [false, true, false], "{found:?}");
+    }
+
+    #[test]
+    fn claim_is_bound_in_silence_and_lost_with_a_row() {
+        let claim = |phase: &str| json!({"status": {"phase": phase}});
+        let of = |before: &str, after: &str| lines(rules("pvc"), claim(before), claim(after));
+        assert_eq!(
+            of("Pending", "Bound"),
+            ["(changed status.phase \"Pending\" \"Bound\")"]
+        );
+        assert_eq!(
+            of("Bound", "Lost"),
+            ["changed status.phase \"Bound\" \"Lost\""]
+        );
+        let owned = json!({"metadata": {"ownerReferences": [{"uid": "u1", "kind": "Pod", "name": "db-0"}]}});
+        let found = lines(rules("pvc"), json!({}), owned);
+        assert!(found.iter().all(|line| line.starts_with('(')), "{found:?}");
     }
 
     #[test]

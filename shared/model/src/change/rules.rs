@@ -34,6 +34,12 @@ pub enum Rule {
     SilentUnlessReplaced,
     /// Makes no row unless a deletion waits for it.
     SilentUnlessDeleting,
+    /// Makes no row when it goes from absent or from this text to another.
+    SilentFrom(&'static str),
+    /// Makes no row.
+    Silent,
+    /// A list whose elements make no row if their identity begins with one of these and a slash.
+    SilentElements(&'static [&'static str]),
     /// A change of it often breaks something.
     Risky,
 }
@@ -68,6 +74,10 @@ pub enum Silence {
     UnlessReplaced,
     /// See [`Rule::SilentUnlessDeleting`].
     UnlessDeleting,
+    /// See [`Rule::SilentFrom`].
+    From(&'static str),
+    /// See [`Rule::Silent`].
+    Always,
 }
 
 /// What a kind's table says about one field.
@@ -85,6 +95,8 @@ pub struct Field {
     pub single: bool,
     /// When it makes no row.
     pub silence: Silence,
+    /// See [`Rule::SilentElements`].
+    pub silent_elements: &'static [&'static str],
     /// See [`Rule::Risky`].
     pub risky: bool,
 }
@@ -109,6 +121,9 @@ impl Field {
                 Rule::SilentWhenSet => field.silence = Silence::WhenSet,
                 Rule::SilentUnlessReplaced => field.silence = Silence::UnlessReplaced,
                 Rule::SilentUnlessDeleting => field.silence = Silence::UnlessDeleting,
+                Rule::SilentFrom(text) => field.silence = Silence::From(text),
+                Rule::Silent => field.silence = Silence::Always,
+                Rule::SilentElements(identities) => field.silent_elements = identities,
                 Rule::Risky => field.risky = true,
             }
         }
