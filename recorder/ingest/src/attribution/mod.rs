@@ -156,6 +156,11 @@ impl<'e> Event<'e> {
             .iter()
             .map(|change| match change.op {
                 Op::Removed => Authorship::default(),
+                // Nothing manages the order of a list.
+                Op::Order => Authorship {
+                    author: writer.map(|entry| (entry, Certainty::Write)),
+                    ..Authorship::default()
+                },
                 _ => author_of_present(&examined, writer, after, &change.path),
             })
             .collect();
@@ -265,6 +270,10 @@ fn author_of_present<'e>(
     let during_write = writer.map(|entry| (entry, Certainty::Write));
     let author = match counted[..] {
         [] => during_write,
+        // An event is one write: of two that may have written, it is that whose time moved.
+        [(one, _)] if one.moved == Moved::Recent && writer.is_some() && !is_writer(one) => {
+            during_write
+        }
         [(one, _)] => match one.moved {
             Moved::Wrote | Moved::Recent => Some((one.entry, Certainty::Field)),
             // Its entry has no time.

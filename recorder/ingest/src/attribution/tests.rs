@@ -655,3 +655,51 @@ fn row_names_each_author_with_its_fields_and_its_tool() {
     let by = run(&at("a", "one", 1), &at("bb", "two", 5));
     assert_eq!(by[0]["via"], "change-cause: two");
 }
+
+#[test]
+fn order_is_not_the_work_of_the_manager_of_its_elements() {
+    let env = |order: [&str; 2]| {
+        let env: Vec<Value> = order
+            .map(|name| json!({"name": name, "value": "1"}))
+            .to_vec();
+        json!({"metadata": {}, "spec": {"template": {"spec": {"containers": [{"name": "app", "env": env}]}}}})
+    };
+    let fields = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"app\"}": {
+        "f:env": {"k:{\"name\":\"A\"}": {".": {}}, "k:{\"name\":\"B\"}": {".": {}}},
+    }}}}}});
+    let entries = [entry("operator", "Update", 1, fields)];
+    // Another reorders them within the second in which that one wrote.
+    assert_eq!(
+        authors_since(
+            Some("2026-11-30T10:00:01Z"),
+            kind("deploy"),
+            &object(env(["A", "B"]), &entries),
+            &object(env(["B", "A"]), &entries),
+            true,
+        ),
+        ["spec.template.spec.containers[app].env ?"]
+    );
+}
+
+#[test]
+fn field_that_changes_during_the_write_of_another_is_not_of_its_manager() {
+    let of = |a: &str, b: &str| json!({"metadata": {"labels": {"a": a, "b": b}}});
+    let owns = |label: &str| json!({"f:metadata": {"f:labels": {(format!("f:{label}")): {}}}});
+    let first = entry("first", "Update", 1, owns("a"));
+    let before = [first.clone(), entry("second", "Update", 0, owns("b"))];
+    let after = [first, entry("second", "Update", 1, owns("b"))];
+    // Admission changes the label of the first one during a write of the second.
+    assert_eq!(
+        authors_since(
+            Some("2026-11-30T10:00:01Z"),
+            kind("deploy"),
+            &object(of("1", "1"), &before),
+            &object(of("2", "2"), &after),
+            true,
+        ),
+        [
+            "metadata.labels.a second write",
+            "metadata.labels.b second field"
+        ]
+    );
+}
