@@ -99,6 +99,7 @@ pub fn event(watch: WatchId, at_ms: i64) -> Item {
         description: "Back-off restarting failed container app in pod web-5d9-x2_shop: exit 137"
             .into(),
         object: Some(object("Pod", "web-5d9-x2")),
+        api_group: String::new(),
         owner: Some(object("ReplicaSet", "web-5d9")),
         reason: "BackOff".into(),
         component: "kubelet".into(),

@@ -84,6 +84,9 @@ pub struct ObjectMeta {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InvolvedObject {
+    /// Group and version, e.g. `apps/v1`.
+    #[serde(deserialize_with = "text")]
+    pub api_version: Option<String>,
     /// Kind, e.g. `Pod`.
     #[serde(deserialize_with = "text")]
     pub kind: Option<String>,

@@ -27,14 +27,17 @@ impl InternKeys {
             &record.kube_type,
         ];
         let mut text = String::with_capacity(256);
-        let object = |text: &mut String, object: &Option<ObjectRef>| {
+        let object = |text: &mut String, object: &Option<ObjectRef>, group: &str| {
             if let Some(object) = object {
-                push_parts(text, &[&object.kind, &object.namespace, &object.name]);
+                push_parts(
+                    text,
+                    &[&object.kind, group, &object.namespace, &object.name],
+                );
             }
             u32::try_from(text.len()).expect("sanitized names are bounded")
         };
-        let owner = object(&mut text, &record.object);
-        let reason = object(&mut text, &record.owner);
+        let owner = object(&mut text, &record.object, &record.api_group);
+        let reason = object(&mut text, &record.owner, "");
         push_parts(&mut text, &words.map(String::as_str));
         Self {
             text: text.into(),
@@ -43,12 +46,12 @@ impl InternKeys {
         }
     }
 
-    /// Kind, namespace and name of the object; empty without one.
+    /// Kind, group, namespace and name of the object; empty without one.
     pub fn object(&self) -> &str {
         &self.text[..self.owner as usize]
     }
 
-    /// Kind, namespace and name of the owner; empty without one.
+    /// Kind, group, namespace and name of the owner; empty without one.
     pub fn owner(&self) -> &str {
         &self.text[self.owner as usize..self.reason as usize]
     }

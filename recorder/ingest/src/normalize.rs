@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use kube9_model::change::kinds::is_own_group;
 use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::record::{Observation, Occurred, Record, TIME_SUSPECT};
 use kube9_model::time::Timestamp;
@@ -82,6 +83,17 @@ pub fn normalize(
         .unwrap_or_default();
     let kind = event.involved_object.kind.unwrap_or_default();
     let name = event.involved_object.name.unwrap_or_default();
+    let api_version = event.involved_object.api_version.unwrap_or_default();
+    let api_group = api_version
+        .split_once('/')
+        .map_or("", |(group, _)| group)
+        .to_owned();
+    let api_group = if is_own_group(&api_group) {
+        String::new()
+    } else {
+        extra.insert("api_group".to_owned(), api_group.clone().into());
+        api_group
+    };
     let node = present(event.source.host)
         .or_else(|| present(event.reporting_instance).filter(|_| component == "kubelet"))
         .or_else(|| (kind == "Node" && !name.is_empty()).then(|| name.clone()));
@@ -125,6 +137,7 @@ pub fn normalize(
             namespace: event.involved_object.namespace.unwrap_or_default(),
             name,
         }),
+        api_group,
         owner: None,
         reason,
         component,

@@ -98,6 +98,7 @@ fn memory(r: &Record, text: &StoredMessage, intern_keys: &InternKeys) -> usize {
         &r.component,
         &r.container,
         &r.kube_type,
+        &r.api_group,
     ];
     size_of::<Sanitized>()
         + words.iter().map(|text| text.len()).sum::<usize>()
@@ -121,6 +122,7 @@ pub fn sanitize(record: Record) -> Sanitized {
         title: cleaner.text(record.title, Limit::Chars(TITLE_CHARS_MAX)),
         description: cleaner.text(record.description, Limit::Bytes(TEXT_BYTES_MAX)),
         object: record.object.map(|object| cleaner.object(object)),
+        api_group: cleaner.name(record.api_group, NAME_BYTES_MAX),
         owner: record.owner.map(|owner| cleaner.object(owner)),
         reason: cleaner.name(record.reason, WORD_BYTES_MAX),
         component: cleaner.name(record.component, NAME_BYTES_MAX),
@@ -462,6 +464,7 @@ mod tests {
                 namespace: "ns".into(),
                 name: "p".into(),
             }),
+            api_group: String::new(),
             owner: None,
             reason: "Reason".to_owned(),
             component: "kubelet".to_owned(),
@@ -910,8 +913,8 @@ mod tests {
         let description = description.len() + kept.text().body.len() + args.len();
         let words = "TitleReasonkubeletappNormal".len();
         let objects = "Podshopweb-1".len() + "Podshopweb".len();
-        // The names stand a second time beside each other, with a byte after each of their eleven parts.
-        let names = words + objects + 11;
+        // The names stand a second time beside each other, with a byte after each of their thirteen parts.
+        let names = words + objects + 13;
         let identity = "no uuid".len() + "abc".len();
         let keys = "textlistmapinnern".len();
         let values = "abcdefg".len() + 4 * "[1,22]".len() + "xyz".len();

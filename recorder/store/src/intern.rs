@@ -21,7 +21,8 @@ const ENTRIES_MAX: usize = 4096;
 /// Longer texts are looked up in the database each time.
 const TEXT_CACHED_MAX: usize = 256;
 
-const SCOPE_BY_NAME: &str = "SELECT id FROM scope WHERE kind = ?1 AND namespace = ?2";
+const SCOPE_BY_NAME: &str =
+    "SELECT id FROM scope WHERE kind = ?1 AND namespace = ?2 AND api_group = ?3";
 const OBJECT_BY_NAME: &str = "SELECT id, owner FROM object WHERE scope = ?1 AND name = ?2";
 const NODE_BY_NAME: &str = "SELECT id FROM node WHERE name = ?1";
 const REASON_BY_PARTS: &str = "SELECT id FROM event_class WHERE reason = ?1 AND title = ?2 AND component = ?3 \
@@ -124,12 +125,12 @@ impl Interned {
         };
         let owner = match &record.owner {
             Some(owner) => {
-                let ids = self.known_object(conn, names.owner(), owner, None)?;
+                let ids = self.known_object(conn, names.owner(), (owner, ""), None)?;
                 Some(ids.object)
             }
             None => None,
         };
-        self.known_object(conn, names.object(), object, owner)
+        self.known_object(conn, names.object(), (object, &record.api_group), owner)
             .map(Some)
     }
 
@@ -138,13 +139,13 @@ impl Interned {
         &mut self,
         conn: &Connection,
         name: &str,
-        object: &ObjectRef,
+        (object, group): (&ObjectRef, &str),
         owner: Option<i64>,
     ) -> rusqlite::Result<ObjectIds> {
         let cached = self.objects.get(name);
         let known = match cached {
             Some(known) => known,
-            None => self.find_object(conn, object, owner)?,
+            None => self.find_object(conn, (object, group), owner)?,
         };
         let ids = known.ids;
         let now = owner.or(known.owner);
@@ -164,10 +165,10 @@ impl Interned {
     fn find_object(
         &mut self,
         conn: &Connection,
-        object: &ObjectRef,
+        (object, group): (&ObjectRef, &str),
         owner: Option<i64>,
     ) -> rusqlite::Result<KnownObject> {
-        let scope = self.scope(conn, object)?;
+        let scope = self.scope(conn, object, group)?;
         let found = conn
             .counted(OBJECT_BY_NAME)?
             .query_row((scope, &object.name), |row| Ok((row.get(0)?, row.get(1)?)))
@@ -189,17 +190,22 @@ impl Interned {
         })
     }
 
-    fn scope(&mut self, conn: &Connection, object: &ObjectRef) -> rusqlite::Result<i64> {
+    fn scope(
+        &mut self,
+        conn: &Connection,
+        object: &ObjectRef,
+        group: &str,
+    ) -> rusqlite::Result<i64> {
         self.key.clear();
-        push_parts(&mut self.key, &[&object.kind, &object.namespace]);
+        push_parts(&mut self.key, &[&object.kind, group, &object.namespace]);
         if let Some(id) = self.scopes.get(&self.key) {
             return Ok(id);
         }
         let id = find_or_insert(
             conn,
             SCOPE_BY_NAME,
-            "INSERT INTO scope (kind, namespace) VALUES (?1, ?2)",
-            (&object.kind, &object.namespace),
+            "INSERT INTO scope (kind, namespace, api_group) VALUES (?1, ?2, ?3)",
+            (&object.kind, &object.namespace, group),
         )?;
         self.scopes.insert(&self.key, id);
         Ok(id)

@@ -412,6 +412,7 @@ mod tests {
             title: "t".into(),
             description: String::new(),
             object: None,
+            api_group: String::new(),
             owner: None,
             reason: String::new(),
             component: String::new(),

@@ -88,6 +88,7 @@ fn record(title: &str, severity: Severity, second: i64) -> Record {
             namespace: "shop".into(),
             name: "web-1".into(),
         }),
+        api_group: String::new(),
         owner: None,
         reason: "ContainerOOMKilled".into(),
         component: "kube9".into(),

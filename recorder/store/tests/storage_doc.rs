@@ -38,6 +38,7 @@ fn storage_page_examples_return_rows() {
             namespace: "default".into(),
             name: "nginx-1".into(),
         }),
+        api_group: String::new(),
         owner: None,
         reason: "BackOff".into(),
         component: "kubelet".into(),

@@ -182,6 +182,7 @@ fn event(uid: &str, version: u64, count: i64, first: Timestamp, last: Timestamp)
             namespace: "default".into(),
             name: "nginx-1".into(),
         }),
+        api_group: String::new(),
         owner: None,
         reason: "BackOff".into(),
         component: "kubelet".into(),

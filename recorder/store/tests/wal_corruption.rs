@@ -40,6 +40,7 @@ fn seen(watch: WatchId, n: i64) -> Item {
         title: "Container started".into(),
         description: format!("Started container app-{n}"),
         object: None,
+        api_group: String::new(),
         owner: None,
         reason: "Started".into(),
         component: "kubelet".into(),

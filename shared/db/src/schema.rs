@@ -82,10 +82,11 @@ CREATE TABLE schema_version (
 CREATE TABLE scope (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
     kind      TEXT NOT NULL,
-    namespace TEXT NOT NULL
+    namespace TEXT NOT NULL,
+    api_group TEXT NOT NULL DEFAULT '' -- of a custom resource: two kinds may have one name
 );
 -- Kinds are free text in an Event, so that there may be tens of thousands of scopes.
-CREATE UNIQUE INDEX scope_name ON scope (kind, namespace);
+CREATE UNIQUE INDEX scope_name ON scope (kind, namespace, api_group);
 
 CREATE TABLE object (
     id    INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -223,7 +224,7 @@ CREATE TABLE tracked_object (
     chain_steps      INTEGER NOT NULL, -- patches directly below the newest body
     chain_bytes      INTEGER NOT NULL, -- their bytes
     stamps           BLOB,           -- 10 bytes for each of its managedFields entries
-    owner            TEXT,           -- Kind/name of its controller, if that is tracked too
+    owner            TEXT,           -- Kind/name/uid of its controller, if that is tracked too
     deletion_ms      INTEGER,        -- when its deletion was requested
     scaled_down_ms   INTEGER,        -- when its replicas were last reduced
     template_ms      INTEGER,        -- when its template of pods last changed

@@ -187,6 +187,7 @@ mod tests {
                 namespace: namespace.to_owned(),
                 name: "web-1".to_owned(),
             }),
+            api_group: String::new(),
             owner: None,
             reason: reason.to_owned(),
             component: "kubelet".to_owned(),

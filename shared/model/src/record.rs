@@ -22,6 +22,9 @@ pub struct Record {
     pub description: String,
     /// The involved object.
     pub object: Option<ObjectRef>,
+    /// The API group of the object's kind; empty for the kinds of Kubernetes itself. A Knative Service and a core Service of
+    /// one name are two objects.
+    pub api_group: String,
     /// The controller of `object`, where known.
     pub owner: Option<ObjectRef>,
     /// The Event's reason; may be empty.
@@ -49,6 +52,7 @@ impl Record {
             title: String::new(),
             description: String::new(),
             object: None,
+            api_group: String::new(),
             owner: None,
             reason: String::new(),
             component: "kube9".to_owned(),

@@ -154,6 +154,7 @@ impl Parts {
             title: "Flood".to_owned(),
             description: format!("Row {n} of a producer that cannot wait."),
             object: None,
+            api_group: String::new(),
             owner: None,
             reason: "Flood".to_owned(),
             component: "kube9".to_owned(),

@@ -138,6 +138,7 @@ impl<'a> Foreign<'a> {
                 namespace: namespace.unwrap_or_default(),
                 name: name.unwrap_or_default(),
             }),
+            api_group: String::new(),
             owner: None,
             reason: of("reason").unwrap_or_default(),
             component: String::new(),

@@ -157,6 +157,7 @@ impl Store {
                 title: format!("Title of {}", what.reason),
                 description: what.text.into(),
                 object: Some(object(what.name)),
+                api_group: String::new(),
                 owner: (!what.owner.is_empty()).then(|| object(what.owner)),
                 reason: what.reason.into(),
                 component: "kubelet".into(),

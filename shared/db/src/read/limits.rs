@@ -98,7 +98,7 @@ const TEXT_COLUMNS: &[(&str, &str, &[&str])] = &[
     ("message_template", "id", &["body"]),
     // A covering index would read the whole name.
     ("object NOT INDEXED", "id", &["name"]),
-    ("scope", "id", &["kind", "namespace"]),
+    ("scope", "id", &["kind", "namespace", "api_group"]),
     ("node NOT INDEXED", "id", &["name"]),
     (
         "event_class NOT INDEXED",

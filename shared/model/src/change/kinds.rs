@@ -11,8 +11,8 @@ use std::str::FromStr;
 
 use super::rules::{Line, Rule, Rules};
 use Rule::{
-    Drop, Hide, Keep, List, Only, Opaque, Ordered, Risky, SilentUnlessDeleting,
-    SilentUnlessReplaced, SilentWhenSet, Single,
+    Drop, Hide, Keep, List, Only, Opaque, Ordered, Risky, Silent, SilentElements, SilentFrom,
+    SilentUnlessDeleting, SilentUnlessReplaced, SilentWhenSet, Single,
 };
 
 /// A kind whose objects are tracked.
@@ -107,6 +107,33 @@ impl TrackedKind {
             format!("{}.{}", self.resource, self.group)
         }
     }
+}
+
+/// Groups of Kubernetes itself that have a dot; the group of a custom resource always has one.
+const OWN_GROUPS: &[&str] = &[
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "certificates.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+    "internal.apiserver.k8s.io",
+    "networking.k8s.io",
+    "node.k8s.io",
+    "rbac.authorization.k8s.io",
+    "resource.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+    "storagemigration.k8s.io",
+];
+
+/// Whether a group is one of Kubernetes itself, whose kinds have different names.
+pub fn is_own_group(group: &str) -> bool {
+    !group.contains('.') || OWN_GROUPS.contains(&group)
 }
 
 /// A word of a command line does not mean one kind.
@@ -531,6 +558,19 @@ const NODE: &[Line] = &[
     ("status.addresses", List(&[&["type"], &["type", "address"]])),
     ("spec.taints", List(&[&["key", "effect"]])),
     ("spec.taints.*.timeAdded", Drop),
+    // The node lifecycle controller writes them with the conditions of a node, and with a cordon.
+    (
+        "spec.taints",
+        SilentElements(&[
+            "node.kubernetes.io/disk-pressure",
+            "node.kubernetes.io/memory-pressure",
+            "node.kubernetes.io/network-unavailable",
+            "node.kubernetes.io/not-ready",
+            "node.kubernetes.io/pid-pressure",
+            "node.kubernetes.io/unreachable",
+            "node.kubernetes.io/unschedulable",
+        ]),
+    ),
     ("spec.podCIDR", SilentWhenSet),
     ("spec.podCIDRs", SilentWhenSet),
     ("spec.taints", Risky),
@@ -566,11 +606,12 @@ const CONFIG_MAP: &[Line] = &[
 
 const CLAIM: &[Line] = &[
     ("status.phase", Keep),
-    ("status.phase", SilentWhenSet),
+    // It is bound for the first time soon after its creation.
+    ("status.phase", SilentFrom("Pending")),
     ("status.capacity", Keep),
     ("status.capacity", SilentWhenSet),
     // The StatefulSet controller sets and replaces them by the retention policy.
-    ("metadata.ownerReferences", Drop),
+    ("metadata.ownerReferences", Silent),
     ("spec.volumeName", SilentWhenSet),
     ("spec.resources", Risky),
 ];
