@@ -9,7 +9,7 @@
 
 use kube9_model::change::body::{Body, Shape, plain, unescaped};
 use kube9_model::change::diff::{FieldChange, Op, shown};
-use kube9_model::change::kinds::TrackedKind;
+use kube9_model::change::kinds::{TrackedKind, is_own_group};
 use kube9_model::change::path::{Path, Segment};
 use kube9_model::change::stored::Stored;
 use kube9_model::record::Record;
@@ -115,8 +115,10 @@ impl ChangeRow<'_> {
             let interval = json!([from.to_string(), to.to_string()]);
             extra.insert("between".to_owned(), interval);
         }
+        let group = &*self.kind.group;
         Record {
             event_type: EventType::Cluster,
+            api_group: if is_own_group(group) { "" } else { group }.to_owned(),
             severity: words.severity,
             title: words.title,
             description: words.description,
@@ -608,14 +610,15 @@ fn word(value: &Stored) -> String {
 }
 
 /// Whether the cluster itself removes a finalizer within moments, so that a deletion that waits for it is no news.
-pub fn is_brief_finalizer(name: &str) -> bool {
-    matches!(
-        name,
-        "foregroundDeletion"
-            | "orphan"
-            | "kubernetes.io/pv-protection"
-            | "customresourcecleanup.apiextensions.k8s.io"
-    )
+pub fn is_brief_finalizer(kind: &str, name: &str) -> bool {
+    match name {
+        // The controller that deletes finished Jobs writes it; of others, the pods that it waits for may take hours to end.
+        "foregroundDeletion" => kind == "Job",
+        "orphan" | "kubernetes.io/pv-protection" | "customresourcecleanup.apiextensions.k8s.io" => {
+            true
+        }
+        _ => false,
+    }
 }
 
 /// Whether the cluster itself makes the object in each namespace.

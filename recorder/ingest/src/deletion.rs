@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use kube9_model::time::Timestamp;
 
-/// How long after an owner's change a controller still deletes because of it. A Deployment's rollout can wait longer, but
-/// then its pods still have the label of an older template.
-const EFFECT_MAX: Duration = Duration::from_secs(120);
+/// How long after an owner's change a controller still deletes because of it: a StatefulSet deletes one pod after another.
+const EFFECT_MAX: Duration = Duration::from_secs(600);
 
 /// The controller that deletes finished Jobs runs late under load.
 const TTL_LATE_MAX: Duration = Duration::from_secs(300);
@@ -135,6 +134,8 @@ pub struct DeletedObject<'a> {
     pub owner_kind: &'a str,
     /// What is known of its controller.
     pub owner: OwnerState,
+    /// When it was created or first seen.
+    pub since: Option<Timestamp>,
     /// When it was deleted, or when the deletion began.
     pub at: Timestamp,
     /// The reason of the pod's condition `DisruptionTarget`, if its status is `True`.
@@ -147,7 +148,7 @@ pub struct DeletedObject<'a> {
     pub is_claim_deleted: bool,
     /// The node that it ran on, or that it describes, was deleted.
     pub is_node_deleted: bool,
-    /// When a Job or a pod finished.
+    /// When a Job finished.
     pub finished: Option<Timestamp>,
     /// `spec.ttlSecondsAfterFinished` of a Job.
     pub ttl: Option<Duration>,
@@ -155,8 +156,10 @@ pub struct DeletedObject<'a> {
     pub history: Option<(u32, u32)>,
     /// Its CronJob replaces Jobs that still run.
     pub replaces: bool,
-    /// The template of a pod is another than that of its controller: its hash differs.
-    pub has_old_template: bool,
+    /// Without it, a pod's controller still has as many pods as it wants.
+    pub is_surplus: bool,
+    /// A pod's controller wants none.
+    pub wants_none: bool,
 }
 
 /// Why an object was deleted, and whether that was read or concluded.
@@ -228,10 +231,19 @@ fn inferred(object: &DeletedObject<'_>) -> DeletionCause {
         template_changed,
     } = object.owner
     {
-        if within(template_changed) || object.has_old_template {
+        if within(scaled_down) && object.wants_none {
+            return DeletionCause::ScaleDown;
+        }
+        // One that is created within the second of the change has the new template.
+        let is_older = |changed: Timestamp| {
+            object
+                .since
+                .is_none_or(|since| since.second() < changed.second())
+        };
+        if within(template_changed) && template_changed.is_some_and(is_older) {
             return DeletionCause::Rollout;
         }
-        if within(scaled_down) {
+        if within(scaled_down) && object.is_surplus {
             return DeletionCause::ScaleDown;
         }
     }
@@ -294,23 +306,34 @@ mod tests {
         let pod = |owner: OwnerState| {
             inferred_of(DeletedObject {
                 owner,
+                since: Some(Timestamp::from_secs(9_000)),
+                is_surplus: true,
                 ..object("Pod")
             })
         };
         assert_eq!(pod(exists(Some(9_990), None)), DeletionCause::ScaleDown);
         assert_eq!(pod(exists(None, Some(9_990))), DeletionCause::Rollout);
         assert_eq!(
-            pod(exists(Some(9_000), Some(9_000))),
+            pod(exists(Some(9_300), Some(9_300))),
             DeletionCause::Request
         );
         assert_eq!(pod(exists(Some(10_001), None)), DeletionCause::Request);
         assert_eq!(pod(exists(None, None)), DeletionCause::Request);
-        let old = DeletedObject {
-            owner: exists(None, Some(100)),
-            has_old_template: true,
+        // A rollout is under way, but no pod is wanted.
+        let none = DeletedObject {
+            owner: exists(Some(9_990), Some(9_980)),
+            since: Some(Timestamp::from_secs(9_000)),
+            wants_none: true,
             ..object("Pod")
         };
-        assert_eq!(inferred_of(old), DeletionCause::Rollout);
+        assert_eq!(inferred_of(none), DeletionCause::ScaleDown);
+        // Of the new template, and one that the controller replaces.
+        let new = DeletedObject {
+            owner: exists(Some(9_990), Some(9_990)),
+            since: Some(Timestamp::from_secs(9_990)),
+            ..object("Pod")
+        };
+        assert_eq!(inferred_of(new), DeletionCause::Request);
     }
 
     #[test]
@@ -365,6 +388,11 @@ mod tests {
         assert_eq!(job(Some(200), None), DeletionCause::Request);
         assert_eq!(job(None, Some((3, 3))), DeletionCause::CronJobHistoryLimit);
         assert_eq!(job(None, Some((3, 2))), DeletionCause::Request);
+        let running = DeletedObject {
+            replaces: true,
+            ..object("Job")
+        };
+        assert_eq!(inferred_of(running), DeletionCause::Replaced);
         // Long overdue: another request deleted it.
         let overdue = DeletedObject {
             finished: Some(Timestamp::from_secs(1)),

@@ -116,6 +116,8 @@ pub struct ObservedObject {
     pub disruption: Option<Clean>,
     /// How a Job ended.
     pub finished: Option<FinishedJob>,
+    /// A pod that is deleted has ended: it succeeded or failed.
+    pub has_ended: bool,
     /// How its fields are compared.
     pub rules: &'static Rules,
     /// Bodies of different forms cannot be compared.
@@ -138,6 +140,8 @@ pub struct FinishedJob {
 pub struct ObservedOwner {
     pub kind: Clean,
     pub name: Clean,
+    /// `None` of a Deployment, which a pod does not name.
+    pub uid: Option<Clean>,
 }
 
 /// What is stored and compared of a state.

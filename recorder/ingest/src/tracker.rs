@@ -249,7 +249,7 @@ impl Tracker {
         let uid = self.hash.hash_one(&*object.metadata.uid);
         let known = self.known.get(&uid);
         let is_known = known.is_some_and(|known| known.content == Some(object.content_hash));
-        let mut observed = self.observed(json, &object, origin, received);
+        let mut observed = self.observed(json, &object, origin, received, false);
         if !is_known {
             observed.content = Some(ObservedContent {
                 body: Clean::body(&object.body(&self.key)?),
@@ -275,7 +275,7 @@ impl Tracker {
         received: Timestamp,
     ) -> Result<Reading, BadObject> {
         let object = Object::scan(&self.kind, json, &self.hash, is_tracked)?;
-        let observed = self.observed(json, &object, origin, received);
+        let observed = self.observed(json, &object, origin, received, true);
         Ok(Reading {
             event: TrackedEvent::Deleted(Box::new(observed)),
             uid: self.hash.hash_one(&*object.metadata.uid),
@@ -318,11 +318,13 @@ impl Tracker {
         object: &Object<'_>,
         origin: Origin,
         received: Timestamp,
+        is_deleted: bool,
     ) -> ObservedObject {
         let metadata = &object.metadata;
         let deletion = requested(metadata);
-        // Read only at the end of a pod's life.
-        let facts = deletion
+        // Read only at the end of a pod's life. One that is deleted without a grace period shows no request.
+        let end = deletion.or_else(|| is_deleted.then_some(received));
+        let facts = end
             .filter(|_| self.kind.group.is_empty() && self.kind.kind == "Pod")
             .and_then(|_| serde_json::from_str::<PodFacts<'_>>(json).ok())
             .unwrap_or_default();
@@ -343,8 +345,9 @@ impl Tracker {
             version: ResourceVersion::new(&metadata.resource_version),
             created: metadata.created,
             owner: owner.map(|owner| facts.owner(owner)),
-            disruption: facts.disruption(deletion).map(Clean::name),
+            disruption: facts.disruption(end).map(Clean::name),
             finished,
+            has_ended: facts.has_ended(),
             deletion,
             rules: object.rules(),
             form: if is_owned { self.owned_form } else { self.form },
@@ -388,6 +391,8 @@ struct PodLabels<'j> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct PodStatus<'j> {
+    #[serde(borrow)]
+    phase: Cow<'j, str>,
     #[serde(borrow)]
     conditions: Vec<PodCondition<'j>>,
 }
@@ -442,12 +447,18 @@ impl PodFacts<'_> {
             Some(name) => ObservedOwner {
                 kind: Clean::name("Deployment"),
                 name: Clean::name(name),
+                uid: None,
             },
             None => ObservedOwner {
                 kind: Clean::name(&owner.kind),
                 name: Clean::name(&owner.name),
+                uid: Some(Clean::name(&owner.uid)),
             },
         }
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(&*self.status.phase, "Succeeded" | "Failed")
     }
 
     fn disruption(&self, deletion: Option<Timestamp>) -> Option<&str> {

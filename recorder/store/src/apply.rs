@@ -238,11 +238,17 @@ impl Applier {
             let mut extra = record.extra.clone();
             if record.reason == POD_ENDED
                 && let Some(pod) = &record.object
-                && let Some((cause, certainty)) = cause_of_pod(conn, pod, at)?
+                && let Some(deletion) = cause_of_pod(conn, pod, at)?
             {
+                let (cause, certainty) = deletion.cause;
+                extra.insert("op".to_owned(), "deleted".into());
                 extra.insert(
                     "cause".to_owned(),
                     json!({"kind": cause.as_str(), "certainty": certainty.as_str()}),
+                );
+                extra.insert(
+                    "resource_version".to_owned(),
+                    deletion.version.to_string().into(),
                 );
             }
             let span = EventTimes {

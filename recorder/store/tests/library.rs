@@ -1,5 +1,6 @@
 //! Tests on real SQLite files.
 
+mod causes;
 mod database_corruption;
 mod findings;
 mod pipeline;

@@ -3,20 +3,23 @@
 use std::time::Duration;
 
 use kube9_ingest::deletion::{
-    CLAIM, CRON_JOB, CauseCertainty, DEFINITION, DeletedObject, DeletionCause, OwnerState, VOLUME,
-    cause,
+    CLAIM, CRON_JOB, CauseCertainty, DEFINITION, DeletedObject, DeletionCause, OwnerState,
+    STATEFUL_SET, VOLUME, cause,
 };
 use kube9_ingest::item::FinishedJob;
 use kube9_model::ObjectRef;
-use kube9_model::change::body::Body;
+use kube9_model::change::body::{Body, Shape};
 use kube9_model::change::diff::FieldChange;
+use kube9_model::change::kinds::BUILT_IN;
 use kube9_model::change::path::Segment;
 use kube9_model::change::stored::Stored;
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::time::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
-use super::objects::{self, StoredObject, TrackedObjectTable};
+use super::objects::{StoredObject, StoredOwner, TrackedObjectTable};
 use super::revisions::RevisionTable;
+use crate::statements::Counting as _;
 
 /// Times of the API server are whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,11 +27,148 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What an object says of its end, besides what is stored.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct EndFacts<'a> {
+    /// Its last body.
     pub(super) body: Option<&'a Body>,
     /// The name of the definition of its kind.
     pub(super) definition: Option<&'a str>,
     /// When a Job had finished, and whether it failed.
     pub(super) finished: Option<FinishedJob>,
+}
+
+/// What another object is to this one: its owner, its namespace, its node.
+#[derive(Debug, Clone, Copy)]
+struct Reference<'a> {
+    group: &'a str,
+    kind: &'a str,
+    name: &'a str,
+    /// Empty if only the name is known.
+    uid: &'a str,
+}
+
+impl<'a> Reference<'a> {
+    /// Of a kind of the core group.
+    const fn core(kind: &'a str, name: &'a str) -> Self {
+        Self {
+            group: "",
+            kind,
+            name,
+            uid: "",
+        }
+    }
+
+    fn of_owner(value: &'a Stored) -> Option<Self> {
+        let text = |key| value.get(key)?.as_text();
+        let version = text("apiVersion")?;
+        Some(Self {
+            group: version.split_once('/').map_or("", |(group, _)| group),
+            kind: text("kind")?,
+            name: text("name")?,
+            uid: text("uid")?,
+        })
+    }
+
+    /// Of `Kind/name/uid`, as [`StoredObject::owner`] has it.
+    fn of_text(text: &'a str) -> Option<Self> {
+        let mut parts = text.splitn(3, '/');
+        let (mut kind, mut name, mut uid) = (
+            parts.next()?,
+            parts.next()?,
+            parts.next().unwrap_or_default(),
+        );
+        if kind == "ReplicaSet" {
+            // Of a Deployment, if one has the name without the hash.
+            (kind, uid) = ("Deployment", "");
+            name = name.rsplit_once('-')?.0;
+        }
+        let group = &BUILT_IN.iter().find(|known| known.kind == kind)?.group;
+        Some(Self {
+            group,
+            kind,
+            name,
+            uid,
+        })
+    }
+}
+
+/// What is stored of the objects that another one refers to.
+struct Referrer<'a> {
+    conn: &'a Connection,
+    namespace: &'a str,
+    /// When the object was first seen.
+    since: Option<Timestamp>,
+}
+
+impl Referrer<'_> {
+    /// `None` if its kind is not tracked.
+    fn find(&self, reference: &Reference<'_>) -> rusqlite::Result<Option<Option<StoredOwner>>> {
+        let table = TrackedObjectTable::of(self.conn);
+        let Some((kind, is_namespaced)) =
+            table.known_kind_scope(reference.group, reference.kind)?
+        else {
+            return Ok(None);
+        };
+        let namespace = if is_namespaced { self.namespace } else { "" };
+        table.owner(kind, namespace, reference.name).map(Some)
+    }
+
+    fn state(&self, reference: &Reference<'_>) -> rusqlite::Result<OwnerState> {
+        let owner = match self.find(reference)? {
+            None => return Ok(OwnerState::Unknown),
+            // It was never there: not in this namespace, not under this name.
+            Some(None) if !reference.uid.is_empty() => return Ok(OwnerState::Missing),
+            Some(None) => return Ok(OwnerState::Unknown),
+            Some(Some(owner)) => owner,
+        };
+        // The object may belong to an earlier one of that name.
+        let is_earlier = || {
+            let last = RevisionTable::of(self.conn).last_deletion(owner.id)?;
+            let since = self.since;
+            Ok::<_, rusqlite::Error>(last.is_some_and(|at| since.is_none_or(|since| at >= since)))
+        };
+        if !reference.uid.is_empty() && owner.uid != Uid::new(reference.uid) {
+            return Ok(if is_earlier()? {
+                OwnerState::Deleted
+            } else {
+                OwnerState::Missing
+            });
+        }
+        // A pod that is being deleted does not wait for what it owns.
+        let is_going =
+            owner.deletion.is_some() && (reference.kind == "Pod" || self.is_foreground(&owner)?);
+        if owner.is_deleted || is_going || reference.uid.is_empty() && is_earlier()? {
+            return Ok(OwnerState::Deleted);
+        }
+        Ok(OwnerState::Exists {
+            scaled_down: owner.scaled_down,
+            template_changed: owner.template_changed,
+        })
+    }
+
+    /// What an owner that is being deleted owns is deleted before it.
+    fn is_foreground(&self, owner: &StoredOwner) -> rusqlite::Result<bool> {
+        let body = self.body(owner)?;
+        let finalizers = body
+            .stored()
+            .get("metadata")
+            .and_then(|m| m.get("finalizers"));
+        let Some(Shape::List(finalizers)) = finalizers.map(Shape::of) else {
+            return Ok(false);
+        };
+        let is_foreground = |one: &Stored| one.as_text() == Some("foregroundDeletion");
+        Ok(finalizers.elements().into_iter().any(is_foreground))
+    }
+
+    fn body(&self, owner: &StoredOwner) -> rusqlite::Result<Body> {
+        let newest = RevisionTable::of(self.conn).read(owner.id, owner.revision)?;
+        let text = newest.and_then(|newest| newest.body);
+        Ok(text
+            .and_then(|text| Body::parse(&text).ok())
+            .unwrap_or_default())
+    }
+
+    fn is_gone(&self, reference: &Reference<'_>) -> rusqlite::Result<bool> {
+        Ok(matches!(self.state(reference)?, OwnerState::Deleted))
+    }
 }
 
 /// Why an object was deleted, by what is stored of it and of those that it belongs to.
@@ -40,115 +180,219 @@ pub(super) fn cause_of(
     facts: EndFacts<'_>,
     at: Timestamp,
 ) -> rusqlite::Result<(DeletionCause, CauseCertainty)> {
-    let is_deleted = |kind: &str, namespace: &str, name: &str| {
-        let owner = objects::owner(conn, kind, namespace, name)?;
-        Ok::<_, rusqlite::Error>(owner.is_some_and(|owner| owner.deletion.is_some()))
+    let since = RevisionTable::of(conn).since(stored.id, stored.revision)?;
+    let referrer = Referrer {
+        conn,
+        namespace,
+        since,
     };
-    let text = |path: &[&str]| {
-        let value = path
-            .iter()
-            .try_fold(facts.body?.stored(), |value, name| value.get(name))?;
-        value.as_text()
+    let is_deleting = |reference: Reference<'_>, namespace: &str| {
+        let of = Referrer {
+            conn,
+            namespace,
+            since,
+        };
+        let found = of.find(&reference)?.flatten();
+        Ok::<_, rusqlite::Error>(found.is_some_and(|found| found.deletion.is_some()))
     };
+    let value = |path: &[&str]| {
+        path.iter()
+            .try_fold(facts.body?.stored(), |value, name| value.get(name))
+    };
+    let text = |path: &[&str]| value(path).and_then(Stored::as_text);
     let claim = ["namespace", "name"].map(|name| text(&["spec", "claimRef", name]));
     let is_claim_deleted = match claim {
-        [Some(namespace), Some(name)] if kind == VOLUME => is_deleted(CLAIM, namespace, name)?,
+        [Some(namespace), Some(name)] if kind == VOLUME => {
+            is_deleting(Reference::core(CLAIM, name), namespace)?
+        }
         _ => false,
     };
     let is_definition_deleted = match facts.definition {
-        Some(name) => is_deleted(DEFINITION, "", name)?,
+        Some(name) => {
+            let definition = Reference {
+                group: "apiextensions.k8s.io",
+                ..Reference::core(DEFINITION, name)
+            };
+            is_deleting(definition, "")?
+        }
         None => false,
     };
-    let ttl = facts.body.and_then(|body| {
-        match body.stored().get("spec")?.get("ttlSecondsAfterFinished")? {
-            Stored::Number(seconds) => seconds.as_u64().map(Duration::from_secs),
-            _ => None,
-        }
-    });
-    let is_namespace_deleted = !namespace.is_empty()
-        && objects::owner(conn, "Namespace", "", namespace)?
-            .is_some_and(|namespace| namespace.deletion.is_some());
-    let owner = stored
-        .owner
-        .as_deref()
-        .and_then(|text| text.split_once('/'));
-    let stored_owner = match owner {
-        Some((kind, name)) => objects::owner(conn, kind, namespace, name)?,
-        None => None,
+    let ttl = match value(&["spec", "ttlSecondsAfterFinished"]) {
+        Some(Stored::Number(seconds)) => seconds.as_u64().map(Duration::from_secs),
+        _ => None,
     };
+    let is_namespace_deleted =
+        !namespace.is_empty() && is_deleting(Reference::core("Namespace", namespace), "")?;
+    let is_node_deleted = match text(&["spec", "nodeName"]) {
+        Some(node) if kind == "Pod" => referrer.is_gone(&Reference::core("Node", node))?,
+        _ => false,
+    };
+    let controller = stored.owner.as_deref().and_then(Reference::of_text);
+    let (owner_kind, mut owner) = owners(&referrer, facts.body, controller)?;
     let (mut history, mut replaces) = (None, false);
-    if let (Some((CRON_JOB, _)), Some(owner)) = (owner, stored_owner) {
-        let newest = RevisionTable::of(conn).read(owner.id, owner.revision)?;
-        let cron_job = newest
-            .and_then(|newest| newest.body)
-            .and_then(|text| Body::parse(&text).ok());
-        let spec = |name: &str| cron_job.as_ref()?.stored().get("spec")?.get(name);
-        replaces = spec("concurrencyPolicy").and_then(Stored::as_text) == Some("Replace");
-        if let Some(finished) = facts.finished {
-            let (name, default) = if finished.is_failed {
-                ("failedJobsHistoryLimit", 1)
-            } else {
-                ("successfulJobsHistoryLimit", 3)
-            };
-            let limit = match spec(name) {
-                Some(Stored::Number(limit)) => limit.as_u64().unwrap_or(default),
-                _ => default,
-            };
-            let table = TrackedObjectTable::of(conn);
-            if let Some(kind) = table.known_kind("batch", kind)? {
-                let newer = table.newer_finished(kind, namespace, stored)?;
-                history = Some((u32::try_from(limit).unwrap_or(u32::MAX), newer));
+    let (mut is_surplus, mut wants_none) = (false, false);
+    if let (
+        Some(controller),
+        OwnerState::Exists {
+            template_changed, ..
+        },
+    ) = (&controller, &mut owner)
+        && let Some(Some(found)) = referrer.find(controller)?
+    {
+        let body = referrer.body(&found)?;
+        let spec = |name: &str| body.stored().get("spec")?.get(name);
+        let number = |name: &str| match spec(name) {
+            Some(Stored::Number(number)) => number.as_u64(),
+            _ => None,
+        };
+        let table = TrackedObjectTable::of(conn);
+        let of_same = |owner: &str| Some(owner) == stored.owner.as_deref();
+        match (kind, controller.kind) {
+            ("Job", CRON_JOB) => {
+                replaces = spec("concurrencyPolicy").and_then(Stored::as_text) == Some("Replace");
+                if let Some(finished) = facts.finished {
+                    let (name, default) = if finished.is_failed {
+                        ("failedJobsHistoryLimit", 1)
+                    } else {
+                        ("successfulJobsHistoryLimit", 3)
+                    };
+                    let limit = u32::try_from(number(name).unwrap_or(default));
+                    if let Some((kind, _)) = table.known_kind_scope("batch", kind)? {
+                        let newer = table.newer_finished(kind, namespace, stored)?;
+                        history = Some((limit.unwrap_or(u32::MAX), newer));
+                    }
+                }
             }
+            ("Pod", "Deployment" | STATEFUL_SET) => {
+                let wanted = number("replicas").unwrap_or(1);
+                let is_one = |owner: &str| of_same(owner) || is_of(owner, controller);
+                let others = table.count_others(namespace, stored.id, wanted, is_one)?;
+                is_surplus = others >= wanted;
+                wants_none = wanted == 0;
+            }
+            _ => {}
+        }
+        // The controller waits until another deletes the pods of the template before.
+        let strategy = spec("updateStrategy").and_then(|strategy| strategy.get("type"));
+        if strategy.and_then(Stored::as_text) == Some("OnDelete") {
+            *template_changed = None;
         }
     }
-    let state = match owner {
-        Some(_) => match stored_owner {
-            Some(owner) if owner.deletion.is_some() => OwnerState::Deleted,
-            Some(owner) => OwnerState::Exists {
-                scaled_down: owner.scaled_down,
-                template_changed: owner.template_changed,
-            },
-            None => OwnerState::Unknown,
-        },
-        None => OwnerState::Unknown,
-    };
     Ok(cause(&DeletedObject {
         kind,
-        owner_kind: owner.map_or("", |(kind, _)| kind),
-        owner: state,
+        owner_kind,
+        owner,
+        since,
         // The request is what follows from a change of the owner, also within its second.
         at: stored.deletion.map_or(at, |request| request.plus(SECOND)),
         disruption: stored.disruption.as_deref(),
         is_namespace_deleted,
         is_definition_deleted,
         is_claim_deleted,
+        is_node_deleted,
         finished: facts.finished.map(|finished| finished.at),
+        ttl,
         history,
         replaces,
-        ttl,
-        ..DeletedObject::default()
+        is_surplus,
+        wants_none,
     }))
 }
 
-/// Why a pod ends, if it is deleted; for the row of its end.
+/// The kind of an object's owner, and what is known of it. The garbage collector deletes what has no owner left.
+fn owners<'a>(
+    referrer: &Referrer<'_>,
+    body: Option<&'a Body>,
+    controller: Option<Reference<'a>>,
+) -> rusqlite::Result<(&'a str, OwnerState)> {
+    let listed = body.and_then(|body| body.stored().get("metadata")?.get("ownerReferences"));
+    let mut references: Vec<Reference<'a>> = match listed.map(Shape::of) {
+        Some(Shape::List(list)) => {
+            let elements = list.elements();
+            elements
+                .into_iter()
+                .filter_map(Reference::of_owner)
+                .collect()
+        }
+        _ => Vec::new(),
+    };
+    // What is not in the body, such as the Deployment of a pod.
+    if references.is_empty() {
+        references.extend(controller);
+    }
+    let mut state = ("", OwnerState::Unknown);
+    for reference in references {
+        let one = referrer.state(&reference)?;
+        state = match (state.1, one) {
+            // One is enough.
+            (_, OwnerState::Exists { .. } | OwnerState::Unknown) => {
+                return Ok((reference.kind, one));
+            }
+            (OwnerState::Deleted, OwnerState::Missing) => state,
+            _ => (reference.kind, one),
+        };
+    }
+    Ok(state)
+}
+
+/// Whether the owner of a pod that exists, a `ReplicaSet`, is one of a Deployment: its name is that of the Deployment and a hash.
+fn is_of(owner: &str, deployment: &Reference<'_>) -> bool {
+    let mut parts = owner.splitn(3, '/');
+    parts.next() == Some("ReplicaSet")
+        && parts.next().is_some_and(|name| {
+            let hash = name.strip_prefix(deployment.name);
+            let hash = hash.and_then(|rest| rest.strip_prefix('-'));
+            hash.is_some_and(|hash| !hash.contains('-'))
+        })
+}
+
+/// Why a pod ends, if it is deleted, and its last resourceVersion; for the row of its end.
 pub(crate) fn cause_of_pod(
     conn: &Connection,
     pod: &ObjectRef,
     at: Timestamp,
-) -> rusqlite::Result<Option<(DeletionCause, CauseCertainty)>> {
+) -> rusqlite::Result<Option<PodDeletion>> {
     let kind = "Pod";
     let table = TrackedObjectTable::of(conn);
-    let Some(kind_id) = table.known_kind("", kind)? else {
+    let Some((kind_id, _)) = table.known_kind_scope("", kind)? else {
         return Ok(None);
     };
     let found = table.find(kind_id, &pod.namespace, &pod.name)?;
-    match found.filter(|pod| pod.deletion.is_some() || pod.deleted.is_some()) {
-        Some(stored) => {
-            let facts = EndFacts::default();
-            cause_of(conn, kind, &stored, &pod.namespace, facts, at).map(Some)
-        }
-        None => Ok(None),
-    }
+    let Some(stored) = found.filter(|pod| pod.deletion.is_some() || pod.deleted.is_some()) else {
+        return Ok(None);
+    };
+    let body = RevisionTable::of(conn).last_body(stored.id)?;
+    let body = body.and_then(|text| Body::parse(&text).ok());
+    let facts = EndFacts {
+        body: body.as_ref(),
+        ..EndFacts::default()
+    };
+    let cause = cause_of(conn, kind, &stored, &pod.namespace, facts, at)?;
+    Ok(Some(PodDeletion {
+        cause,
+        version: stored.version,
+    }))
+}
+
+/// Whether a pod has a row of its end, and that is not the row of its deletion too.
+pub(super) fn had_ended(conn: &Connection, namespace: &str, name: &str) -> rusqlite::Result<bool> {
+    let is_deletion: Option<bool> = conn
+        .counted(
+            "SELECT ifnull(e.extra ->> 'op' = 'deleted', 0) FROM scope s JOIN object o ON o.scope = s.id \
+             JOIN event e ON e.object = o.id JOIN event_class c ON c.id = e.class \
+             WHERE s.kind = 'Pod' AND s.namespace = ?1 AND s.api_group = '' AND o.name = ?2 \
+             AND c.reason = 'PodEnded' AND c.component = 'kube9' ORDER BY e.key DESC LIMIT 1",
+        )?
+        .query_row((namespace, name), |row| row.get(0))
+        .optional()?;
+    Ok(is_deletion == Some(false))
+}
+
+/// The deletion of a pod that ended.
+#[derive(Debug)]
+pub(crate) struct PodDeletion {
+    pub(crate) cause: (DeletionCause, CauseCertainty),
+    pub(crate) version: ResourceVersion,
 }
 
 impl StoredObject {

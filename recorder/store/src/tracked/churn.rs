@@ -49,7 +49,7 @@ const TENANTS_MAX: usize = 4096;
 /// Rows that several objects share: at most 3 MiB with the bound on names.
 const GROUPS_MAX: usize = 1024;
 
-/// Fields of an object that are counted one by one; others share a counter.
+/// Fields of an object that are counted.
 const PATHS_MAX: usize = 16;
 
 /// Fields that a folded row names.
@@ -397,16 +397,14 @@ impl ObjectChurn {
         let since = at.minus(WINDOW).millis();
         let mut all = true;
         for path in paths {
-            let path = if self.paths.len() < PATHS_MAX || self.paths.contains_key(&path) {
-                path
-            } else {
+            if self.paths.len() >= PATHS_MAX && !self.paths.contains_key(&path) {
                 self.paths.retain(|_, times| times.0[OFTEN - 1] >= since);
-                if self.paths.len() < PATHS_MAX {
-                    path
-                } else {
-                    0
+                if self.paths.len() >= PATHS_MAX {
+                    // It is not counted; the budget of the object bounds how many such changes have rows.
+                    all = false;
+                    continue;
                 }
-            };
+            }
             all &= self.paths.entry(path).or_default().add(at);
         }
         all
@@ -521,11 +519,12 @@ mod tests {
     #[test]
     fn fields_with_ever_new_names_are_folded() {
         let mut churn = Churn::default();
-        let folded: Vec<bool> = (0..60)
+        let folded: Vec<bool> = (0..70)
             .map(|n| folded(&mut churn, &[1000 + n], n as i64))
             .collect();
-        assert!(!folded[..22].contains(&true), "{folded:?}");
-        assert!(!folded[22..].contains(&false), "{folded:?}");
+        let budget = OBJECT_BUDGET as usize;
+        assert!(!folded[..budget].contains(&true), "{folded:?}");
+        assert!(!folded[budget..].contains(&false), "{folded:?}");
     }
 
     #[test]

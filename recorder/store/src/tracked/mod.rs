@@ -41,10 +41,11 @@ use crate::metrics::{Observed, StateCounts};
 use crate::rows::Rows;
 use crate::statements::Counting as _;
 pub(super) use causes::cause_of_pod;
+use causes::had_ended;
 use churn::Churn;
 use lists::{ListInProgress, TrackedLists};
 use objects::TrackedObjectTable;
-use record::When;
+use record::{End, When};
 pub(super) use retention::TrimRevisions;
 
 /// Objects that are read at a time when a list ends.
@@ -123,6 +124,10 @@ impl TrackedApplier<'_> {
                 let stored = TrackedObjectTable::of(self.conn).find(kind, namespace, name)?;
                 match stored {
                     Some(mut stored) if stored.deleted.is_none() && stored.uid == object.uid => {
+                        let end = End {
+                            finished: object.finished,
+                            had_ended: object.has_ended && had_ended(self.conn, namespace, name)?,
+                        };
                         stored.note_end(object);
                         let when = When {
                             at: object.received,
@@ -130,13 +135,7 @@ impl TrackedApplier<'_> {
                                 .then(|| self.last_seen(object.origin, stored.seen)),
                             observed_late: object.origin != Origin::Live,
                         };
-                        self.deleted(
-                            stored,
-                            (namespace, name),
-                            &object.version,
-                            when,
-                            object.finished,
-                        )
+                        self.deleted(stored, (namespace, name), &object.version, when, end)
                     }
                     _ => {
                         self.note(Observed::Stale);
@@ -195,7 +194,7 @@ impl TrackedApplier<'_> {
                         from: Some(self.last_seen(Origin::List, stored.seen)),
                         observed_late: true,
                     };
-                    self.deleted(stored, (&namespace, &name), version, when, None)?;
+                    self.deleted(stored, (&namespace, &name), version, when, End::default())?;
                 }
             }
         }
@@ -229,7 +228,13 @@ impl TrackedApplier<'_> {
                         from: Some(self.last_seen(object.origin, stored.seen)),
                         observed_late: true,
                     };
-                    self.deleted(stored, (namespace, name), &object.version, when, None)?;
+                    self.deleted(
+                        stored,
+                        (namespace, name),
+                        &object.version,
+                        when,
+                        End::default(),
+                    )?;
                 }
                 let stored = table.find(kind, namespace, name)?;
                 self.created(kind, stored, object)

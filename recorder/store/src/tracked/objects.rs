@@ -27,7 +27,7 @@ pub(super) struct StoredObject {
     pub(super) chain: Chain,
     /// `None` where authors cannot be told by them.
     pub(super) stamps: Option<Stamps>,
-    /// `Kind/name` of its controller.
+    /// `Kind/name/uid` of its controller; `Deployment/name` of a pod that is deleted.
     pub(super) owner: Option<String>,
     /// When its deletion was requested.
     pub(super) deletion: Option<Timestamp>,
@@ -62,6 +62,18 @@ impl<'c> TrackedObjectTable<'c> {
         self.conn
             .counted("SELECT id FROM tracked_kind WHERE api_group = ?1 AND kind = ?2")?
             .query_row((group, kind), |row| row.get(0))
+            .optional()
+    }
+
+    /// Id of a kind that has objects, and whether they are in namespaces.
+    pub(super) fn known_kind_scope(
+        &self,
+        group: &str,
+        kind: &str,
+    ) -> rusqlite::Result<Option<(i64, bool)>> {
+        self.conn
+            .counted("SELECT id, namespaced FROM tracked_kind WHERE api_group = ?1 AND kind = ?2")?
+            .query_row((group, kind), |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()
     }
 
@@ -349,37 +361,58 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredObject> {
 }
 
 /// What is known of the object that another one belongs to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct StoredOwner {
     pub(super) id: i64,
+    pub(super) uid: Uid,
     /// Number of its newest revision.
     pub(super) revision: i64,
+    pub(super) is_deleted: bool,
     /// When it was deleted, or when that was requested.
     pub(super) deletion: Option<Timestamp>,
     pub(super) scaled_down: Option<Timestamp>,
     pub(super) template_changed: Option<Timestamp>,
 }
 
-/// An object by its kind without a group, as owner references and namespaces name it.
-pub(super) fn owner(
-    conn: &Connection,
-    kind: &str,
-    namespace: &str,
-    name: &str,
-) -> rusqlite::Result<Option<StoredOwner>> {
-    let time = |ms: Option<i64>| ms.map(Timestamp::from_millis);
-    conn.counted(
-        "SELECT o.id, o.revision, ifnull(o.deleted_ms, o.deletion_ms), o.scaled_down_ms, o.template_ms FROM tracked_kind k \
-         JOIN tracked_object o ON o.kind = k.id WHERE k.kind = ?1 AND o.namespace = ?2 AND o.name = ?3",
-    )?
-    .query_row((kind, namespace, name), |row| {
-        Ok(StoredOwner {
-            id: row.get(0)?,
-            revision: row.get(1)?,
-            deletion: time(row.get(2)?),
-            scaled_down: time(row.get(3)?),
-            template_changed: time(row.get(4)?),
-        })
-    })
-    .optional()
+impl TrackedObjectTable<'_> {
+    /// What others that refer to an object need to know of it.
+    pub(super) fn owner(
+        &self,
+        kind: i64,
+        namespace: &str,
+        name: &str,
+    ) -> rusqlite::Result<Option<StoredOwner>> {
+        let found = self.find(kind, namespace, name)?;
+        Ok(found.map(|object| StoredOwner {
+            id: object.id,
+            uid: object.uid,
+            revision: object.revision,
+            is_deleted: object.deleted.is_some(),
+            deletion: object.deleted.or(object.deletion),
+            scaled_down: object.scaled_down,
+            template_changed: object.template_changed,
+        }))
+    }
+
+    /// Other objects of a kind and namespace that exist and are not being deleted, by their owner; at most so many are counted.
+    pub(super) fn count_others(
+        &self,
+        namespace: &str,
+        but: i64,
+        at_most: u64,
+        is_one: impl Fn(&str) -> bool,
+    ) -> rusqlite::Result<u64> {
+        let mut statement = self.conn.counted(
+            "SELECT owner FROM tracked_object WHERE kind = (SELECT kind FROM tracked_object WHERE id = ?1) \
+             AND namespace = ?2 AND deleted_ms IS NULL AND deletion_ms IS NULL AND owner IS NOT NULL AND id <> ?1",
+        )?;
+        let mut rows = statement.query((but, namespace))?;
+        let mut count = 0;
+        while count < at_most
+            && let Some(row) = rows.next()?
+        {
+            count += u64::from(is_one(row.get_ref(0)?.as_str()?));
+        }
+        Ok(count)
+    }
 }

@@ -55,6 +55,15 @@ pub(super) struct When {
     pub(super) observed_late: bool,
 }
 
+/// What an object showed of its end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct End {
+    /// How a Job ended.
+    pub(super) finished: Option<FinishedJob>,
+    /// A pod had ended before its deletion.
+    pub(super) had_ended: bool,
+}
+
 impl When {
     /// Revisions are in order. What was received after something that happened later, is in force by then at the latest.
     fn not_before(self, last: Timestamp) -> Self {
@@ -518,15 +527,22 @@ impl TrackedApplier<'_> {
         body: &Body,
         at: Timestamp,
     ) -> rusqlite::Result<()> {
+        let kind = &*self.kind.kind;
+        // Those of a namespace wait until everything in it is deleted.
+        let place = if kind == "Namespace" {
+            "spec"
+        } else {
+            "metadata"
+        };
         let finalizers = body
             .stored()
-            .get("metadata")
-            .and_then(|metadata| metadata.get("finalizers"))
+            .get(place)
+            .and_then(|place| place.get("finalizers"))
             .map(plain);
         let finalizers: Vec<String> = finalizers
             .and_then(|list| serde_json::from_value(list).ok())
             .unwrap_or_default();
-        let is_brief = finalizers.iter().all(|name| is_brief_finalizer(name));
+        let is_brief = finalizers.iter().all(|name| is_brief_finalizer(kind, name));
         if is_brief || object.owner.is_some() {
             return Ok(());
         }
@@ -549,7 +565,7 @@ impl TrackedApplier<'_> {
         (namespace, name): (&str, &str),
         version: &ResourceVersion,
         when: When,
-        job: Option<FinishedJob>,
+        end: End,
     ) -> rusqlite::Result<()> {
         let revisions = RevisionTable::of(self.conn);
         let newest = revisions.read(stored.id, stored.revision)?;
@@ -567,7 +583,7 @@ impl TrackedApplier<'_> {
         let facts = EndFacts {
             body: Some(&body),
             definition: definition.as_deref(),
-            finished: job,
+            finished: end.finished,
         };
         let cause = cause_of(
             self.conn,
@@ -579,10 +595,12 @@ impl TrackedApplier<'_> {
         )?;
         // What a controller deletes is explained by the row of the owner. The end of a pod is a row of the rules, which know
         // how its containers ended.
-        let is_child =
-            self.is_child(&stored, (namespace, name), &body)? && cause.0 != DeletionCause::Request;
-        let is_row =
-            !is_child && self.kind.kind != "Pod" && !is_made_by_the_cluster(&self.kind.kind, name);
+        let is_requested = matches!(cause.0, DeletionCause::Request | DeletionCause::EvictionApi);
+        let is_child = self.is_child(&stored, (namespace, name), &body)? && !is_requested;
+        let is_pod = self.kind.kind == "Pod" && self.kind.group.is_empty();
+        let is_row = !is_child
+            && (end.had_ended || !is_pod)
+            && !is_made_by_the_cluster(&self.kind.kind, name);
         let member = (self.kind_id()?, namespace, stored.id);
         let life = Life {
             happened: Happened::Deleted(cause.0),
@@ -843,7 +861,8 @@ fn disruption(object: &ObservedObject) -> Option<String> {
 
 fn owner_text(object: &ObservedObject) -> Option<String> {
     let owner = object.owner.as_ref()?;
-    Some(format!("{}/{}", owner.kind, owner.name))
+    let uid = owner.uid.as_ref().map_or("", |uid| uid.as_str());
+    Some(format!("{}/{}/{uid}", owner.kind, owner.name))
 }
 
 fn finished(object: &ObservedObject) -> Option<Timestamp> {

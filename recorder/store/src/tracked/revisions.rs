@@ -76,6 +76,38 @@ impl<'c> RevisionTable<'c> {
             .optional()
     }
 
+    /// The last body of an object, also of one that was deleted.
+    pub(super) fn last_body(&self, object: i64) -> rusqlite::Result<Option<String>> {
+        self.conn
+            .counted(
+                "SELECT body FROM revision WHERE id >= ?1 AND id < ?2 AND body IS NOT NULL AND NOT is_patch \
+                 ORDER BY id DESC LIMIT 1",
+            )?
+            .query_row((id(object, 0), id(object + 1, 0)), |row| row.get(0))
+            .optional()
+    }
+
+    /// When an object of this name was last deleted.
+    pub(super) fn last_deletion(&self, object: i64) -> rusqlite::Result<Option<Timestamp>> {
+        let at: Option<i64> = self
+            .conn
+            .counted("SELECT max(at_ms) FROM revision WHERE id >= ?1 AND id < ?2 AND body IS NULL")?
+            .query_row((id(object, 0), id(object + 1, 0)), |row| row.get(0))?;
+        Ok(at.map(Timestamp::from_millis))
+    }
+
+    /// When the object with this revision was created or first seen; the one before of its name was deleted earlier.
+    pub(super) fn since(&self, object: i64, number: i64) -> rusqlite::Result<Option<Timestamp>> {
+        let at: Option<i64> = self
+            .conn
+            .counted(
+                "SELECT min(at_ms) FROM revision WHERE id < ?2 AND id > \
+                 ifnull((SELECT max(id) FROM revision WHERE id >= ?1 AND id < ?2 - 1 AND body IS NULL), ?1)",
+            )?
+            .query_row((id(object, 0), id(object, number + 1)), |row| row.get(0))?;
+        Ok(at.map(Timestamp::from_millis))
+    }
+
     pub(super) fn insert(
         &self,
         object: i64,

@@ -1,0 +1,291 @@
+//! Why objects were deleted, by what the watches showed of them and of those that they belong to.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is the failure"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube9_ingest::body::MarkKey;
+use kube9_ingest::item::{Item, TrackedEvent};
+use kube9_ingest::tracker::Tracker;
+use kube9_model::change::kinds::{BUILT_IN, TrackedKind};
+use kube9_model::time::Timestamp;
+use kube9_model::watch::{Origin, WatchId};
+use kube9_store::apply::Applier;
+use kube9_store::open::DataDir;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+struct Cluster {
+    _dir: tempfile::TempDir,
+    _data: DataDir,
+    conn: Connection,
+    applier: Applier,
+    watches: BTreeMap<String, (WatchId, Tracker)>,
+    now: Timestamp,
+    version: u64,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::lock(dir.path()).unwrap();
+        let conn = data.open().unwrap().conn;
+        Self {
+            _dir: dir,
+            _data: data,
+            conn,
+            applier: Applier::default(),
+            watches: BTreeMap::new(),
+            now: Timestamp::from_secs(1_764_671_400),
+            version: 100,
+        }
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        self.now = self.now.plus(Duration::from_secs(seconds));
+    }
+
+    /// What a watch shows of an object, which is `KIND NAME` in the namespace shop; `more` is merged into it.
+    fn see(&mut self, object: &str, uid: &str, more: &Value, is_deleted: bool) {
+        let (word, name) = object.split_once(' ').unwrap();
+        let kind = match word {
+            "knative" => TrackedKind::custom(
+                &"serving.knative.dev/v1/services".parse().unwrap(),
+                "Service",
+                true,
+            ),
+            _ => TrackedKind::find(BUILT_IN.iter(), word).unwrap().clone(),
+        };
+        let (watch, tracker) = self.watches.entry(word.to_owned()).or_insert_with(|| {
+            let watch = self
+                .applier
+                .watches
+                .register(&self.conn, "cluster", word, "");
+            (
+                watch.unwrap().0,
+                Tracker::new(Arc::new(kind.clone()), MarkKey::new(&[1; 32])),
+            )
+        });
+        self.version += 1;
+        let namespace = if kind.namespaced { "shop" } else { "" };
+        let mut json = json!({"metadata": {
+            "name": name, "namespace": namespace, "uid": uid, "resourceVersion": self.version.to_string(),
+            "creationTimestamp": self.now.to_string(),
+        }});
+        merge(&mut json, more);
+        let text = json.to_string();
+        let reading = if is_deleted {
+            tracker.deleted(&text, Origin::Live, self.now)
+        } else {
+            tracker.applied(&text, Origin::Live, self.now)
+        };
+        let event: TrackedEvent = tracker.emit(reading.unwrap());
+        let item = Item::Tracked {
+            watch: *watch,
+            kind: Arc::new(kind),
+            event,
+        };
+        let tx = self.conn.unchecked_transaction().unwrap();
+        self.applier.apply(&tx, &[item], self.now).unwrap();
+        self.applier.finish(&tx).unwrap();
+        tx.commit().unwrap();
+        self.applier.committed();
+    }
+
+    fn exists(&mut self, object: &str, uid: &str, more: &Value) {
+        self.see(object, uid, more, false);
+    }
+
+    /// Returns the cause.
+    fn deleted(&mut self, object: &str, uid: &str, more: &Value) -> String {
+        self.see(object, uid, more, true);
+        let name = object.split_once(' ').unwrap().1;
+        let of = "SELECT r.cause FROM tracked_object o JOIN revision r ON r.id >> 24 = o.id \
+                  WHERE o.name = ?1 AND r.body IS NULL ORDER BY r.at_ms DESC, r.id DESC LIMIT 1";
+        self.conn.query_row(of, [name], |row| row.get(0)).unwrap()
+    }
+
+    fn rows(&self, reason: &str) -> i64 {
+        let sql =
+            "SELECT count(*) FROM event e JOIN event_class c ON c.id = e.class WHERE c.reason = ?1";
+        self.conn
+            .query_row(sql, [reason], |row| row.get(0))
+            .unwrap()
+    }
+}
+
+fn merge(into: &mut Value, more: &Value) {
+    match (into, more) {
+        (Value::Object(into), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (into, more) => *into = more.clone(),
+    }
+}
+
+fn owned_by(version: &str, kind: &str, name: &str, uid: &str) -> Value {
+    json!({"metadata": {"ownerReferences": [
+        {"apiVersion": version, "kind": kind, "name": name, "uid": uid, "controller": true},
+    ]}})
+}
+
+#[test]
+fn object_of_a_deleted_owner_is_known_by_the_uid_of_the_owner() {
+    let mut cluster = Cluster::new();
+    let none = json!({});
+    for (child, parent) in [("a", "p1"), ("b", "p1"), ("c", "p2"), ("d", "p9")] {
+        let reference = owned_by("v1", "ConfigMap", "parent", parent);
+        if parent == "p1" {
+            cluster.exists("cm parent", "p1", &none);
+        }
+        cluster.exists(&format!("cm {child}"), child, &reference);
+    }
+    let of = |uid| owned_by("v1", "ConfigMap", "parent", uid);
+    assert_eq!(cluster.deleted("cm a", "a", &of("p1")), "request");
+    cluster.wait(5);
+    assert_eq!(cluster.deleted("cm parent", "p1", &none), "request");
+    cluster.wait(1);
+    // Another one of that name is not the owner.
+    cluster.exists("cm parent", "p2", &none);
+    assert_eq!(cluster.deleted("cm b", "b", &of("p1")), "owner deleted");
+    assert_eq!(cluster.deleted("cm c", "c", &of("p2")), "request");
+    // It was never there, and neither was that of the one that a backup restores.
+    cluster.wait(5);
+    cluster.exists("cm e", "e", &of("p9"));
+    assert_eq!(cluster.deleted("cm e", "e", &of("p9")), "orphaned");
+    cluster.exists("cm f", "f", &owned_by("v1", "ConfigMap", "never", "p8"));
+    let never = owned_by("v1", "ConfigMap", "never", "p8");
+    assert_eq!(cluster.deleted("cm f", "f", &never), "orphaned");
+    // Nothing is known of a kind that is not tracked.
+    let unknown = owned_by("x.io/v1", "Thing", "t", "t1");
+    cluster.exists("cm g", "g", &unknown);
+    assert_eq!(cluster.deleted("cm g", "g", &unknown), "request");
+}
+
+#[test]
+fn one_owner_that_is_left_keeps_an_object() {
+    let mut cluster = Cluster::new();
+    let none = json!({});
+    let owners = json!({"metadata": {"ownerReferences": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x1"},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "name": "y", "uid": "y1"},
+    ]}});
+    cluster.exists("cm x", "x1", &none);
+    cluster.exists("deploy y", "y1", &none);
+    for child in ["a", "b"] {
+        cluster.exists(&format!("svc {child}"), child, &owners);
+    }
+    cluster.deleted("cm x", "x1", &none);
+    assert_eq!(cluster.deleted("svc a", "a", &owners), "request");
+    // In the foreground, what it owns is deleted first.
+    let deletion = json!({"metadata": {"finalizers": ["foregroundDeletion"], "deletionTimestamp": cluster.now.to_string()}});
+    cluster.exists("deploy y", "y1", &deletion);
+    assert_eq!(cluster.deleted("svc b", "b", &owners), "owner deleted");
+}
+
+#[test]
+fn job_of_a_cron_job_has_a_row_only_if_a_request_deleted_it() {
+    let mut cluster = Cluster::new();
+    let spec = json!({"spec": {"successfulJobsHistoryLimit": 1, "concurrencyPolicy": "Replace"}});
+    cluster.exists("cronjob c", "c1", &spec);
+    let job = |state: &str| {
+        let mut job = owned_by("batch/v1", "CronJob", "c", "c1");
+        let conditions = json!([{"type": state, "status": "True", "lastTransitionTime": "2025-12-02T10:00:00Z"}]);
+        merge(&mut job, &json!({"status": {"conditions": conditions}}));
+        job
+    };
+    for (name, state) in [("j1", "Complete"), ("j2", "Complete"), ("j4", "Suspended")] {
+        cluster.exists(&format!("job {name}"), name, &job(state));
+    }
+    assert_eq!(
+        cluster.deleted("job j1", "j1", &job("Complete")),
+        "CronJob history limit"
+    );
+    assert_eq!(
+        cluster.deleted("job j4", "j4", &job("Suspended")),
+        "replaced by the CronJob"
+    );
+    assert_eq!(cluster.rows("JobDeleted"), 0);
+    // As many as are kept.
+    assert_eq!(cluster.deleted("job j2", "j2", &job("Complete")), "request");
+    assert_eq!(cluster.rows("JobDeleted"), 1);
+}
+
+#[test]
+fn pod_beyond_the_replicas_was_scaled_down_and_the_next_one_was_not() {
+    let mut cluster = Cluster::new();
+    let deployment = |replicas: u64, image: &str| json!({"spec": {"replicas": replicas, "template": {"spec": {"containers": [{"name": "a", "image": image}]}}}});
+    let pod = |hash: &str| {
+        let mut pod = owned_by(
+            "apps/v1",
+            "ReplicaSet",
+            &format!("web-{hash}"),
+            &format!("rs-{hash}"),
+        );
+        merge(
+            &mut pod,
+            &json!({"metadata": {"labels": {"pod-template-hash": hash}}}),
+        );
+        pod
+    };
+    let ending = |cluster: &Cluster, hash: &str| {
+        let mut pod = pod(hash);
+        let deletion = json!({"metadata": {"deletionTimestamp": cluster.now.to_string(), "deletionGracePeriodSeconds": 0}});
+        merge(&mut pod, &deletion);
+        pod
+    };
+    cluster.exists("deploy web", "w", &deployment(3, "i:1"));
+    for name in ["p1", "p2", "p3"] {
+        cluster.exists(&format!("po {name}"), name, &pod("h1"));
+    }
+    cluster.wait(60);
+    cluster.exists("deploy web", "w", &deployment(2, "i:1"));
+    cluster.wait(1);
+    let end = ending(&cluster, "h1");
+    assert_eq!(cluster.deleted("po p1", "p1", &end), "scale-down");
+    let end = ending(&cluster, "h1");
+    assert_eq!(cluster.deleted("po p2", "p2", &end), "request");
+    // A new template: the old pod goes, a new one is not a part of that.
+    cluster.exists("deploy web", "w", &deployment(2, "i:2"));
+    cluster.exists("po q1", "q1", &pod("h2"));
+    cluster.exists("po q2", "q2", &pod("h2"));
+    let end = ending(&cluster, "h1");
+    assert_eq!(cluster.deleted("po p3", "p3", &end), "rollout");
+    let end = ending(&cluster, "h2");
+    assert_eq!(cluster.deleted("po q2", "q2", &end), "request");
+    // The Deployment is deleted and created again before its pods have ended.
+    cluster.wait(600);
+    cluster.deleted("deploy web", "w", &deployment(2, "i:2"));
+    cluster.wait(1);
+    cluster.exists("deploy web", "w2", &deployment(2, "i:2"));
+    let end = ending(&cluster, "h2");
+    assert_eq!(cluster.deleted("po q1", "q1", &end), "owner deleted");
+}
+
+#[test]
+fn custom_resource_is_deleted_with_its_definition_and_is_another_object_than_one_of_kubernetes() {
+    let mut cluster = Cluster::new();
+    let none = json!({});
+    cluster.exists("svc web", "s1", &none);
+    cluster.exists("knative web", "k1", &none);
+    cluster.exists("crd services.serving.knative.dev", "d1", &none);
+    let sql = "SELECT count(*), group_concat(s.api_group, ' ') FROM object o JOIN scope s ON s.id = o.scope \
+               WHERE s.kind = 'Service' AND o.name = 'web'";
+    let found: (i64, String) = cluster
+        .conn
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!(found, (2, " serving.knative.dev".to_owned()));
+    let deletion = json!({"metadata": {
+        "deletionTimestamp": cluster.now.to_string(), "finalizers": ["customresourcecleanup.apiextensions.k8s.io"],
+    }});
+    cluster.exists("crd services.serving.knative.dev", "d1", &deletion);
+    assert_eq!(cluster.deleted("knative web", "k1", &none), "CRD deleted");
+}
