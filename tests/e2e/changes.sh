@@ -3,6 +3,7 @@
 # recorder and of the API server, causes of deletions, writes that nobody wants, planted secrets. The truth is read from the
 # API server: each state from watches, each author from its audit log. Then the record is compared with it.
 #
+# KUBE9_E2E_SHORT=1   a part of it, in two minutes
 # KUBE9_E2E_TRUTH=1   makes the changes and the truth, without a recorder
 # KUBE9_E2E_RECORD=1  compares the record of the last run again
 source "$(dirname "$0")/lib.sh"
@@ -68,7 +69,7 @@ YAML
 
 user=$(changes_user)
 refuses "the recorder's user cannot read Secrets" kubectl --kubeconfig "$user" get secrets -A
-export KUBE9_CHANGES_RESOURCES=e2e.kube9.io/v1/widgets,e2e.kube9.io/v1/gears
+export KUBE9_CHANGES_RESOURCES=e2e.kube9.io/v1/widgets,e2e.kube9.io/v1/gears,e2e.kube9.io/v1/webservices
 helper write "$cluster" "$KUBECONFIG" "$data/audit.log" "$data" "$recorder" "$user"
 helper compare "$query" "$data"
 finish

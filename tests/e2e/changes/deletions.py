@@ -62,6 +62,11 @@ def by_request(m):
     scene.deploy(1)
     name = scene.pods()[0]["metadata"]["name"]
     m.delete(scene.ref("pods", name), "deletion of a pod", within=60)
+    done = scene.ref("pods", "done")
+    m.create(done, {"spec": {"restartPolicy": "Never", "containers": [{"name": "app", "image": BUSYBOX, "command": ["true"]}]}})
+    m.wait("the pod has ended", 60, lambda: (m.api.get(done.path).get("status") or {}).get("phase") == "Succeeded")
+    time.sleep(2)
+    m.delete(done, "deletion of a pod that ended")
     plain = scene.ref("configmaps", "plain")
     m.create(plain, {"data": {"a": "1"}})
     m.delete(plain)
@@ -276,6 +281,7 @@ def by_job(m):
         )
     m.wait("the Job is deleted after its time to live", 120, lambda: m.api.get(ttl.path) is None)
     m.wait("the CronJob keeps one Job", 120, lambda: m.api.get(scene.ref("jobs", "first").path) is None)
+    m.delete(scene.ref("jobs", "second"), "deletion of a Job of a CronJob")
 
 
 def by_definition(m):

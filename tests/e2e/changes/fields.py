@@ -298,7 +298,7 @@ def definition(plural, kind, scope, **columns):
 
 def definitions(m):
     """Before anything else, so that the watches of the custom resources are open."""
-    for plural, kind, scope in (("widgets", "Widget", "Namespaced"), ("gears", "Gear", "Cluster")):
+    for plural, kind, scope in (("widgets", "Widget", "Namespaced"), ("gears", "Gear", "Cluster"), ("webservices", "Service", "Namespaced")):
         ref = m.ref("customresourcedefinitions", f"{plural}.{GROUP}")
         m.create(ref, definition(plural, kind, scope), way="kubectl apply")
         m.wait(f"{plural} are served", 30, lambda path=m.ref(plural, "x").collection: m.api.send("GET", path)[0] == 200)
@@ -338,8 +338,16 @@ def custom(m):
     # The change of its definition has closed the kind's watch.
     time.sleep(2)
     m.client("custom resource", gear, {"spec": {"teeth": 14}}, agent="gear-operator/1")
+    # Of an object that is deleted while nothing is watched, the last states are not known.
+    time.sleep(8)
     m.delete(gear)
     m.delete(widget)
+    # It has the name of a Service of the core group.
+    twin = m.ref("webservices", "shop")
+    m.create(twin, {"spec": {"image": "v1", "type": "external"}})
+    m.client("custom resource", twin, {"spec": {"image": "v2"}}, agent="web-operator/1")
+    m.client("custom resource", twin, {"spec": {"selector": {"app": "it"}}}, agent="web-operator/1")
+    m.delete(twin)
 
 
 def admitted(m):

@@ -58,7 +58,12 @@ TRACKED = [
         (("admissionregistration.k8s.io", "v1beta1"), "mutatingadmissionpolicies", "MutatingAdmissionPolicy", False),
     ]
 ]
-CUSTOM = [Resource(GROUP, "v1", "widgets", "Widget", True), Resource(GROUP, "v1", "gears", "Gear", False)]
+CUSTOM = [
+    Resource(GROUP, "v1", "widgets", "Widget", True),
+    Resource(GROUP, "v1", "gears", "Gear", False),
+    # As Knative has one: another kind than the Service of the core group.
+    Resource(GROUP, "v1", "webservices", "Service", True),
+]
 RESOURCES = {one.plural: one for one in TRACKED + CUSTOM}
 MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
 JSON_PATCH, APPLY = "application/json-patch+json", "application/apply-patch+yaml"

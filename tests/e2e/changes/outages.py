@@ -57,6 +57,19 @@ class Recorder:
     def ready(self):
         return not self.program or self.get("/readyz") is not None
 
+    def listed(self):
+        """How many lists are complete, and the seconds from the start until the last of them was: none ends for 3 s after it."""
+        begun = changed = time.monotonic()
+        lists = 0
+        while self.program and time.monotonic() - changed < 3:
+            found = re.findall(r"^kube9_list_duration_seconds_count\{[^}]*\} (\d+)", self.get("/metrics") or "", re.M)
+            if sum(map(int, found)) != lists or not lists:
+                lists, changed = sum(map(int, found)), time.monotonic()
+                if changed - begun > 60:
+                    break
+            time.sleep(0.1)
+        return lists, changed - begun
+
     def use(self):
         """Adds up what the process has used so far."""
         if not self.process:

@@ -115,7 +115,7 @@ def plan(states):
 def row(number, kind, name, op, version, fields=(), by=(), **more):
     return {"id": f"evt_{number}", "event_type": "cluster", "object_kind": kind, "object_namespace": "shop", "object_name": name,
             "created_at": time_of(version - 10), "metadata": {
-                "op": op, "resource_version": str(version), "fields": list(fields),
+                "api_group": {"Deployment": "apps"}.get(kind), "op": op, "resource_version": str(version), "fields": list(fields),
                 "by": [{"manager": one, "operation": "Update", "certainty": "field"} for one in by], **more}}
 
 

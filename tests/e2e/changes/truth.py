@@ -202,7 +202,7 @@ def cause_of(plural, found, request, deleted, terminating, watched):
     if plural == "persistentvolumes" and (found["spec"].get("claimRef") or {}).get("uid") in deleted:
         return ["claim deleted"]
     if not request:
-        return ["CRD deleted", "crd deleted"] if plural in ("widgets", "gears") else []
+        return ["CRD deleted", "crd deleted"] if plural in ("widgets", "gears", "webservices") else []
     return ["request"]
 
 
