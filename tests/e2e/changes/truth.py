@@ -206,15 +206,16 @@ def cause_of(plural, found, request, deleted, terminating, watched):
     return ["request"]
 
 
-def narrowed(words, found, until, changes):
+def narrowed(words, found, request, received, changes):
     """Which of scale-down and rollout it was: the last change of the controller's Deployment, StatefulSet or DaemonSet."""
     if words != ["scale-down", "rollout"]:
         return words
     owner = controller(found)
     names = {owner["name"], owner["name"].rsplit("-", 1)[0]} if owner else set()
     last = None
-    for received, namespace, name, leaves in changes:
-        if namespace == found["metadata"].get("namespace") and name in names and received <= until:
+    for seen, version, namespace, name, leaves in changes:
+        is_before = version < request.version if request and request.version else seen <= received
+        if namespace == found["metadata"].get("namespace") and name in names and is_before:
             texts = [leaf.text() for leaf in leaves]
             if any(text.startswith("spec.template") for text in texts):
                 last = "rollout"
@@ -333,7 +334,7 @@ def of_object(resource, key, chain, audit, steps, states, controllers):
         leaves = differences(kind, custom, old_body, after)
         weights = [weight(kind, leaf, deleting) for leaf in leaves]
         if kind in CONTROLLERS:
-            controllers.append((received, key[0], key[1], leaves))
+            controllers.append((received, version, key[0], key[1], leaves))
         line.update(
             before=old_body,
             after=after,
@@ -422,7 +423,7 @@ def finish_deletion(line, audit, deleted, terminating, watched, controllers):
     found = line["object"]
     request = audit.deletion(line["resource"], found, line["received"])
     words = cause_of(line["resource"], found, request, deleted, terminating, watched)
-    line["cause"] = narrowed(words, found, request.received + 0.5 if request else line["received"], controllers)
+    line["cause"] = narrowed(words, found, request, line["received"], controllers)
     line["deleter"] = request.user if request else ""
     line["by_client"] = line["cause"] in (["request"], ["eviction API"])
     owner = controller(found)
