@@ -16,6 +16,11 @@ const TTL_LATE_MAX: Duration = Duration::from_secs(300);
 /// The kinds whose deletion another object causes, or is the cause of.
 pub const CRON_JOB: &str = "CronJob";
 pub const STATEFUL_SET: &str = "StatefulSet";
+/// Makes the pods of a Deployment; it is not tracked.
+pub const REPLICA_SET: &str = "ReplicaSet";
+
+/// The strategy of a controller that waits until another deletes its pods.
+pub const ON_DELETE: &str = "OnDelete";
 pub const CLAIM: &str = "PersistentVolumeClaim";
 pub const DEFINITION: &str = "CustomResourceDefinition";
 pub const VOLUME: &str = "PersistentVolume";

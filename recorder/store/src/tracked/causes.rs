@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use kube9_ingest::deletion::{
-    CLAIM, CRON_JOB, CauseCertainty, DEFINITION, DeletedObject, DeletionCause, OwnerState,
-    STATEFUL_SET, VOLUME, cause,
+    CLAIM, CRON_JOB, CauseCertainty, DEFINITION, DeletedObject, DeletionCause, ON_DELETE,
+    OwnerState, REPLICA_SET, STATEFUL_SET, VOLUME, cause,
 };
 use kube9_ingest::item::FinishedJob;
 use kube9_model::ObjectRef;
@@ -75,7 +75,7 @@ impl<'a> Reference<'a> {
             parts.next()?,
             parts.next().unwrap_or_default(),
         );
-        if kind == "ReplicaSet" {
+        if kind == REPLICA_SET {
             // Of a Deployment, if one has the name without the hash.
             (kind, uid) = ("Deployment", "");
             name = name.rsplit_once('-')?.0;
@@ -274,7 +274,7 @@ pub(super) fn cause_of(
         }
         // The controller waits until another deletes the pods of the template before.
         let strategy = spec("updateStrategy").and_then(|strategy| strategy.get("type"));
-        if strategy.and_then(Stored::as_text) == Some("OnDelete") {
+        if strategy.and_then(Stored::as_text) == Some(ON_DELETE) {
             *template_changed = None;
         }
     }
@@ -338,7 +338,7 @@ fn owners<'a>(
 /// Whether the owner of a pod that exists, a `ReplicaSet`, is one of a Deployment: its name is that of the Deployment and a hash.
 fn is_of(owner: &str, deployment: &Reference<'_>) -> bool {
     let mut parts = owner.splitn(3, '/');
-    parts.next() == Some("ReplicaSet")
+    parts.next() == Some(REPLICA_SET)
         && parts.next().is_some_and(|name| {
             let hash = name.strip_prefix(deployment.name);
             let hash = hash.and_then(|rest| rest.strip_prefix('-'));
