@@ -245,7 +245,7 @@ impl<'c> TrackedObjectTable<'c> {
             .optional()
     }
 
-    /// Objects of a kind and owner that were deleted since a time, by name.
+    /// Objects of a kind and owner (`Kind/name`) that were deleted since a time, by name.
     pub(super) fn deleted_of(
         &self,
         kind: i64,
@@ -254,7 +254,9 @@ impl<'c> TrackedObjectTable<'c> {
     ) -> rusqlite::Result<Vec<String>> {
         self.conn
             .counted(
-                "SELECT name FROM tracked_object WHERE kind = ?1 AND namespace = ?2 AND owner = ?3 AND deleted_ms >= ?4",
+                // From the slash before the uid to the next character.
+                "SELECT name FROM tracked_object WHERE kind = ?1 AND namespace = ?2 AND owner >= ?3 || '/' \
+                 AND owner < ?3 || '0' AND deleted_ms >= ?4",
             )?
             .query_map((kind, namespace, owner, since.millis()), |row| row.get(0))?
             .collect()
