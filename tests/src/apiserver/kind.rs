@@ -1,81 +1,96 @@
 //! The kinds of the server and their paths.
 
-/// A kind that the server stores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+/// Builds [`Kind`] from a table: variant, kind, plural, group (empty for core), version, whether it is namespaced.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal, $plural:literal, $group:literal, $version:literal, $namespaced:literal;)*) => {
+        /// A kind that the server stores.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: [Self; [$($plural),*].len()] = [$(Self::$kind),*];
+
+            /// `Event`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name,)* }
+            }
+
+            /// `events`.
+            pub const fn plural(self) -> &'static str {
+                match self { $(Self::$kind => $plural,)* }
+            }
+
+            /// API group; empty for core.
+            pub const fn group(self) -> &'static str {
+                match self { $(Self::$kind => $group,)* }
+            }
+
+            const fn version(self) -> &'static str {
+                match self { $(Self::$kind => $version,)* }
+            }
+
+            /// Whether the kind is namespaced.
+            pub const fn namespaced(self) -> bool {
+                match self { $(Self::$kind => $namespaced,)* }
+            }
+        }
+    };
+}
+
+kinds! {
     /// core/v1 Event: no watch cache, expires.
-    Event,
-    /// core/v1 Node.
-    Node,
-    /// core/v1 Pod.
-    Pod,
-    /// apps/v1 Deployment.
-    Deployment,
-    /// core/v1 Service.
-    Service,
-    /// core/v1 `ConfigMap`.
-    ConfigMap,
-    /// core/v1 Namespace, for a client that reads the cluster's identity from `kube-system`.
-    Namespace,
+    Event = "Event", "events", "", "v1", true;
+    Node = "Node", "nodes", "", "v1", false;
+    Pod = "Pod", "pods", "", "v1", true;
+    Deployment = "Deployment", "deployments", "apps", "v1", true;
+    Service = "Service", "services", "", "v1", true;
+    ConfigMap = "ConfigMap", "configmaps", "", "v1", true;
+    /// For a client that reads the cluster's identity from `kube-system`.
+    Namespace = "Namespace", "namespaces", "", "v1", false;
+    /// From here on only with [`every_kind`](super::Config::every_kind).
+    LimitRange = "LimitRange", "limitranges", "", "v1", true;
+    PersistentVolumeClaim = "PersistentVolumeClaim", "persistentvolumeclaims", "", "v1", true;
+    PersistentVolume = "PersistentVolume", "persistentvolumes", "", "v1", false;
+    ResourceQuota = "ResourceQuota", "resourcequotas", "", "v1", true;
+    ServiceAccount = "ServiceAccount", "serviceaccounts", "", "v1", true;
+    DaemonSet = "DaemonSet", "daemonsets", "apps", "v1", true;
+    StatefulSet = "StatefulSet", "statefulsets", "apps", "v1", true;
+    CronJob = "CronJob", "cronjobs", "batch", "v1", true;
+    Job = "Job", "jobs", "batch", "v1", true;
+    HorizontalPodAutoscaler = "HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2", true;
+    PodDisruptionBudget = "PodDisruptionBudget", "poddisruptionbudgets", "policy", "v1", true;
+    IngressClass = "IngressClass", "ingressclasses", "networking.k8s.io", "v1", false;
+    Ingress = "Ingress", "ingresses", "networking.k8s.io", "v1", true;
+    NetworkPolicy = "NetworkPolicy", "networkpolicies", "networking.k8s.io", "v1", true;
+    ClusterRoleBinding = "ClusterRoleBinding", "clusterrolebindings", "rbac.authorization.k8s.io", "v1", false;
+    ClusterRole = "ClusterRole", "clusterroles", "rbac.authorization.k8s.io", "v1", false;
+    RoleBinding = "RoleBinding", "rolebindings", "rbac.authorization.k8s.io", "v1", true;
+    Role = "Role", "roles", "rbac.authorization.k8s.io", "v1", true;
+    MutatingWebhookConfiguration = "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", "admissionregistration.k8s.io", "v1", false;
+    MutatingAdmissionPolicy = "MutatingAdmissionPolicy", "mutatingadmissionpolicies", "admissionregistration.k8s.io", "v1beta1", false;
+    ValidatingAdmissionPolicy = "ValidatingAdmissionPolicy", "validatingadmissionpolicies", "admissionregistration.k8s.io", "v1", false;
+    ValidatingAdmissionPolicyBinding = "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", "admissionregistration.k8s.io", "v1", false;
+    ValidatingWebhookConfiguration = "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", "admissionregistration.k8s.io", "v1", false;
+    CsiDriver = "CSIDriver", "csidrivers", "storage.k8s.io", "v1", false;
+    StorageClass = "StorageClass", "storageclasses", "storage.k8s.io", "v1", false;
+    PriorityClass = "PriorityClass", "priorityclasses", "scheduling.k8s.io", "v1", false;
+    RuntimeClass = "RuntimeClass", "runtimeclasses", "node.k8s.io", "v1", false;
+    CustomResourceDefinition = "CustomResourceDefinition", "customresourcedefinitions", "apiextensions.k8s.io", "v1", false;
+    ApiService = "APIService", "apiservices", "apiregistration.k8s.io", "v1", false;
+    /// A custom resource of any content.
+    Widget = "Widget", "widgets", "example.com", "v1", true;
 }
 
 impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 7] = [
-        Self::Event,
-        Self::Node,
-        Self::Pod,
-        Self::Deployment,
-        Self::Service,
-        Self::ConfigMap,
-        Self::Namespace,
-    ];
-
-    /// `Event`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Event => "Event",
-            Self::Node => "Node",
-            Self::Pod => "Pod",
-            Self::Deployment => "Deployment",
-            Self::Service => "Service",
-            Self::ConfigMap => "ConfigMap",
-            Self::Namespace => "Namespace",
-        }
-    }
-
-    /// `events`.
-    pub const fn plural(self) -> &'static str {
-        match self {
-            Self::Event => "events",
-            Self::Node => "nodes",
-            Self::Pod => "pods",
-            Self::Deployment => "deployments",
-            Self::Service => "services",
-            Self::ConfigMap => "configmaps",
-            Self::Namespace => "namespaces",
-        }
-    }
-
-    /// API group; empty for core.
-    pub const fn group(self) -> &'static str {
-        match self {
-            Self::Deployment => "apps",
-            _ => "",
-        }
-    }
-
     /// `v1` or `apps/v1`.
-    pub const fn api_version(self) -> &'static str {
-        match self {
-            Self::Deployment => "apps/v1",
-            _ => "v1",
+    pub fn api_version(self) -> String {
+        match self.group() {
+            "" => self.version().to_owned(),
+            group => format!("{group}/{}", self.version()),
         }
-    }
-
-    /// Whether the kind is namespaced.
-    pub const fn namespaced(self) -> bool {
-        !matches!(self, Self::Node | Self::Namespace)
     }
 
     /// Whether the API server serves it from a watch cache; a real one does so for all but Events.
@@ -86,17 +101,18 @@ impl Kind {
         !matches!(self, Self::Event)
     }
 
+    /// Whether only [`every_kind`](super::Config::every_kind) serves it.
+    pub(super) const fn is_extra(self) -> bool {
+        self as usize > Self::Namespace as usize
+    }
+
     /// The beginning of an object's JSON in a watch; list items omit it.
-    pub(super) const fn head(self) -> &'static str {
-        match self {
-            Self::Event => r#"{"kind":"Event","apiVersion":"v1","#,
-            Self::Node => r#"{"kind":"Node","apiVersion":"v1","#,
-            Self::Pod => r#"{"kind":"Pod","apiVersion":"v1","#,
-            Self::Deployment => r#"{"kind":"Deployment","apiVersion":"apps/v1","#,
-            Self::Service => r#"{"kind":"Service","apiVersion":"v1","#,
-            Self::ConfigMap => r#"{"kind":"ConfigMap","apiVersion":"v1","#,
-            Self::Namespace => r#"{"kind":"Namespace","apiVersion":"v1","#,
-        }
+    pub(super) fn head(self) -> String {
+        format!(
+            r#"{{"kind":"{}","apiVersion":"{}","#,
+            self.name(),
+            self.api_version()
+        )
     }
 
     /// Index into arrays with a place for each kind.
@@ -104,10 +120,10 @@ impl Kind {
         self as usize
     }
 
-    fn from_path(group: &str, plural: &str) -> Option<Self> {
+    fn from_path(group: &str, version: &str, plural: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
-            .find(|k| k.group() == group && k.plural() == plural)
+            .find(|k| k.group() == group && k.version() == version && k.plural() == plural)
     }
 }
 
@@ -157,15 +173,16 @@ impl Resource {
     /// Reads `/api/v1/namespaces/NS/events/NAME` and its shorter forms.
     pub(super) fn parse(path: &str) -> Option<Self> {
         let mut parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let group = match *parts.first()? {
-            "api" if parts.get(1) == Some(&"v1") => {
+        let (group, version) = match *parts.first()? {
+            "api" if parts.len() > 2 => {
+                let version = parts[1];
                 parts.drain(..2);
-                ""
+                ("", version)
             }
-            "apis" if parts.get(2) == Some(&"v1") => {
-                let group = parts[1];
+            "apis" if parts.len() > 3 => {
+                let (group, version) = (parts[1], parts[2]);
                 parts.drain(..3);
-                group
+                (group, version)
             }
             _ => return None,
         };
@@ -173,7 +190,7 @@ impl Resource {
             ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
             rest => ("", rest),
         };
-        let kind = Kind::from_path(group, rest.first()?)?;
+        let kind = Kind::from_path(group, version, rest.first()?)?;
         let scope_fits = kind.namespaced() || namespace.is_empty();
         (rest.len() <= 2 && scope_fits).then(|| Self {
             kind,

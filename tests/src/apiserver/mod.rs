@@ -74,6 +74,8 @@ pub struct Config {
     pub version: String,
     /// Port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
+    /// Serves every [`Kind`]; otherwise only those up to Namespace, and 404 for the others.
+    pub every_kind: bool,
 }
 
 impl Default for Config {
@@ -89,6 +91,7 @@ impl Default for Config {
             token: Some("simulated-token".to_owned()),
             version: "v1.35.4".to_owned(),
             port: 0,
+            every_kind: false,
         }
     }
 }
@@ -123,6 +126,7 @@ impl ApiServer {
             access: Access::default(),
             token: Mutex::new(config.token.clone()),
             version: config.version,
+            every_kind: config.every_kind,
             rules: watch::Rules {
                 bookmark_interval: config.bookmark_interval,
                 event_bookmarks: config.event_bookmarks,

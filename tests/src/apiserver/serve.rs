@@ -38,6 +38,8 @@ pub(super) struct Shared {
     pub(super) access: Access,
     pub(super) token: Mutex<Option<String>>,
     pub(super) version: String,
+    /// Kinds after Namespace are served too.
+    pub(super) every_kind: bool,
     pub(super) rules: Rules,
     /// Seconds by which the server's clock is ahead of ours.
     pub(super) clock_offset: AtomicI64,
@@ -163,7 +165,8 @@ async fn answer(
         .map_or("", |t| t.as_str())
         .to_owned();
     let accept = header_text(request.headers(), header::ACCEPT).to_owned();
-    let resource = Resource::parse(request.uri().path());
+    let resource = Resource::parse(request.uri().path())
+        .filter(|resource| shared.every_kind || !resource.kind.is_extra());
     let query = request.uri().query().unwrap_or("").to_owned();
     let what = resource
         .as_ref()
@@ -349,6 +352,13 @@ async fn elsewhere(shared: &Shared, request: Request<Incoming>) -> Response<Body
                 None => status_response(&Status::bad_request("the body is not a review")),
             }
         }
+        (&Method::GET, "/apis/example.com/v1") if shared.every_kind => json_response(
+            200,
+            &json!({
+                "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "example.com/v1",
+                "resources": [{ "name": "widgets", "kind": "Widget", "namespaced": true }],
+            }),
+        ),
         (_, path)
             if ["/api/v1/", "/apis/apps/v1/"]
                 .iter()

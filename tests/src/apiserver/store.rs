@@ -77,7 +77,7 @@ impl Store {
             version: 400,
             compacted: 0,
             cache_floor: 0,
-            tables: Default::default(),
+            tables: std::array::from_fn(|_| Table::default()),
             event_ttl,
             expiries: BinaryHeap::new(),
             truth: Truth::default(),

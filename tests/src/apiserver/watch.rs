@@ -287,7 +287,7 @@ const fn bookmark_rest(kind: Kind) -> &'static str {
         }
         Kind::Service => r#","spec":{},"status":{"loadBalancer":{}}"#,
         Kind::Namespace => r#","spec":{},"status":{}"#,
-        Kind::ConfigMap => "",
+        _ => "",
     }
 }
 

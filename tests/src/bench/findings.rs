@@ -140,7 +140,8 @@ pub fn memory(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let memory = memory::measure(recorder, plan, value_kib << 10, CHANGES)?;
-    let [nodes, pods, deployments, services, maps] = memory.objects;
+    let [nodes, pods, deployments, services, maps] =
+        KINDS.map(|kind| memory.objects[live_replay::kind_of(kind) as usize]);
     report.group(format!(
         "memory: {nodes} Nodes, {pods} Pods, {deployments} Deployments, {services} Services, {maps} ConfigMaps of {value_kib} KiB"
     ));

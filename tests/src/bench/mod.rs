@@ -10,6 +10,8 @@
 //!     ├─ memory    peaks of both programs, and the recorder's CPU time through the API server
 //!     ├─ retention a large retention run and a pinned reader, while Events arrive
 //!     └─ size_limit  reached while Events arrive (integrity: the checks afterwards)
+//!   changes ── tracked objects ─▶ bytes of a revision, CPU of a write, rebuilding, memory with all kinds
+//!   churn ── a day of what controllers write: rows and bytes of the change history by kind, path and author
 //!   findings ── cluster_sim ─▶ the analysis: findings compared with planted faults; memory and cost by cluster size
 //!   report ── measured values and their limits: text, JSON, plots
 //! ```
@@ -17,6 +19,8 @@
 //! Every figure is measured in the run that prints it; a missed limit is marked.
 
 pub mod baseline;
+pub mod changes;
+pub mod churn;
 pub mod data;
 pub mod findings;
 pub mod ingest;

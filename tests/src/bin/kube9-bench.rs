@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use kube9_tests::bench::plot::{Line, svg};
 use kube9_tests::bench::report::Report;
-use kube9_tests::bench::{findings, ingest, latency, memory, query, retention, storage};
+use kube9_tests::bench::{
+    changes, churn, findings, ingest, latency, memory, query, retention, storage,
+};
 use kube9_tests::cluster_sim::{Plan, change_cost, live_replay};
 
 #[derive(Parser)]
@@ -65,6 +67,17 @@ enum What {
     },
     /// A large retention run, a pinned reader, and the size limit, while Events arrive.
     Retention,
+    /// The change history: bytes of a revision, CPU of a write, rebuilding of an old state; then memory and time of a
+    /// recorder that lists all default kinds of a large cluster.
+    Changes {
+        #[command(flatten)]
+        cluster: Cluster,
+    },
+    /// A day of what controllers write, in simulated time: rows and bytes by kind, path and author.
+    Churn {
+        #[arg(long, default_value_t = 24)]
+        hours: u64,
+    },
     /// All benchmarks of the store with plots: storage, ingest, query, latency, memory, retention.
     All,
     /// Compare the findings of a simulated cluster with its ground truth: missed, false, duplicated, not closed.
@@ -87,6 +100,16 @@ enum What {
     /// What `change-cost --instructions` runs under valgrind.
     #[command(name = change_cost::SUBCOMMAND, hide = true)]
     PlayChanges { pods: usize },
+    /// Writes of tracked objects, for a profiler.
+    #[command(name = changes::SUBCOMMAND, hide = true)]
+    PlayWrites {
+        /// Each changes a field; otherwise only the status.
+        #[arg(long)]
+        field: bool,
+        /// Writes of a transaction.
+        #[arg(long, default_value_t = 10)]
+        batch: usize,
+    },
     /// What `findings --speed` starts.
     #[command(name = live_replay::SUBCOMMAND, hide = true)]
     Recorder {
@@ -229,6 +252,11 @@ fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
             &rows(&[10_000, HUNDRED_K, MILLION, 5 * MILLION]),
             report,
         ),
+        What::Changes { cluster } => {
+            let recorder = program(args.recorder.as_ref(), "kube9-recorder")?;
+            changes::run(args.seed, &recorder, cluster.plan(args.seed), report)
+        }
+        What::Churn { hours } => churn::run(args.seed, hours, report),
         What::Findings {
             cluster,
             speed: None,
@@ -243,6 +271,10 @@ fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
         } => findings::cost(args.seed, sizes, instructions, report),
         What::PlayChanges { pods } => {
             let played = change_cost::play_changes(args.seed, pods)?;
+            Ok(writeln!(std::io::stdout(), "{played}")?)
+        }
+        What::PlayWrites { field, batch } => {
+            let played = changes::play(args.seed, field, batch)?;
             Ok(writeln!(std::io::stdout(), "{played}")?)
         }
         What::Recorder {

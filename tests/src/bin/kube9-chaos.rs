@@ -2,7 +2,8 @@
 //! ground truth. `kube9-chaos --burst N`: sends more Events than fit into the queue. `kube9-chaos --http PROGRAM
 //! --minutes N --seed S`: sends hostile HTTP requests to that recorder. `kube9-chaos --soak --minutes N`: runs it under
 //! changing load and measures it. `kube9-chaos --tenant all --recorder FILE`: attacks that program with large objects,
-//! in a memory cgroup. Exit code: 0 no errors, 1 errors, 2 wrong usage.
+//! in a memory cgroup. `kube9-chaos --writers --minutes 10 --recorder FILE`: attacks its change history for that long, as
+//! four tenants. Exit code: 0 no errors, 1 errors, 2 wrong usage.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use kube9_tests::chaos::{self, Options, http, soak, tenant};
+use kube9_tests::chaos::{self, Options, http, soak, tenant, writers};
 
 #[derive(Parser)]
 #[command(
@@ -51,7 +52,10 @@ struct Cli {
     /// Mode: objects as large as one tenant can create, at the chart's memory limit; the name of one attack, or `all`.
     #[arg(long, value_name = "ATTACK")]
     tenant: Option<String>,
-    /// For --tenant: the optimized recorder program.
+    /// Mode: four hostile writers against the change history, at the chart's memory limit.
+    #[arg(long)]
+    writers: bool,
+    /// For --tenant and --writers: the optimized recorder program.
     #[arg(
         long,
         value_name = "FILE",
@@ -150,6 +154,15 @@ fn work(cli: Cli) -> anyhow::Result<bool> {
     std::fs::create_dir_all(&folder).context("cannot create the working folder")?;
     let mut out = io::stdout().lock();
     let is_clean = match cli.burst {
+        _ if cli.writers => {
+            let program = cli
+                .recorder
+                .canonicalize()
+                .context("the recorder program")?;
+            let outcome = writers::run(&program, options.duration, cli.seed, &folder)?;
+            write!(out, "{outcome}")?;
+            outcome.is_clean()
+        }
         _ if cli.tenant.is_some() => {
             let phase = Duration::from_secs(cli.phase);
             attack(

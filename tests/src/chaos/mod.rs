@@ -23,6 +23,7 @@ mod load;
 mod process;
 pub mod soak;
 pub mod tenant;
+pub mod writers;
 
 use std::collections::BTreeMap;
 use std::fmt;

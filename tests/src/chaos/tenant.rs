@@ -218,11 +218,17 @@ impl Cgroup {
         text.trim().parse::<f64>().unwrap_or(0.0) / f64::from(1 << 20)
     }
 
+    /// The file that a process writes its id into to enter.
+    pub(super) fn processes(&self) -> PathBuf {
+        self.path.join("cgroup.procs")
+    }
+
     fn usage(&self) -> f64 {
         self.number("memory.usage_in_bytes", "memory.current")
     }
 
-    fn peak(&self) -> f64 {
+    /// Peak memory with page cache, in MiB.
+    pub(super) fn peak(&self) -> f64 {
         self.number("memory.max_usage_in_bytes", "memory.peak")
     }
 }
@@ -331,7 +337,7 @@ impl AttackRun {
         // The shell enters the cgroup before `exec`, so that all memory of the recorder counts.
         let child = Command::new("sh")
             .args(["-c", "echo $$ >\"$1\" && exec \"$2\" --config \"$3\"", "sh"])
-            .arg(self.group.path.join("cgroup.procs"))
+            .arg(self.group.processes())
             .arg(&self.program)
             .arg(folder.join("recorder.yaml"))
             .stdin(Stdio::null())

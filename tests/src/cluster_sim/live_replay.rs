@@ -164,7 +164,7 @@ impl Drop for Process {
 }
 
 /// The API server's word for a kind.
-pub(super) fn kind_of(kind: Kind) -> apiserver::Kind {
+pub(crate) fn kind_of(kind: Kind) -> apiserver::Kind {
     match kind {
         Kind::Event | Kind::Tracked => apiserver::Kind::Event,
         Kind::Node => apiserver::Kind::Node,
