@@ -3,7 +3,6 @@
 //! A state stands for the set of positions that the patterns can be in (subset construction). Most states know no key by
 //! name and lead to [`Automaton::DEAD`], from which no pattern can match.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use super::path::{Pattern, Segment, Step};
@@ -14,15 +13,15 @@ pub type State = u16;
 /// Patterns, each with what it says about the fields it matches; `T` is what they say together.
 #[derive(Debug)]
 pub struct Automaton<T> {
-    /// The keys that patterns name, the shorter ones first: most comparisons end at the length.
+    /// The keys that patterns name.
     keys: Vec<Box<str>>,
     states: Vec<Node<T>>,
 }
 
 #[derive(Debug)]
 struct Node<T> {
-    /// By the number of the key.
-    literals: Vec<(u16, State)>,
+    /// The tag and the number of each key, by tag.
+    literals: Vec<(u32, u16, State)>,
     /// The longest first.
     prefixes: Vec<(Box<str>, State)>,
     other: State,
@@ -55,7 +54,7 @@ impl<T> Automaton<T> {
                 _ => None,
             })
             .collect();
-        keys.sort_unstable_by(|a, b| by_length(a, b));
+        keys.sort_unstable();
         keys.dedup();
         let mut sets: Vec<Vec<Position>> = vec![Vec::new()];
         let mut known = HashMap::from([(Vec::new(), Self::DEAD)]);
@@ -84,11 +83,15 @@ impl<T> Automaton<T> {
             let mut to = |symbol| intern(after(&set, symbol, patterns), &mut sets);
             let node = Node {
                 other: to(Symbol::Other),
-                literals: (0_u16..)
-                    .zip(&keys)
-                    .filter(|(_, key)| literals.contains(&&***key))
-                    .map(|(number, key)| (number, to(Symbol::Literal(key))))
-                    .collect(),
+                literals: {
+                    let known = (0_u16..).zip(&keys);
+                    let named = known.filter(|(_, key)| literals.contains(&&***key));
+                    let mut literals: Vec<_> = named
+                        .map(|(number, key)| (tag(key), number, to(Symbol::Literal(key))))
+                        .collect();
+                    literals.sort_unstable();
+                    literals
+                },
                 prefixes: prefixes
                     .into_iter()
                     .map(|text| (text.into(), to(Symbol::Prefix(text))))
@@ -111,13 +114,15 @@ impl<T> Automaton<T> {
     /// The state of the value under a key, or of an element by its identity.
     pub fn step(&self, state: State, key: &str) -> State {
         let node = &self.states[usize::from(state)];
-        if !node.literals.is_empty()
-            && let Ok(number) = self.keys.binary_search_by(|one| by_length(one, key))
-            && let Ok(at) = node
-                .literals
-                .binary_search_by_key(&number, |(one, _)| usize::from(*one))
-        {
-            return node.literals[at].1;
+        let tag = tag(key);
+        let first = node.literals.partition_point(|(one, ..)| *one < tag);
+        let same = node.literals[first..]
+            .iter()
+            .take_while(|(one, ..)| *one == tag);
+        for (_, number, next) in same {
+            if *self.keys[usize::from(*number)] == *key {
+                return *next;
+            }
         }
         let prefix = node
             .prefixes
@@ -145,8 +150,13 @@ impl<T> Automaton<T> {
     }
 }
 
-fn by_length(a: &str, b: &str) -> Ordering {
-    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+/// Tells most keys apart without a comparison of texts: the length, and three of the bytes.
+fn tag(key: &str) -> u32 {
+    let bytes = key.as_bytes();
+    let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
+    let length = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
+    let last = byte(bytes.len().saturating_sub(1));
+    u32::from_be_bytes([length, byte(0), byte(bytes.len() / 2), last])
 }
 
 /// The positions after one more key.
