@@ -7,13 +7,17 @@
 //! ```
 //!
 //! What is deleted first, the oldest, is needed by no other revision. A body stays whole where the patches below the newest
-//! would become more than twice as large as it, or more than 64; and where the patch is more than half as large as it.
+//! would become more than twice as large as it and more than 16 KiB, or more than 128; and where the patch is more than half
+//! as large as it.
 
 use super::body::Body;
 use super::stored::{Fields, Stored, merged};
 
 /// Most patches that are applied to rebuild a body.
-pub const STEPS_MAX: u32 = 64;
+pub const STEPS_MAX: u32 = 128;
+
+/// Bytes of patches that are read in any case: of small bodies more would be stored than read.
+const CHAIN_BYTES: u64 = 16 << 10;
 
 /// The patch that turns `from` into `to`, or `None` where they are equal.
 ///
@@ -95,8 +99,9 @@ impl Chain {
     pub fn push(&mut self, older: (&Body, usize), newer: (&Body, usize)) -> Kept {
         let patch = between(newer.0, older.0).map_or_else(|| "{}".to_owned(), |p| p.to_text());
         let bytes = self.bytes + patch.len() as u64;
-        let fits =
-            self.steps < STEPS_MAX && bytes <= 2 * newer.1 as u64 && patch.len() <= older.1 / 2;
+        let fits = self.steps < STEPS_MAX
+            && bytes <= CHAIN_BYTES.max(2 * newer.1 as u64)
+            && patch.len() <= older.1 / 2;
         if !fits {
             *self = Self::default();
             return Kept::Whole;
@@ -205,28 +210,23 @@ mod tests {
             let length = |body: &Body| body.to_text().len();
             chain.push((older, length(older)), (newer, length(newer)))
         };
-        // Sixty-four small patches, then a whole body.
+        // Small patches up to the last step, together more than twice the body, then a whole body.
         for n in 0..STEPS_MAX {
-            let kept = push(&large(n, &text), &large(n + 1, &text));
+            let kept = push(&large(n, "x"), &large(n + 1, "x"));
             assert_eq!(kept, Kept::Patch(format!("{{\"n\":{n}}}")));
         }
-        assert_eq!(push(&large(64, &text), &large(65, &text)), Kept::Whole);
+        let next = (large(STEPS_MAX, "x"), large(STEPS_MAX + 1, "x"));
+        assert_eq!(push(&next.0, &next.1), Kept::Whole);
         // A patch that is nearly the body.
         assert_eq!(push(&large(65, &text), &large(65, "y")), Kept::Whole);
-        // Patches that together exceed twice the body.
+        // Patches that together exceed twice the body, and 16 KiB.
         let wide = |n: u32| {
-            let fields: Map<String, Value> = (0..10)
-                .map(|f| {
-                    (
-                        format!("f{f}"),
-                        json!(if f < 4 { n } else { 0 } + 1_000_000),
-                    )
-                })
-                .collect();
+            let value = |f: u32| json!(format!("{}{text}", if f < 4 { n } else { 0 }));
+            let fields: Map<String, Value> = (0..10).map(|f| (format!("f{f}"), value(f))).collect();
             body(&Value::Object(fields))
         };
         let kept: Vec<Kept> = (0..8).map(|n| push(&wide(n), &wide(n + 1))).collect();
         let whole: Vec<usize> = (0..8).filter(|n| kept[*n] == Kept::Whole).collect();
-        assert_eq!(whole, [4], "{kept:?}");
+        assert_eq!(whole, [4], "{}", kept.len());
     }
 }
