@@ -12,7 +12,7 @@
 //!   watch_state      position of each watch
 //!   dedup            one entry for each Event that the API server still holds
 //!   dropped_range    what a full queue dropped
-//!   tracked_kind ── tracked_object ── revision    each state of each tracked object, and who changed it
+//!   tracked_kind ── tracked_object ── revision ── author    each state of each tracked object, and who changed it
 //!   object_snapshot  what the next change of an object is compared with
 //!   finding          open findings
 //!   eviction         how far the size limit has shortened the record, by tenant
@@ -235,6 +235,12 @@ CREATE TABLE tracked_object (
     UNIQUE (kind, namespace, name)
 );
 
+-- Who changed objects. Clients choose their names: a few thousand are stored here, and more of them with their revisions.
+CREATE TABLE author (
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+);
+
 -- The states of the tracked objects. The newest body of an object is whole; an older one may be the merge patch
 -- (RFC 7396) that makes it of the next newer one.
 CREATE TABLE revision (
@@ -244,7 +250,7 @@ CREATE TABLE revision (
     at_ms            INTEGER NOT NULL, -- in force from then on, until that of the next one
     resource_version NOT NULL,
     event            INTEGER,        -- event.key of its row
-    author           TEXT,           -- managers, as they called themselves
+    author,                          -- managers, as they called themselves: author.id, or the name itself
     cause            TEXT,           -- of a deletion; `defaulted`: the API server shows fields that were not written
     from_ms          INTEGER,        -- it came into force at some time between this and at_ms
     left_out         INTEGER         -- states between from_ms and at_ms that have no revisions

@@ -6,6 +6,7 @@ use kube9_model::change::patch::Kept;
 use kube9_model::id::EventKey;
 use kube9_model::identity::ResourceVersion;
 use kube9_model::time::Timestamp;
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::identity::Sql;
@@ -13,6 +14,13 @@ use crate::statements::Counting as _;
 
 /// Bits of a revision's id that number it within its object.
 const NUMBER_BITS: u32 = 24;
+
+/// Authors whose names are stored once. Clients choose their names, so that their number must have a bound; the names of
+/// others are stored with their revisions.
+const AUTHORS_MAX: i64 = 4_096;
+
+/// Longest name in the table of authors: a manager has at most 128 bytes.
+const INTERNED_BYTES_MAX: usize = 128;
 
 /// A new revision.
 #[derive(Debug)]
@@ -108,12 +116,41 @@ impl<'c> RevisionTable<'c> {
         Ok(at.map(Timestamp::from_millis))
     }
 
+    /// What is stored for an author: its id, or its name.
+    fn author(&self, name: Option<&str>) -> rusqlite::Result<Option<Value>> {
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        if name.len() > INTERNED_BYTES_MAX {
+            return Ok(Some(Value::Text(name.to_owned())));
+        }
+        let known: Option<i64> = self
+            .conn
+            .counted("SELECT id FROM author WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))
+            .optional()?;
+        if let Some(id) = known {
+            return Ok(Some(Value::Integer(id)));
+        }
+        let added = self
+            .conn
+            .counted(
+                "INSERT INTO author (name) SELECT ?1 WHERE ifnull((SELECT max(id) FROM author), 0) < ?2",
+            )?
+            .execute((name, AUTHORS_MAX))?;
+        Ok(Some(match added {
+            0 => Value::Text(name.to_owned()),
+            _ => Value::Integer(self.conn.last_insert_rowid()),
+        }))
+    }
+
     pub(super) fn insert(
         &self,
         object: i64,
         number: i64,
         revision: &Revision<'_>,
     ) -> rusqlite::Result<()> {
+        let author = self.author(revision.author.as_deref())?;
         self.conn
             .counted(
                 "INSERT INTO revision (id, is_patch, body, at_ms, resource_version, event, author, cause, from_ms) \
@@ -125,7 +162,7 @@ impl<'c> RevisionTable<'c> {
                 revision.at.millis(),
                 Sql(revision.version),
                 revision.event.map(EventKey::as_i64),
-                &revision.author,
+                author,
                 revision.cause,
                 revision.from.map(Timestamp::millis),
             ))?;
@@ -140,6 +177,7 @@ impl<'c> RevisionTable<'c> {
         number: i64,
         revision: &Revision<'_>,
     ) -> rusqlite::Result<()> {
+        let author = self.author(revision.author.as_deref())?;
         self.conn
             .counted(
                 "UPDATE revision SET body = ?2, resource_version = ?3, event = ifnull(?4, event), author = ?5, \
@@ -150,7 +188,7 @@ impl<'c> RevisionTable<'c> {
                 revision.body,
                 Sql(revision.version),
                 revision.event.map(EventKey::as_i64),
-                &revision.author,
+                author,
                 revision.cause,
                 revision.at.millis(),
             ))?;
