@@ -187,15 +187,20 @@ impl Consumer for TrackedConsumer {
     ) -> Option<Infallible> {
         self.metrics.k8s.received(Kind::Tracked, action.into());
         let json = object.get();
-        let version = decode_identity(json.as_bytes()).unwrap_or_default().version;
-        let (origin, received) = match cursor.advance_to(&version) {
-            Some(received) => (Origin::Live, received),
-            None => (Origin::Watch, self.clock.now()),
-        };
+        let now = self.clock.now();
         let read = match action {
-            Action::Added | Action::Modified => self.tracker.applied(json, origin, received),
-            Action::Deleted => self.tracker.deleted(json, origin, received),
+            Action::Added | Action::Modified => self.tracker.applied(json, Origin::Watch, now),
+            Action::Deleted => self.tracker.deleted(json, Origin::Watch, now),
         };
+        let version = match &read {
+            Ok(reading) => reading.version(),
+            Err(_) => decode_identity(json.as_bytes()).unwrap_or_default().version,
+        };
+        let live = cursor.advance_to(&version);
+        let read = read.map(|reading| match live {
+            Some(received) => reading.live(received),
+            None => reading,
+        });
         if let Err(error) = self.emit(read) {
             self.metrics.store.state_skipped();
             self.skip(&error.to_string());

@@ -89,6 +89,31 @@ pub struct Reading {
 }
 
 impl Reading {
+    fn object_mut(&mut self) -> Option<&mut ObservedObject> {
+        match &mut self.event {
+            TrackedEvent::Applied(object) | TrackedEvent::Deleted(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// The object's resourceVersion.
+    pub fn version(&self) -> String {
+        match &self.event {
+            TrackedEvent::Applied(object) | TrackedEvent::Deleted(object) => {
+                object.version.to_string()
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// It was read by a watch that had caught up, at that time.
+    pub fn live(mut self, received: Timestamp) -> Self {
+        if let Some(object) = self.object_mut() {
+            (object.origin, object.received) = (Origin::Live, received);
+        }
+        self
+    }
+
     /// No event of the object was missed before this one.
     fn set_next(&mut self) {
         if let TrackedEvent::Applied(object) = &mut self.event {

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use kube9_ingest::body::MarkKey;
-use kube9_ingest::decode::decode_identity;
 use kube9_ingest::item::{Item, TrackedEvent};
 use kube9_ingest::tracker::Tracker;
 use kube9_k8s::pages::{Action, WatchLine};
@@ -188,16 +187,14 @@ impl ChangePath {
         };
         let watched = &mut self.watched[source.0];
         let json = object.get();
-        let version = decode_identity(json.as_bytes()).unwrap_or_default().version;
-        // Of the caller's clock, as that of a watch that has caught up.
-        watched.cursor.advance_to(&version);
         let read = match action {
-            Action::Added | Action::Modified => watched.tracker.applied(json, Origin::Live, now),
-            Action::Deleted => watched.tracker.deleted(json, Origin::Live, now),
+            Action::Added | Action::Modified => watched.tracker.applied(json, Origin::Watch, now),
+            Action::Deleted => watched.tracker.deleted(json, Origin::Watch, now),
         };
-        let event = watched
-            .tracker
-            .emit(read.map_err(|bad| anyhow!("{bad}: {line}"))?);
+        let reading = read.map_err(|bad| anyhow!("{bad}: {line}"))?;
+        watched.cursor.advance_to(&reading.version());
+        // The caller's clock is that of a watch that has caught up.
+        let event = watched.tracker.emit(reading.live(now));
         self.push(source, event, now);
         Ok(())
     }
