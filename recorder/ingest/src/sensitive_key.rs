@@ -6,6 +6,11 @@
 //! `password_file`, `tokenUrl` and `secret-name` only refer to a secret.
 //! Used by redaction, by the metadata of rows and by the rules about literal secrets.
 
+use std::cell::RefCell;
+use std::hash::BuildHasher as _;
+
+use foldhash::fast::FixedState;
+
 /// How certain it is that the value of a key is a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sensitivity {
@@ -374,13 +379,42 @@ pub fn describes_secret(key: &str) -> bool {
     matches!(key_meaning(key), KeyMeaning::Describes)
 }
 
+#[derive(Clone, Copy)]
 enum KeyMeaning {
     Holds(Sensitivity),
     /// Where a secret is, how long it is valid, and the like.
     Describes,
 }
 
+/// Keys whose meaning is remembered; an object has the same ones again and again.
+const REMEMBERED: usize = 512;
+
+/// Longest of them, so that they need at most 64 KiB a thread.
+const REMEMBERED_BYTES_MAX: usize = 64;
+
+thread_local! {
+    static MEANINGS: RefCell<Vec<(Box<str>, KeyMeaning)>> = const { RefCell::new(Vec::new()) };
+}
+
 fn key_meaning(key: &str) -> KeyMeaning {
+    if key.len() > REMEMBERED_BYTES_MAX {
+        return examine(key);
+    }
+    MEANINGS.with_borrow_mut(|known| {
+        if known.is_empty() {
+            // The meaning of an empty key.
+            known.resize(REMEMBERED, ("".into(), examine("")));
+        }
+        let place = FixedState::with_seed(0).hash_one(key) as usize % REMEMBERED;
+        let (text, meaning) = &mut known[place];
+        if **text != *key {
+            (*text, *meaning) = (key.into(), examine(key));
+        }
+        *meaning
+    })
+}
+
+fn examine(key: &str) -> KeyMeaning {
     use KeyMeaning::{Describes, Holds};
     let bytes = key.as_bytes();
     let bytes = &bytes[bytes.len().saturating_sub(KEY_BYTES_MAX)..];
