@@ -432,6 +432,8 @@ const COMMON: &[Line] = &[
         "metadata.annotations[\"reconcile.fluxcd.io/requestedAt\"]",
         Drop,
     ),
+    // Conditions with their times.
+    ("metadata.annotations[\"cattle.io/status\"]", Drop),
     (
         "metadata.annotations[\"pv.kubernetes.io/*\"]",
         SilentWhenSet,
@@ -551,6 +553,17 @@ const POD: &[Line] = &[
 ];
 
 const NODE: &[Line] = &[
+    // Sums of what the pods of the node request, written whenever one starts or ends.
+    (
+        "metadata.annotations[\"management.cattle.io/pod-limits\"]",
+        Drop,
+    ),
+    (
+        "metadata.annotations[\"management.cattle.io/pod-requests\"]",
+        Drop,
+    ),
+    // Written at each start of GPU feature discovery.
+    ("metadata.labels[\"nvidia.com/gfd.timestamp\"]", Drop),
     ("status.nodeInfo", Keep),
     ("status.capacity", Keep),
     ("status.allocatable", Keep),
@@ -600,6 +613,10 @@ const SERVICE: &[Line] = &[
 const CONFIG_MAP: &[Line] = &[
     ("data", Hide),
     ("binaryData", Hide),
+    // Positions in the log of a database with Patroni; its leader is in other annotations.
+    ("metadata.annotations.optime", Drop),
+    ("metadata.annotations.renewTime", Drop),
+    ("metadata.annotations.slots", Drop),
     ("data", Risky),
     ("binaryData", Risky),
 ];
@@ -635,6 +652,11 @@ const AUTOSCALER: &[Line] = &[
 ];
 
 const INGRESS: &[Line] = &[
+    // The health of each backend, written by GKE.
+    (
+        "metadata.annotations[\"ingress.kubernetes.io/backends\"]",
+        Drop,
+    ),
     ("status.loadBalancer", Keep),
     ("spec.rules", Risky),
     ("spec.tls", Risky),
