@@ -302,7 +302,8 @@ pub fn row(cause: &str, parts: &[Part]) -> Record {
         let recovery = ends.iter().map(|end| end.recovery).max()?;
         Some((ends.iter().map(|end| end.to).max()?, recovery, ends))
     });
-    let names = kinds.join("s, ");
+    let names: Vec<String> = kinds.iter().map(|kind| plural(kind)).collect();
+    let names = names.join(", ");
     let description = if let Some((to, recovery, ends)) = end {
         extra.insert("to".to_owned(), json!(to.to_string()));
         extra.insert("recovery".to_owned(), json!(recovery.as_str()));
@@ -314,7 +315,7 @@ pub fn row(cause: &str, parts: &[Part]) -> Record {
             }
         }
         let mut text =
-            format!("{names}s in {scope} were not watched from {from} to {to} ({cause}).");
+            format!("{names} in {scope} were not watched from {from} to {to} ({cause}).");
         let (events, objects): (Vec<_>, Vec<_>) =
             parts.iter().partition(|part| part.is_of_events());
         if let Some(verdict) = verdict(&events) {
@@ -336,7 +337,7 @@ pub fn row(cause: &str, parts: &[Part]) -> Record {
     } else {
         extra.insert("open".to_owned(), json!(true));
         format!(
-            "The watch of {names}s in {scope} could not be resumed from its position of {from} ({cause}). \
+            "The watch of {names} in {scope} could not be resumed from its position of {from} ({cause}). \
              What happened since then is being listed."
         )
     };
@@ -382,6 +383,12 @@ pub fn lost_rows(items: u64, since: Timestamp, now: Timestamp) -> Record {
         ("missing".to_owned(), json!(items)),
     ]);
     record(Severity::Error, description, extra, since)
+}
+
+/// `Events`; the watch of a kind that only the change history reads has the name of its resource, `jobs.batch`.
+fn plural(kind: &str) -> String {
+    let is_kind = kind.starts_with(|first: char| first.is_ascii_uppercase());
+    format!("{kind}{}", if is_kind { "s" } else { "" })
 }
 
 fn scope(namespace: &str) -> String {
