@@ -336,7 +336,7 @@ pub fn run(program: &Path, time: Duration, seed: u64, folder: &Path) -> anyhow::
     let server = ApiServer::start(Config {
         every_kind: true,
         // Objects of 1 MiB: five minutes of them would be gigabytes of this process.
-        compaction_interval: Some(Duration::from_secs(40)),
+        compaction_interval: Some(Duration::from_secs(100)),
         ..Config::default()
     })?;
     for kind in [
@@ -487,7 +487,7 @@ fn describe(setup: &Setup, child: &Child, outcome: &mut Outcome) -> anyhow::Resu
          LEFT JOIN revision r ON r.id >> 24 = o.id GROUP BY o.namespace ORDER BY o.namespace",
     )?;
     let rows = setup.column(
-        "SELECT ifnull(object_namespace, '-') || ': ' || count(*) || ' rows' FROM events GROUP BY 1 ORDER BY 1",
+        "SELECT ifnull(object_namespace, '-') || ': ' || count(*) || ' rows' FROM events GROUP BY object_namespace ORDER BY object_namespace",
     )?;
     outcome.held.extend(rows);
     let metrics = setup.metrics().into_iter();
