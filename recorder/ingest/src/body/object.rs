@@ -324,6 +324,23 @@ fn time(text: Text<'_>) -> Option<Timestamp> {
 
 /// What a path cannot say: the parts of an object that are made at random, or of which one element is kept.
 fn trim(kind: &str, name: &str, fields: &mut Fields) {
+    trim_kind(kind, name, fields);
+    // The API server has none that is empty: what it held is not recorded, so that its appearance is no change.
+    if let Some(Stored::Map(metadata)) = fields.get_mut("metadata") {
+        for map in ["annotations", "labels"] {
+            if let Some(Stored::Map(entries)) = metadata.get(map)
+                && entries.is_empty()
+            {
+                metadata.remove(map);
+            }
+        }
+        if metadata.is_empty() {
+            fields.remove("metadata");
+        }
+    }
+}
+
+fn trim_kind(kind: &str, name: &str, fields: &mut Fields) {
     match kind {
         "ConfigMap" => {
             // What the cluster-autoscaler and kube9 itself write every few seconds.

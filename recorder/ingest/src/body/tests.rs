@@ -72,6 +72,19 @@ fn deployment() -> Value {
 }
 
 #[test]
+fn annotations_of_which_none_is_recorded_are_absent() {
+    let map = |annotations: Value| json!({"metadata": {"name": "m", "uid": "u", "annotations": annotations}, "data": {"a": "1"}});
+    let kind = kind("configmaps");
+    let without = json!({"metadata": {"name": "m", "uid": "u"}, "data": {"a": "1"}});
+    let leader = json!({"control-plane.alpha.kubernetes.io/leader": "x", "renewTime": "2026-11-30T10:00:00Z"});
+    assert_eq!(body(kind, &map(leader)), body(kind, &without));
+    assert_ne!(
+        body(kind, &map(json!({"leader": "postgres-1"}))),
+        body(kind, &without)
+    );
+}
+
+#[test]
 fn body_has_what_people_set_and_no_secret() {
     let body = body(kind("deploy"), &deployment());
     let text = body.to_text();
