@@ -430,6 +430,8 @@ def finish_deletion(line, audit, deleted, terminating, watched, controllers):
     is_child = bool(owner and owner["kind"] in CONTROLLERS) or line["name"] == "kube-root-ca.crt"
     # StatefulSets own their claims only while a policy says so.
     is_child |= line["resource"] == "persistentvolumeclaims" and line["cause"] == ["StatefulSet claim retention"]
+    # A volume that was made for a claim goes with it.
+    is_child |= line["cause"] == ["claim deleted"] and "pv.kubernetes.io/provisioned-by" in found["metadata"].get("annotations", {})
     line["required"] = line["by_client"] or not is_child
     if line["name"] in ("kube-root-ca.crt", "default") and line["resource"] in ("configmaps", "serviceaccounts"):
         line["required"] = False
