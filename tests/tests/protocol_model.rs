@@ -5,7 +5,9 @@
     reason = "a test may panic; helpers of tests count as tests"
 )]
 
-use kube9_tests::protocol_model::{Bounds, Bug, State, search};
+use kube9_tests::protocol_model::{
+    Bounds, Bug, ChangeBounds, ChangeBug, ChangeState, State, search,
+};
 
 /// More than any complete search below needs; an incomplete search fails.
 const STATES_MAX: usize = 1_000_000;
@@ -52,6 +54,51 @@ fn seeded_bugs_are_all_detected() {
         Bug::NoDedup,
     ] {
         let search = search(State::new(bounds(3, 1, 1, 2), Some(bug)), STATES_MAX);
+        let found = search.found.unwrap_or_else(|| panic!("{bug:?} not found"));
+        print(&format!("{bug:?}: {} by {:?}", found.what, found.steps));
+    }
+}
+
+const fn change_bounds(writes: u8, crashes: u8, upgrades: u8, faults: u8) -> ChangeBounds {
+    ChangeBounds {
+        writes,
+        crashes,
+        upgrades,
+        faults,
+    }
+}
+
+#[test]
+fn change_history_invariants_hold_in_every_reachable_state() {
+    for bounds in [
+        change_bounds(3, 1, 0, 1),
+        change_bounds(3, 0, 0, 2),
+        change_bounds(2, 1, 1, 1),
+        change_bounds(2, 0, 2, 1),
+        change_bounds(2, 2, 1, 0),
+    ] {
+        let search = search(ChangeState::new(bounds, None), STATES_MAX);
+        print(&format!(
+            "{bounds:?}: {} states, depth {}",
+            search.states, search.depth
+        ));
+        assert_eq!(search.found, None, "{bounds:?}");
+        assert!(search.complete, "{bounds:?}: {search:?}");
+        assert!(search.states > 1_000 && search.depth > 10, "{search:?}");
+    }
+}
+
+#[test]
+fn seeded_bugs_of_the_change_history_are_all_detected() {
+    for bug in [
+        ChangeBug::PositionBeforeChanges,
+        ChangeBug::ComparesOtherForms,
+        ChangeBug::ResumesWithOtherForm,
+        ChangeBug::NoVersionCheck,
+        ChangeBug::NoWalk,
+    ] {
+        let bounds = change_bounds(3, 1, 1, 2);
+        let search = search(ChangeState::new(bounds, Some(bug)), STATES_MAX);
         let found = search.found.unwrap_or_else(|| panic!("{bug:?} not found"));
         print(&format!("{bug:?}: {} by {:?}", found.what, found.steps));
     }

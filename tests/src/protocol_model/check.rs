@@ -1,8 +1,19 @@
 //! Breadth-first search over all states.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 
-use super::state::State;
+/// A model: its states, and what must hold in each.
+pub trait Model: Clone + Eq + Hash {
+    /// Every state that can follow, with the name of the step.
+    fn steps(&self) -> Vec<(&'static str, Self)>;
+    /// The violated invariant, if any.
+    fn broken(&self) -> Option<&'static str>;
+    /// Whether the recorder has nothing left to do.
+    fn is_quiet(&self) -> bool;
+    /// In a quiet state: what is missing.
+    fn incomplete(&self) -> Option<&'static str>;
+}
 
 /// A violation, with the shortest path to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +37,10 @@ pub struct Search {
 }
 
 /// Visits every state reachable from `start`, until one violates an invariant or `states_max` were visited.
-pub fn search(start: State, states_max: usize) -> Search {
+pub fn search<M: Model>(start: M, states_max: usize) -> Search {
     // For each state: its predecessor, the step, and the depth.
     let mut ways: Vec<(usize, &'static str, usize)> = vec![(0, "", 0)];
-    let mut known: HashMap<State, ()> = HashMap::from([(start.clone(), ())]);
+    let mut known: HashMap<M, ()> = HashMap::from([(start.clone(), ())]);
     let mut frontier = VecDeque::from([(0, start)]);
     let mut depth = 0;
     while let Some((index, state)) = frontier.pop_front() {

@@ -15,10 +15,13 @@
 //! 2. *Nothing duplicated*: no existing Event has two first rows, and none has more occurrences than happened.
 //! 3. *Nothing skipped*: the committed position never covers an item that is neither on disk, nor deleted, nor a known drop.
 //!
-//! [`Bug`] seeds the mistakes that the protocol prevents; the search must find each.
+//! [`Bug`] seeds the mistakes that the protocol prevents; the search must find each. `changes` is the same for the change
+//! history.
 
+mod changes;
 mod check;
 mod state;
 
-pub use check::{Search, Violation, search};
+pub use changes::{ChangeBounds, ChangeBug, ChangeState};
+pub use check::{Model, Search, Violation, search};
 pub use state::{Bounds, Bug, State};

@@ -1,5 +1,7 @@
 //! The state and its steps.
 
+use super::check::Model;
+
 /// Events in the model: two are enough for one to be dropped while the other is stored.
 const EVENTS: usize = 2;
 
@@ -131,18 +133,6 @@ impl State {
         }
     }
 
-    /// Every state that can follow, with the name of the step.
-    pub fn steps(&self) -> Vec<(&'static str, Self)> {
-        let mut next = Vec::new();
-        self.cluster_steps(&mut next);
-        self.source_steps(&mut next);
-        self.writer_steps(&mut next);
-        for (_, state) in &mut next {
-            state.normalize();
-        }
-        next
-    }
-
     /// Makes equivalent states equal: what the log says below the position on disk is never delivered again, and of
     /// list numbers only the order from the committed one on means something.
     fn normalize(&mut self) {
@@ -167,44 +157,6 @@ impl State {
                 lower(listing);
             }
         }
-    }
-
-    /// The violated invariant, if any.
-    pub fn broken(&self) -> Option<&'static str> {
-        let disk = &self.disk;
-        for event in 0..EVENTS {
-            if disk.first_rows[event] > 1 {
-                return Some("an Event has two first rows");
-            }
-            // Otherwise the next start resumes the watch, and versions below the position are never delivered again.
-            let resumes = disk.unrecovered_drops.is_empty() && !disk.relisting;
-            if let Some(position) = disk.position.filter(|_| resumes)
-                && self.live[event] > 0
-                && self.live[event] <= position
-                && disk.stored[event] < self.live[event]
-            {
-                return Some("the position covers what is not stored");
-            }
-        }
-        None
-    }
-
-    /// Whether the recorder has nothing left to do: then every existing Event must be stored.
-    pub fn is_quiet(&self) -> bool {
-        self.queue.is_empty()
-            && self.drops.is_empty()
-            && !self.relist_signal
-            && self.source == Source::Watching
-            && self
-                .position
-                .is_some_and(|at| self.log.iter().all(|(v, ..)| *v <= at))
-    }
-
-    /// In a quiet state: what is missing.
-    pub fn incomplete(&self) -> Option<&'static str> {
-        (0..EVENTS)
-            .any(|event| self.live[event] > self.disk.stored[event])
-            .then_some("the recorder is idle, and what the server holds is not stored")
     }
 
     fn cluster_steps(&self, next: &mut Vec<(&'static str, Self)>) {
@@ -495,6 +447,54 @@ impl State {
         for seen in &mut disk.dedup {
             *seen = seen.filter(|in_list| *in_list == listing);
         }
+    }
+}
+
+impl Model for State {
+    fn steps(&self) -> Vec<(&'static str, Self)> {
+        let mut next = Vec::new();
+        self.cluster_steps(&mut next);
+        self.source_steps(&mut next);
+        self.writer_steps(&mut next);
+        for (_, state) in &mut next {
+            state.normalize();
+        }
+        next
+    }
+
+    fn broken(&self) -> Option<&'static str> {
+        let disk = &self.disk;
+        for event in 0..EVENTS {
+            if disk.first_rows[event] > 1 {
+                return Some("an Event has two first rows");
+            }
+            // Otherwise the next start resumes the watch, and versions below the position are never delivered again.
+            let resumes = disk.unrecovered_drops.is_empty() && !disk.relisting;
+            if let Some(position) = disk.position.filter(|_| resumes)
+                && self.live[event] > 0
+                && self.live[event] <= position
+                && disk.stored[event] < self.live[event]
+            {
+                return Some("the position covers what is not stored");
+            }
+        }
+        None
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.queue.is_empty()
+            && self.drops.is_empty()
+            && !self.relist_signal
+            && self.source == Source::Watching
+            && self
+                .position
+                .is_some_and(|at| self.log.iter().all(|(v, ..)| *v <= at))
+    }
+
+    fn incomplete(&self) -> Option<&'static str> {
+        (0..EVENTS)
+            .any(|event| self.live[event] > self.disk.stored[event])
+            .then_some("the recorder is idle, and what the server holds is not stored")
     }
 }
 
