@@ -26,7 +26,14 @@ impl InternKeys {
             &record.container,
             &record.kube_type,
         ];
-        let mut text = String::with_capacity(256);
+        // Exact: shrinking the text would allocate again.
+        let objects = record.object.iter().chain(&record.owner);
+        let bytes = objects
+            .map(|o| o.kind.len() + o.namespace.len() + o.name.len() + 4)
+            .sum::<usize>()
+            + record.object.as_ref().map_or(0, |_| record.api_group.len())
+            + words.iter().map(|word| word.len() + 1).sum::<usize>();
+        let mut text = String::with_capacity(bytes);
         let object = |text: &mut String, object: &Option<ObjectRef>, group: &str| {
             if let Some(object) = object {
                 push_parts(

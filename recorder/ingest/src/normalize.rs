@@ -168,11 +168,11 @@ fn times(
     received: Timestamp,
     extra: &mut Map<String, Value>,
 ) -> (Timestamp, Timestamp) {
-    let set = |time: &Option<String>| {
+    fn set(time: &Option<String>) -> Option<&str> {
         let is_unset = |text: &str| UNSET_DAYS.iter().any(|day| text.starts_with(day));
-        time.clone()
+        time.as_deref()
             .filter(|text| !text.is_empty() && !is_unset(text))
-    };
+    }
     let (single, created) = (
         set(&event.event_time),
         set(&event.metadata.creation_timestamp),
@@ -183,22 +183,21 @@ fn times(
         .and_then(|series| set(&series.last_observed_time));
     let last = repeated
         .or_else(|| set(&event.last_timestamp))
-        .or_else(|| single.clone())
-        .or_else(|| created.clone());
+        .or(single)
+        .or(created);
     let first = set(&event.first_timestamp).or(single).or(created);
 
     let mut suspect = Map::new();
-    let mut believe =
-        |key: &str, given: Option<String>| match given.as_deref().and_then(Timestamp::from_api) {
-            Some(time) if time <= received.plus(CLOCK_AHEAD_MAX) => time,
-            _ => {
-                suspect.insert(
-                    key.to_owned(),
-                    Value::String(given.unwrap_or_else(|| "missing".to_owned())),
-                );
-                received
-            }
-        };
+    let mut believe = |key: &str, given: Option<&str>| match given.and_then(Timestamp::from_api) {
+        Some(time) if time <= received.plus(CLOCK_AHEAD_MAX) => time,
+        _ => {
+            suspect.insert(
+                key.to_owned(),
+                Value::String(given.unwrap_or("missing").to_owned()),
+            );
+            received
+        }
+    };
     let last = believe("last_timestamp", last);
     let first = believe("first_timestamp", first).min(last);
     if !suspect.is_empty() {

@@ -418,6 +418,9 @@ fn examine(key: &str) -> KeyMeaning {
     use KeyMeaning::{Describes, Holds};
     let bytes = key.as_bytes();
     let bytes = &bytes[bytes.len().saturating_sub(KEY_BYTES_MAX)..];
+    if !may_matter(bytes) {
+        return Holds(Sensitivity::None);
+    }
     let mut letters = [0; KEY_BYTES_MAX];
     // Start and end of the last three words that are not just digits.
     let mut words = [(0, 0); 3];
@@ -472,6 +475,85 @@ fn examine(key: &str) -> KeyMeaning {
         return Holds(Sensitivity::Key);
     }
     Holds(found)
+}
+
+/// Three letters of each word that a key or a word before a secret must have: one of them is in every word of the tables
+/// above, and in the words that `redact` looks for (a test checks both). Most words of a text have none, so that
+/// nothing else is asked of them. Letters that are rare in messages of Kubernetes; `^` is the beginning of a word.
+#[rustfmt::skip]
+const RARE_LETTERS: &[&[u8; 3]] = &[
+    // Keys. `pw` is added below.
+    b"pas", b"key", b"ecu", b"rco", b"rcf", b"gda", b"uth", b"nnw", b"ras", b"psk", b"oke", b"ecr", b"red", b"bea", b"jwt",
+    b"pat", b"sse", b"ook", b"ppi", b"cod", b"ses", b"otp", b"oli", b"sas", b"sid", b"sig", b"ick", b"hma", b"sal",
+    // Other words: basic, ssws, splunk, by, login, community, port, character and share, argument, value, phrase, word.
+    b"asi", b"sws", b"lun", b"^by", b"ogi", b"mmu", b"por", b"har", b"rgu", b"alu", b"hra", b"ord",
+];
+
+/// The number of a letter below 32, from 1; digits share one; [`NO_LETTER`] for separators.
+const LETTERS: [u8; 256] = {
+    let mut letters = [NO_LETTER; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let lower = (byte as u8).to_ascii_lowercase();
+        if lower.is_ascii_lowercase() {
+            letters[byte] = lower - b'a' + 1;
+        } else if lower.is_ascii_digit() {
+            letters[byte] = 27;
+        }
+        byte += 1;
+    }
+    letters
+};
+const NO_LETTER: u8 = u8::MAX;
+
+/// The last three letters as a number of 15 bits.
+const fn followed_by(letters: usize, next: u8) -> usize {
+    (letters << 5 | next as usize) & 0x7fff
+}
+
+/// A bit for each of [`RARE_LETTERS`].
+static IS_RARE: [u64; 512] = {
+    let mut rare = [0; 512];
+    let mut at = 0;
+    while at < RARE_LETTERS.len() {
+        let (mut letters, mut i) = (0, 0);
+        while i < 3 {
+            let byte = RARE_LETTERS[at][i];
+            let letter = if byte == b'^' {
+                0
+            } else {
+                LETTERS[byte as usize]
+            };
+            letters = followed_by(letters, letter);
+            i += 1;
+        }
+        rare[letters / 64] |= 1 << (letters % 64);
+        at += 1;
+    }
+    // `pw` behind any letter, or none.
+    let mut before = 0;
+    while before < 32 {
+        let letters = followed_by(
+            followed_by(before, LETTERS[b'p' as usize]),
+            LETTERS[b'w' as usize],
+        );
+        rare[letters / 64] |= 1 << (letters % 64);
+        before += 1;
+    }
+    rare
+};
+
+/// Whether a word may be a sensitive key, or another word that `redact` looks for. Separators are ignored.
+pub(crate) fn may_matter(word: &[u8]) -> bool {
+    let mut letters = 0;
+    word.iter().any(|byte| {
+        let letter = LETTERS[usize::from(*byte)];
+        if letter == NO_LETTER {
+            return false;
+        }
+        letters = followed_by(letters, letter);
+        IS_RARE[letters / 64] >> (letters % 64) & 1 != 0
+    })
 }
 
 /// Whether one of [`CERTAIN`] is in the letters of a key.
@@ -664,5 +746,27 @@ mod tests {
         assert!(ABOUT.is_sorted());
         let long = format!("{}password", "x".repeat(10_000));
         assert_eq!(sensitivity(&long), Certain);
+    }
+
+    #[test]
+    fn every_word_of_the_tables_has_rare_letters() {
+        let ends = ["pass", "pw", "salt", "key", "keys", "signature"];
+        let tables = [CERTAIN, CERTAIN_ENDS, LIKELY_ENDS, LIKELY, PARAMETER, &ends];
+        for word in tables.concat() {
+            for key in [
+                word.to_owned(),
+                word.to_ascii_uppercase(),
+                format!("x{word}2"),
+                format!("x_9-{word}_x"),
+                word.split_inclusive(|_: char| true)
+                    .collect::<Vec<_>>()
+                    .join("_"),
+            ] {
+                assert!(may_matter(key.as_bytes()), "{key}");
+            }
+        }
+        for word in ["", "Created", "container", "web-6f7d8c9b54-x2k4v", "to"] {
+            assert!(!may_matter(word.as_bytes()), "{word}");
+        }
     }
 }

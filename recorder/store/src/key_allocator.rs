@@ -49,12 +49,13 @@ impl KeyAllocator {
     pub fn next(&mut self, conn: &Connection, second: i64) -> rusqlite::Result<EventKey> {
         let mut second = second;
         loop {
-            let remembered = self.highest.contains_key(&second);
-            let low = match self.highest_in(conn, second)? {
-                Some(highest) if remembered => self.step(highest, 1),
-                // Rows above it may have been deleted, and their ids must not be reused soon.
-                Some(highest) => self.step(highest, JUMP_DIGITS),
-                None => Some(self.digits.take(FIRST_BITS / 4)),
+            let low = match self.highest.get(&second).copied() {
+                Some(highest) => self.step(highest, 1),
+                None => match self.highest_in(conn, second)? {
+                    // Rows above it may have been deleted, and their ids must not be reused soon.
+                    Some(highest) => self.step(highest, JUMP_DIGITS),
+                    None => Some(self.digits.take(FIRST_BITS / 4)),
+                },
             };
             if let Some(low) = low {
                 if self.highest.len() >= SECONDS_MAX {
@@ -100,10 +101,8 @@ impl KeyAllocator {
             .filter(|low| *low <= EventKey::LOW_MAX)
     }
 
+    /// The highest key in the table.
     fn highest_in(&mut self, conn: &Connection, second: i64) -> rusqlite::Result<Option<u32>> {
-        if let Some(&low) = self.highest.get(&second) {
-            return Ok(Some(low));
-        }
         let newest = match self.newest {
             Some(newest) => newest,
             None => {

@@ -16,6 +16,50 @@ pub(super) fn is_key(byte: u8) -> bool {
     KEY[byte as usize]
 }
 
+/// Kinds of bytes in a text, a bit each. Most texts lack all of them, so that nothing is searched for them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kinds(u8);
+
+impl Kinds {
+    const ENCODED: u8 = 1;
+    const BRACKET: u8 = 2;
+    const CAPITAL_S: u8 = 4;
+
+    pub(super) fn of(text: &str) -> Self {
+        const KINDS: [u8; 256] = {
+            let mut kinds = [0; 256];
+            let mut byte = 0;
+            while byte < 256 {
+                kinds[byte] = match byte as u8 {
+                    b'\n' | b'\t' | b'\r' => 0,
+                    b'\\' | b'%' | b'&' | 0x7f.. | 0..b' ' => Kinds::ENCODED,
+                    b'[' => Kinds::BRACKET,
+                    b'S' => Kinds::CAPITAL_S,
+                    _ => 0,
+                };
+                byte += 1;
+            }
+            kinds
+        };
+        Self(text.bytes().fold(0, |all, byte| all | KINDS[byte as usize]))
+    }
+
+    /// A byte that may begin an encoding: see `view`.
+    pub(super) fn has_encoded(self) -> bool {
+        self.0 & Self::ENCODED != 0
+    }
+
+    /// `[`, which begins a mark.
+    pub(super) fn has_bracket(self) -> bool {
+        self.0 & Self::BRACKET != 0
+    }
+
+    /// `S`, which begins the kind Secret.
+    pub(super) fn has_capital_s(self) -> bool {
+        self.0 & Self::CAPITAL_S != 0
+    }
+}
+
 pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }

@@ -87,11 +87,13 @@ const NAME_BYTES_MAX: usize = 20;
 struct Index {
     names: [(&'static str, u8); NAMES],
     of_first: [(u8, u8); 256],
+    /// A bit for each length of the names that begin with this byte.
+    lengths: [u32; 256],
 }
 
 static INDEX: Index = {
     let mut names = [("", 0); NAMES];
-    let mut ranges = [(0, 0); 256];
+    let (mut ranges, mut lengths) = ([(0, 0); 256], [0; 256]);
     let (mut filled, mut first) = (0, 0);
     while first < 256 {
         ranges[first].0 = filled as u8;
@@ -102,6 +104,7 @@ static INDEX: Index = {
                 let name = CLIENTS[at].names[one];
                 if name.as_bytes()[0] as usize == first {
                     names[filled] = (name, at as u8);
+                    lengths[first] |= 1 << name.len();
                     filled += 1;
                 }
                 one += 1;
@@ -114,13 +117,14 @@ static INDEX: Index = {
     Index {
         names,
         of_first: ranges,
+        lengths,
     }
 };
 
 /// The client of this name.
 pub(super) fn client(word: &str) -> Option<&'static Client> {
     let first = *word.as_bytes().first()?;
-    if word.len() > NAME_BYTES_MAX {
+    if word.len() > NAME_BYTES_MAX || INDEX.lengths[usize::from(first)] >> word.len() & 1 == 0 {
         return None;
     }
     let (from, to) = INDEX.of_first[usize::from(first)];

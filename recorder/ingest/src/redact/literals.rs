@@ -4,6 +4,7 @@
 //! number, a switch, a reference to a secret store or the name of an object is none. Nor does a harmless name clear a
 //! value: `PASSWORD_FILE` with a generated value is a secret, and so is an address with a password.
 
+use super::char_class::Kinds;
 use super::harmless::{
     is_harmless_text, is_plain_address, is_sentence, looks_secret, names_objects,
 };
@@ -283,7 +284,7 @@ fn quotes_secret(text: &str) -> bool {
         end = text[..end].rfind('\n').unwrap_or(end);
     }
     let text = &text[..end];
-    Scan::of(text)
+    Scan::of(text, Kinds::of(text))
         .spans()
         .into_iter()
         .any(|span| is_secret_span(text, span))

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use kube9_model::change::body::REDACTED_START;
 
-use super::{PASSES_MAX, REDACTED, merged_spans};
+use super::{PASSES_MAX, REDACTED, secret_spans};
 
 /// Lengths of the digits of a mark: as it is stored, and as it is shown.
 const DIGITS: [usize; 2] = [16, 8];
@@ -34,13 +34,13 @@ impl Original {
 
 /// Replaces the secrets in a text by what `replacement` returns for each; marks that it already has stay.
 pub fn redact_with(text: &str, mut replacement: impl FnMut(&str) -> String) -> Cow<'_, str> {
-    if !has_marks(text) && merged_spans(text).is_empty() {
+    if !has_marks(text) && secret_spans(text).is_empty() {
         return Cow::Borrowed(text);
     }
     let (mut current, mut redactions) = without_marks(text);
     let mut changed = false;
     for _ in 0..PASSES_MAX {
-        let spans = merged_spans(&current);
+        let spans = secret_spans(&current);
         if spans.is_empty() {
             break;
         }

@@ -15,6 +15,9 @@
 //! spans, merged ─ each replaced by `[REDACTED]`, until a pass finds nothing
 //! ```
 //!
+//! Most words are no key and begin no token. A few of their bytes show that (`may_matter`, `token_patterns::may_begin`),
+//! so that they are not examined for what follows a key.
+//!
 //! Messages of Kubernetes contain such words too and must stay readable: `secret "db-creds" not found`, `failed to
 //! fetch token: unexpected status`, `image "auth:1.2"`. If a text is ambiguous, the value's shape decides.
 //!
@@ -23,9 +26,9 @@
 
 use std::borrow::Cow;
 
-use crate::sensitive_key::{Sensitivity, sensitivity};
+use crate::sensitive_key::{Sensitivity, may_matter, sensitivity};
 
-use char_class::{is_key, is_space, quote_bit};
+use char_class::{Kinds, is_key, is_space, quote_bit};
 use clients::Client;
 use harmless::is_harmless_text;
 use literals::is_displaced;
@@ -60,14 +63,15 @@ const PASSES_MAX: usize = 4;
 
 /// Replaces the secrets in a text.
 pub fn redact(text: &str) -> Cow<'_, str> {
-    if marked::has_marks(text) {
+    let kinds = Kinds::of(text);
+    if kinds.has_bracket() && marked::has_marks(text) {
         return redact_with(text, |_| REDACTED.to_owned());
     }
-    let Some(mut redacted) = pass(text) else {
+    let Some(mut redacted) = pass(text, kinds) else {
         return Cow::Borrowed(text);
     };
     for _ in 1..PASSES_MAX {
-        match pass(&redacted) {
+        match pass(&redacted, Kinds::of(&redacted)) {
             Some(next) => redacted = next,
             None => break,
         }
@@ -80,7 +84,7 @@ pub const VERSION: u32 = 1;
 
 /// Where the secrets in a text are: what the first pass finds, in order and without overlaps.
 pub fn secret_spans(text: &str) -> Vec<(usize, usize)> {
-    merged_spans(text)
+    merged_spans(text, Kinds::of(text))
 }
 
 /// Whether a value under this key is a secret, as it would be in `"key":"value"`.
@@ -97,8 +101,8 @@ pub fn is_secret_pair(key: &str, value: &str) -> bool {
 const NEAR_BYTES: usize = 1024;
 
 /// One pass; `None` if nothing changes.
-fn pass(text: &str) -> Option<String> {
-    let spans = merged_spans(text);
+fn pass(text: &str, kinds: Kinds) -> Option<String> {
+    let spans = merged_spans(text, kinds);
     if spans.is_empty() {
         return None;
     }
@@ -113,11 +117,16 @@ fn pass(text: &str) -> Option<String> {
 }
 
 /// What one pass redacts, in order and without overlaps.
-fn merged_spans(text: &str) -> Vec<ByteRange> {
-    let mut spans = Scan::of(text).spans();
-    if let Some(view) = View::of(text) {
-        let decoded = Scan::of(&view.text).spans();
+fn merged_spans(text: &str, kinds: Kinds) -> Vec<ByteRange> {
+    let mut spans = Scan::of(text, kinds).spans();
+    if kinds.has_encoded()
+        && let Some(view) = View::of(text)
+    {
+        let decoded = Scan::of(&view.text, Kinds::of(&view.text)).spans();
         spans.extend(decoded.into_iter().filter_map(|span| view.source(span)));
+    }
+    if spans.is_empty() {
+        return spans;
     }
     spans.sort_unstable();
     let (mut merged, mut copied) = (Vec::with_capacity(spans.len()), 0);
@@ -161,6 +170,9 @@ struct Scan<'t> {
     of_secret: bool,
     /// The line that was searched for the name of a secret: its end, and whether it has one.
     line: (usize, bool),
+    /// Examines every word as if it might be a key.
+    #[cfg(test)]
+    of_all_words: bool,
 }
 
 /// A key and what stands between it and its value.
@@ -182,7 +194,7 @@ struct Pair {
 }
 
 impl<'t> Scan<'t> {
-    fn of(text: &'t str) -> Self {
+    fn of(text: &'t str, kinds: Kinds) -> Self {
         Self {
             text,
             bytes: text.as_bytes(),
@@ -195,8 +207,10 @@ impl<'t> Scan<'t> {
             client: None,
             before: (0, 0),
             aws: false,
-            of_secret: quotes_a_secret(text),
+            of_secret: kinds.has_capital_s() && quotes_a_secret(text),
             line: (0, false),
+            #[cfg(test)]
+            of_all_words: false,
         }
     }
 
@@ -226,12 +240,10 @@ impl<'t> Scan<'t> {
             }
             let start = i;
             let span = if is_key(byte) {
-                let mut token = None;
-                while token.is_none() && self.bytes.get(i).is_some_and(|b| is_key(*b)) {
-                    token = self.token_at(i);
-                    i += 1;
-                }
-                let span = token.or_else(|| self.after_word(start, i));
+                let end = self.skip(start, is_key);
+                let token = self.token_in(start, end);
+                i = token.map_or(end, |(at, _)| at + 1);
+                let span = token.or_else(|| self.after_word(start, end));
                 self.before = (start, i);
                 span
             } else {
@@ -246,10 +258,25 @@ impl<'t> Scan<'t> {
         }
     }
 
+    /// The first token that begins in the word `start..end`.
+    fn token_in(&mut self, start: usize, end: usize) -> Option<ByteRange> {
+        let bytes = self.bytes;
+        // With the byte behind the word; at the end of the text, nothing begins at its last byte.
+        let pairs = bytes[start..bytes.len().min(end + 1)].array_windows();
+        pairs
+            .enumerate()
+            .filter(|(_, pair)| token_patterns::may_begin(**pair))
+            .find_map(|(step, _)| self.token(start + step))
+    }
+
     fn token_at(&mut self, at: usize) -> Option<ByteRange> {
-        if !token_patterns::may_begin(self.bytes[at], self.bytes.get(at + 1)) {
-            return None;
-        }
+        let pair = *self.bytes.get(at..)?.first_chunk()?;
+        token_patterns::may_begin(pair)
+            .then(|| self.token(at))
+            .flatten()
+    }
+
+    fn token(&mut self, at: usize) -> Option<ByteRange> {
         let token = token_patterns::token(self.text, at)?;
         self.aws |= token.aws;
         Some((at, token.end))
@@ -303,9 +330,27 @@ impl<'t> Scan<'t> {
             }
         }
         self.of_client(start, end)
-            .or_else(|| self.after_key(start, end))
-            .or_else(|| self.of_sentence(start, end))
+            .or_else(|| {
+                if self.may_be_key(word) {
+                    self.after_key(start, end)
+                        .or_else(|| self.of_sentence(start, end))
+                } else if next == Some(b':') {
+                    self.between_colons(start, end)
+                } else {
+                    None
+                }
+            })
             .or_else(|| self.random_beside_name(start, end))
+    }
+
+    /// Whether [`Self::after_key`] and [`Self::of_sentence`] may find something, apart from what is between colons.
+    fn may_be_key(&self, word: &str) -> bool {
+        #[cfg(test)]
+        if self.of_all_words {
+            return true;
+        }
+        // Any key `data` is one then.
+        self.of_secret || may_matter(word.as_bytes())
     }
 
     fn starts(&self, at: usize, prefix: &str) -> bool {

@@ -23,12 +23,16 @@ impl Scan<'_> {
             "Key" | "key" | "Share" | "share" if next == b' ' => self.numbered_key(end + 1),
             _ if word.ends_with(".value") => self.value_of_field(word, end),
             _ if word.eq_ignore_ascii_case("value") => self.before_name(end),
-            _ if next == b':' => self
-                .user_without_scheme(start, end)
-                .or_else(|| self.line_of_pgpass(start)),
+            _ if next == b':' => self.between_colons(start, end),
             _ if next == b' ' => self.stated_value(start, end),
             _ => None,
         }
+    }
+
+    /// The secret behind a word and a colon, whatever the word.
+    pub(super) fn between_colons(&self, start: usize, end: usize) -> Option<ByteRange> {
+        self.user_without_scheme(start, end)
+            .or_else(|| self.line_of_pgpass(start))
     }
 
     /// `expected password 'x' got 'y'`, `API key provided (x)`: something random, on its own, in a line that names a secret.
@@ -36,13 +40,17 @@ impl Scan<'_> {
         const BYTES_MIN: usize = 12;
         const BYTES_MAX: usize = 128;
         let word = &self.bytes[start..end];
+        if !(BYTES_MIN..=BYTES_MAX).contains(&word.len())
+            || !word.iter().all(u8::is_ascii_alphanumeric)
+        {
+            return None;
+        }
         let count = |class: fn(&u8) -> bool| word.iter().filter(|b| class(b)).count();
         let (upper, digit) = (count(u8::is_ascii_uppercase), count(u8::is_ascii_digit));
-        let lower = count(u8::is_ascii_lowercase);
-        let mixed = upper > 0 && lower > 0 && digit > 0 && upper + lower + digit == word.len();
+        let mixed = upper > 0 && digit > 0 && upper + digit < word.len();
         // `TokenReviewV1beta1`: few capitals and fewer digits.
         let is_name = upper * 4 <= word.len() && digit * 6 <= word.len();
-        if !mixed || is_name || !(BYTES_MIN..=BYTES_MAX).contains(&word.len()) {
+        if !mixed || is_name {
             return None;
         }
         // Not a part of a path, an address, an image or a longer word.

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 #[track_caller]
@@ -617,5 +619,92 @@ fn certificates_and_marks_of_pem_that_are_talked_about_stay() {
         "PEM does not contain -----BEGIN PRIVATE KEY----- so it is not used at all",
     ] {
         check(text, text);
+    }
+}
+
+/// Words that redaction looks for, and that are not sensitive keys.
+const OTHER_WORDS: &[&str] = &[
+    "AUTH",
+    "Basic",
+    "GenieKey",
+    "LOGIN",
+    "SSWS",
+    "Splunk",
+    "apikey",
+    "argument",
+    "bearer",
+    "bindpw",
+    "by",
+    "character",
+    "community",
+    "db.auth",
+    "key",
+    "keys",
+    "masterauth",
+    "phrase",
+    "port",
+    "requirepass",
+    "rootpw",
+    "share",
+    "value",
+    "word",
+    "x.value",
+];
+
+/// What is found if every word is examined as if it might be a key.
+fn spans_of_all_words(text: &str) -> Vec<ByteRange> {
+    let scan = Scan {
+        of_all_words: true,
+        ..Scan::of(text, Kinds::of(text))
+    };
+    scan.spans()
+}
+
+fn spans(text: &str) -> Vec<ByteRange> {
+    Scan::of(text, Kinds::of(text)).spans()
+}
+
+#[test]
+fn words_that_redaction_looks_for_have_rare_letters() {
+    for word in OTHER_WORDS {
+        for word in [word.to_ascii_lowercase(), word.to_ascii_uppercase()] {
+            assert!(may_matter(word.as_bytes()), "{word}");
+        }
+    }
+}
+
+#[test]
+fn words_without_rare_letters_are_never_keys() {
+    for table in [
+        include_str!("../../tests/data/secret-forms.txt"),
+        include_str!("../../tests/data/held-out-forms.txt"),
+        include_str!("../../tests/data/benign.txt"),
+        include_str!("../../tests/data/held-out-benign.txt"),
+    ] {
+        for line in table.lines() {
+            assert_eq!(spans(line), spans_of_all_words(line), "{line}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn words_without_rare_letters_are_never_keys_in_any_text(pieces in prop::collection::vec((
+        prop_oneof![
+            prop::sample::select(OTHER_WORDS).prop_map(str::to_owned),
+            "(pass|key|auth|token|secret|cred|data|pw|salt|path|name|Secret|kind|is|to|for|from){1,3}",
+            "[a-zA-Z]{1,8}",
+            "[a-z]{1,4}[_.-][A-Z0-9a-z]{1,5}",
+            "[A-Za-z0-9]{10,24}",
+        ],
+        prop::sample::select(&[
+            " ", ": ", ":", "=", "\"", "\":\"", "\", \"", ", ", "/", "://", "@", "(\"", "[", "]: Invalid value: \"", "</", ">",
+            "\n", " -", " --", " is ", "\\\"", " 'x' ", " \"value\":\"", "{", ";", "\\n", "&", "?",
+        ][..]),
+    ), 1..12)) {
+        let text: String = pieces.into_iter().map(|(word, mark)| word + mark).collect();
+        prop_assert_eq!(spans(&text), spans_of_all_words(&text), "{:?}", text);
     }
 }

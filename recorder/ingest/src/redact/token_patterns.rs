@@ -171,11 +171,44 @@ const PAIRS: [u64; 1024] = {
         pairs[pair / 64] |= 1 << (pair % 64);
         at += 1;
     }
-    // `-----BEGIN`
     let pair = (b'-' as usize) << 8 | b'-' as usize;
     pairs[pair / 64] |= 1 << (pair % 64);
     pairs
 };
+
+/// The beginning of a PEM block.
+const PEM: &str = "-----BEGIN";
+
+/// A bit for every three bytes that begin a prefix, by the low five bits of each: rejects most of what is left. The first
+/// is for prefixes that count within a word, the second for all.
+static TRIPLES: [[u64; 512]; 2] = {
+    let mut triples = [[0; 512]; 2];
+    let mut at = 0;
+    while at < FORMS.len() {
+        let prefix = FORMS[at].prefix.as_bytes();
+        let mut third = 0;
+        while third < 32 {
+            // Any byte may follow a prefix of two.
+            if prefix.len() == 2 || prefix[2] & 31 == third {
+                let triple = triple([prefix[0], prefix[1], third]);
+                triples[1][triple / 64] |= 1 << (triple % 64);
+                if FORMS[at].sure {
+                    triples[0][triple / 64] |= 1 << (triple % 64);
+                }
+            }
+            third += 1;
+        }
+        at += 1;
+    }
+    let triple = triple(*b"---");
+    triples[0][triple / 64] |= 1 << (triple % 64);
+    triples[1][triple / 64] |= 1 << (triple % 64);
+    triples
+};
+
+const fn triple([first, second, third]: [u8; 3]) -> usize {
+    (first as usize & 31) << 10 | (second as usize & 31) << 5 | third as usize & 31
+}
 
 /// The first form of each first byte, and one behind its last.
 const OF_FIRST: [(u16, u16); 256] = {
@@ -194,11 +227,8 @@ const OF_FIRST: [(u16, u16); 256] = {
 
 /// Whether two bytes can begin a token at all.
 #[inline]
-pub(super) fn may_begin(first: u8, second: Option<&u8>) -> bool {
-    let Some(second) = second else {
-        return false;
-    };
-    let pair = (first as usize) << 8 | *second as usize;
+pub(super) fn may_begin([first, second]: [u8; 2]) -> bool {
+    let pair = (first as usize) << 8 | second as usize;
     PAIRS[pair / 64] >> (pair % 64) & 1 != 0
 }
 
@@ -206,11 +236,16 @@ pub(super) fn may_begin(first: u8, second: Option<&u8>) -> bool {
 pub(super) fn token(text: &str, at: usize) -> Option<Token> {
     let bytes = text.as_bytes();
     let rest = &bytes[at..];
-    if rest.starts_with(b"-----BEGIN") {
+    let boundary = at == 0 || !is_key(bytes[at - 1]);
+    // A prefix of two bytes at the end of the text is no token.
+    let triple = triple(*rest.first_chunk()?);
+    if TRIPLES[usize::from(boundary)][triple / 64] >> (triple % 64) & 1 == 0 {
+        return None;
+    }
+    if rest.starts_with(PEM.as_bytes()) {
         return end_of_pem(text, at).map(|end| Token { end, aws: false });
     }
     let (from, to) = OF_FIRST[rest[0] as usize];
-    let boundary = at == 0 || !is_key(bytes[at - 1]);
     let forms = &FORMS[usize::from(from)..usize::from(to)];
     // A weak pattern must begin a word, so that each word is examined once.
     let fitting = forms
@@ -257,7 +292,13 @@ pub(super) fn azure_secret(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
 }
 
 /// A word that is a token by its shape alone.
+#[inline]
 pub(super) fn is_token_word(word: &str) -> bool {
+    const BYTES_MIN: usize = 23;
+    word.len() >= BYTES_MIN && is_long_token_word(word)
+}
+
+fn is_long_token_word(word: &str) -> bool {
     let bytes = word.as_bytes();
     match bytes.len() {
         // kubeadm's bootstrap token, `abcdef.0123456789abcdef`.
@@ -299,7 +340,7 @@ fn end_of_pem(text: &str, at: usize) -> Option<usize> {
     /// So much base64 in a row is a body.
     const BODY_BYTES: usize = 16;
 
-    let after = text.as_bytes().get(at + "-----BEGIN".len()..)?;
+    let after = text.as_bytes().get(at + PEM.len()..)?;
     let label = &after[..after.len().min(LABEL_BYTES_MAX)];
     let Some(label_end) = label.windows(5).position(|part| part == b"-----") else {
         // Truncated in its label.
@@ -406,6 +447,21 @@ mod tests {
                     "{} never counts, since {} comes before it",
                     form.prefix, one.prefix
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn every_prefix_may_begin_a_token() {
+        for form in FORMS {
+            let first = *form.prefix.as_bytes().first_chunk().expect("two bytes");
+            assert!(may_begin(first), "{}", form.prefix);
+            for third in 0..=u8::MAX {
+                let third = form.prefix.as_bytes().get(2).copied().unwrap_or(third);
+                let triple = triple([first[0], first[1], third]);
+                let is_set = |of: &[u64; 512]| of[triple / 64] >> (triple % 64) & 1 != 0;
+                assert!(is_set(&TRIPLES[1]), "{}", form.prefix);
+                assert!(!form.sure || is_set(&TRIPLES[0]), "{}", form.prefix);
             }
         }
     }

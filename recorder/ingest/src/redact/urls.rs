@@ -22,6 +22,20 @@ const WEBHOOKS: &[(&str, &str)] = &[
     ("hook.ubeeqo.com", "/"), ("sctapi.ftqq.com", "/"), ("sc.ftqq.com", "/"), ("api.day.app", "/"), ("api.pushcut.io", "/"), ("hooks.airtable.com", "/"),
 ];
 
+/// How the hosts end, to compare most hosts with few of them.
+const ENDS: [[u8; 4]; WEBHOOKS.len()] = {
+    let mut ends = [[0; 4]; WEBHOOKS.len()];
+    let mut at = 0;
+    while at < ends.len() {
+        ends[at] = match WEBHOOKS[at].0.as_bytes().last_chunk() {
+            Some(end) => *end,
+            None => panic!("a host is longer"),
+        };
+        at += 1;
+    }
+    ends
+};
+
 /// Path segments that a credential may follow, on any host.
 const BEFORE_SECRET: &[&str] = &[
     "hook",
@@ -46,13 +60,22 @@ const BEFORE_SECRET: &[&str] = &[
 
 /// The part of a path that is a credential. `path` begins with a slash and goes to the end of the address.
 pub(super) fn secret_of_path(host: &str, path: &str) -> Option<(usize, usize)> {
-    let end = path.find(['?', '#']).unwrap_or(path.len());
+    let query = path.bytes().position(|b| matches!(b, b'?' | b'#'));
+    let end = query.unwrap_or(path.len());
     // Punctuation after an address.
     let end = path[..end]
         .trim_end_matches(['.', ',', ';', ':', ')', ']', '}', '\'', '!'])
         .len();
-    let host = host.trim_start_matches("www.");
-    for (name, begin) in WEBHOOKS {
+    let mut host = host;
+    while let Some(rest) = host.strip_prefix("www.") {
+        host = rest;
+    }
+    let last = host.as_bytes().last_chunk();
+    let likely = WEBHOOKS
+        .iter()
+        .zip(&ENDS)
+        .filter(|(_, end)| last == Some(*end));
+    for ((name, begin), _) in likely {
         let same = host == *name
             || host.ends_with(name)
                 && (name.starts_with('.') || host[..host.len() - name.len()].ends_with('.'));
@@ -60,18 +83,30 @@ pub(super) fn secret_of_path(host: &str, path: &str) -> Option<(usize, usize)> {
             return Some((begin.len(), end));
         }
     }
-    let (mut at, mut armed) = (1, host.starts_with("hook") || host.contains("webhook"));
-    for step in path[1.min(path.len())..end].split('/') {
-        if (armed || is_bot(step)) && is_credential(step) {
-            return Some((at, end));
+    let steps = path[1.min(path.len())..end].split('/');
+    // Few steps may be credentials; only then what stands before one is examined, and each step once.
+    let (mut at, mut armed, mut examined) = (1, false, 0);
+    let mut before = steps.clone();
+    for (place, step) in steps.enumerate() {
+        if is_credential(step) {
+            armed = armed
+                || host.starts_with("hook")
+                || host.contains("webhook")
+                || before.by_ref().take(place - examined).any(precedes_secret);
+            examined = place;
+            if armed || is_bot(step) {
+                return Some((at, end));
+            }
         }
-        armed = armed
-            || BEFORE_SECRET
-                .iter()
-                .any(|word| contains_ignoring_case(step, word));
         at += step.len() + 1;
     }
     None
+}
+
+fn precedes_secret(step: &str) -> bool {
+    BEFORE_SECRET
+        .iter()
+        .any(|word| contains_ignoring_case(step, word))
 }
 
 /// Telegram's `bot123456789:AA…`, also on a proxy's host.
@@ -83,7 +118,12 @@ fn is_bot(step: &str) -> bool {
 
 fn is_credential(step: &str) -> bool {
     const LOWER_BYTES_MIN: usize = 12;
+    // All but the token of a bot.
+    const BYTES_MIN: usize = 10;
     let step = step.split('@').next().unwrap_or(step);
+    if step.len() < BYTES_MIN {
+        return is_bot(step);
+    }
     let digits = step.bytes().filter(u8::is_ascii_digit).count();
     let hex = step.len() >= 16 && step.bytes().all(is_hex);
     let lower = step.len() >= LOWER_BYTES_MIN
