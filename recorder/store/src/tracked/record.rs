@@ -242,7 +242,10 @@ impl TrackedApplier<'_> {
                 // The same version again is not a later event.
                 _ if is_same_version => stored.seen,
                 (Origin::Live, _) => object.received,
-                (Origin::List, Some(list)) => list.at.min(object.received).max(stored.seen),
+                // After a walk, more states may follow that are older than the list.
+                (Origin::List, Some(list)) if !object.is_next => {
+                    list.at.min(object.received).max(stored.seen)
+                }
                 _ => stored.seen,
             },
             ..stored.clone()
