@@ -399,8 +399,8 @@ fn secrets_in_changes_never_reach_disk_or_output() {
     }
     known(
         "SELECT count(*) FROM events WHERE metadata ->> 'op' = 'deleted'",
-        4,
-    ); // the end of a pod is another row
+        5,
+    );
     assert!(planted_values > 300, "{planted_values}");
 
     // A changed value has another mark.
