@@ -147,8 +147,8 @@ fn restart_after_downtime_reports_created_and_deleted_objects() {
     scene.wait("the change of the image is a row", || {
         scene.count("web") == 1
     });
-    scene.wait("the pod's creation and its end are rows", || {
-        scene.count("ghost") == 2
+    scene.wait("the pod's creation, end and deletion are rows", || {
+        scene.count("ghost") == 3
     });
     let rows = scene.rows("cluster");
     for (title, _, metadata) in rows
@@ -169,7 +169,7 @@ fn restart_after_downtime_reports_created_and_deleted_objects() {
     for _ in 0..2 {
         scene.start(1).stop().unwrap();
     }
-    assert_eq!((scene.count("web"), scene.count("ghost")), (1, 2));
+    assert_eq!((scene.count("web"), scene.count("ghost")), (1, 3));
     assert_eq!(scene.rows("system"), []);
 }
 

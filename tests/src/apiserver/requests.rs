@@ -110,13 +110,15 @@ impl Requests {
         counts
     }
 
-    /// The most requests within any span of that length: detects hot loops.
-    pub fn densest(&self, span: Duration) -> usize {
+    /// The most requests about a kind within any span of that length: detects hot loops.
+    pub fn densest(&self, kind: Kind, span: Duration) -> usize {
         self.with(|log| {
+            let about = |r: &&Request| r.what.is_some_and(|(_, one)| one == kind);
+            let times: Vec<_> = log.requests.iter().filter(about).map(|r| r.at).collect();
             let mut oldest = 0;
             let mut most = 0;
-            for newest in 0..log.requests.len() {
-                while log.requests[newest].at - log.requests[oldest].at >= span {
+            for (newest, at) in times.iter().enumerate() {
+                while *at - times[oldest] >= span {
                     oldest += 1;
                 }
                 most = most.max(newest + 1 - oldest);

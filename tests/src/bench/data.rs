@@ -112,7 +112,7 @@ pub fn decoded(event: &Event) -> KubeEvent {
             annotations: None,
         },
         involved_object: InvolvedObject {
-            api_version: None,
+            api_version: text(event.involved.about.api_version()),
             kind: text(event.involved.about.kind()),
             namespace: text(&event.involved.namespace),
             name: text(&event.involved.name),

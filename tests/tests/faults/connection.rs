@@ -177,7 +177,10 @@ fn watches_that_end_immediately_are_reported_without_hot_loop() {
     harness.create("meanwhile");
     harness.wait_stored(2);
     // At 100 ms to 1 s between attempts, any span of 5 s allows 20 attempts of 4 requests.
-    let densest = harness.server.requests().densest(Duration::from_secs(5));
+    let densest = harness
+        .server
+        .requests()
+        .densest(Kind::Event, Duration::from_secs(5));
     assert!(densest <= 80, "{densest} requests within 5 s");
     harness.server.faults().clear(fault);
     harness.create("after");
@@ -200,7 +203,10 @@ fn repeated_410_for_watches_causes_no_hot_loop_of_lists() {
     harness.server.cut_connections();
     let begun = harness.lists();
     harness.wait("listed again and again", || harness.lists() >= begun + 4);
-    let densest = harness.server.requests().densest(Duration::from_secs(5));
+    let densest = harness
+        .server
+        .requests()
+        .densest(Kind::Event, Duration::from_secs(5));
     assert!(densest <= 80, "{densest} requests within 5 s");
     harness.server.faults().clear(fault);
     harness.create("after");

@@ -166,8 +166,11 @@ fn lasting_fault(what: &str, kind: Kind, fault: Fault, cause: &str) {
     assert_eq!(gaps[0]["cause"], cause, "{gaps:?}");
     assert_eq!(gaps[0]["recovery"], "complete", "{gaps:?}");
     // The rate of lists is bounded.
-    let densest = harness.server.requests().densest(Duration::from_secs(5));
-    assert!(densest <= 150, "{densest} requests within 5 s");
+    let densest = harness
+        .server
+        .requests()
+        .densest(kind, Duration::from_secs(5));
+    assert!(densest <= 80, "{densest} requests within 5 s");
     harness.server.faults().clear(rule);
     harness.put(kind, "after");
     harness.wait_for(kind, "after");
