@@ -139,8 +139,8 @@ findings_after_restart() {
   k scale deploy/kube9 --replicas=1 >/dev/null
   k rollout status deploy/kube9 --timeout=90s >/dev/null || fail "the recorder is back"
 
-  # late KIND NAME REASON: a change row with `observed_late` and `between`
-  late() { row cluster info+ "$1" "$2" ".metadata.reason == \"$3\" and .metadata.observed_late == true and (.metadata.between | length == 2)"; }
+  # late KIND NAME REASON: a change row with `observed_late`, and with `between` or an author, whose entry has the time
+  late() { row cluster info+ "$1" "$2" ".metadata.reason == \"$3\" and .metadata.observed_late == true and ((.metadata.between | length == 2) or (.metadata.by | length > 0))"; }
   wait_for 30 "late: another image" late Deployment heals ImageChanged || true
   wait_for 20 "late: scaled" late Deployment steady Scaled || true
   wait_for 20 "late: a Service deleted" late Service void ServiceDeleted || true

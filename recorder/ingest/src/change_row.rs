@@ -17,11 +17,15 @@ use kube9_model::time::Timestamp;
 use kube9_model::{EventType, ObjectRef, Severity};
 use serde_json::{Map, Value, json};
 
+use crate::attribution::Certainty;
 use crate::deletion::{CauseCertainty, DeletionCause};
 use crate::objects::announces_removal;
 
 /// Fields that a description names; the metadata has more of them.
 const DESCRIBED_MAX: usize = 5;
+
+/// Authors that a description names; the metadata has all of them.
+const AUTHORS_NAMED_MAX: usize = 3;
 
 /// Longest value in a title or description, in bytes.
 const VALUE_BYTES_MAX: usize = 80;
@@ -81,7 +85,8 @@ impl ChangeRow<'_> {
 
     /// The row.
     pub fn record(self) -> Record {
-        let words = self.words();
+        let mut words = self.words();
+        add_authors(&mut words.description, &self.by);
         let mut extra = Map::new();
         extra.insert("op".to_owned(), self.what.op().into());
         if !self.kind.group.is_empty() {
@@ -430,7 +435,7 @@ fn changed(
         .filter(|(class, _)| *class == first)
         .map(|(_, field)| *field)
         .collect();
-    let text = describe(kind, name, loud());
+    let text = describe(loud());
     let simple = |reason: &str, title: String| Words::new(reason, title, text.clone());
     match first {
         Class::Image => simple("ImageChanged", image_title(&own)),
@@ -566,11 +571,7 @@ fn tags(from: &str, to: &str) -> String {
 }
 
 /// The changed fields in words.
-fn describe<'f, 'b: 'f>(
-    kind: &str,
-    name: &str,
-    fields: impl Iterator<Item = &'f FieldChange<'b>>,
-) -> String {
+fn describe<'f, 'b: 'f>(fields: impl Iterator<Item = &'f FieldChange<'b>>) -> String {
     let mut sorted: Vec<&FieldChange<'_>> = fields.collect();
     sorted.sort_by_key(|field| !field.risky);
     let mut parts: Vec<String> = sorted
@@ -593,7 +594,27 @@ fn describe<'f, 'b: 'f>(
     if left > 0 {
         parts.push(format!("and {left} more fields"));
     }
-    format!("{kind} {name} changed: {}.", parts.join("; "))
+    format!("{}.", parts.join("; "))
+}
+
+/// Appends who made a change, as the clients call themselves.
+fn add_authors(description: &mut String, by: &[Value]) {
+    for (certainty, words) in [
+        (Certainty::Field, "By"),
+        (Certainty::Write, "In a write by"),
+    ] {
+        let name = |by: &Value| {
+            let is = by.get("certainty")?.as_str()? == certainty.as_str();
+            is.then(|| Some(by.get("manager")?.as_str()?.to_owned()))?
+        };
+        let mut names: Vec<String> = by.iter().filter_map(name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.truncate(AUTHORS_NAMED_MAX);
+        if !names.is_empty() {
+            *description = format!("{description} {words} {}.", names.join(", "));
+        }
+    }
 }
 
 /// A value in a sentence.
@@ -680,7 +701,11 @@ mod tests {
     }
 
     fn row(kind: &TrackedKind, what: What<'_>) -> Record {
-        let row = ChangeRow {
+        change_row(kind, what).record()
+    }
+
+    fn change_row<'a>(kind: &'a TrackedKind, what: What<'a>) -> ChangeRow<'a> {
+        ChangeRow {
             kind,
             object: ObjectRef {
                 kind: kind.kind.to_string(),
@@ -699,8 +724,7 @@ mod tests {
             resource_version: "7".to_owned(),
             by: Vec::new(),
             cause: None,
-        };
-        row.record()
+        }
     }
 
     /// `severity reason title` of a change; empty if it makes no row.
@@ -889,6 +913,44 @@ mod tests {
                 "{before} → {after}"
             );
         }
+    }
+
+    #[test]
+    fn description_names_fields_and_authors_with_what_is_proven() {
+        let by = |manager: &str, certainty: Certainty| json!({"manager": manager, "certainty": certainty.as_str()});
+        let described = |authors: &[Value]| {
+            let kind = kind("deploy");
+            let (before, after) = (
+                body(kind, json!({"spec": {"replicas": 2}})),
+                body(kind, json!({"spec": {"replicas": 5}})),
+            );
+            let fields = diff::changes(kind.rules, &before, &after, false);
+            let what = What::Changed {
+                before: &before,
+                after: &after,
+                fields: &fields,
+            };
+            let row = ChangeRow {
+                by: authors.to_vec(),
+                ..change_row(kind, what)
+            };
+            row.record().description
+        };
+        let text = "spec.replicas from 2 to 5.";
+        assert_eq!(described(&[]), text);
+        assert_eq!(
+            described(&[by("kubectl-scale", Certainty::Field)]),
+            format!("{text} By kubectl-scale.")
+        );
+        assert_eq!(
+            described(&[
+                by("b", Certainty::Write),
+                by("c", Certainty::Field),
+                by("a", Certainty::Field),
+                by("a", Certainty::Field),
+            ]),
+            format!("{text} By a, c. In a write by b.")
+        );
     }
 
     #[test]

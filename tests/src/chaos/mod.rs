@@ -50,8 +50,8 @@ pub use process::{RecorderProcess, ShortRetention, run_recorder};
 
 /// Most requests per minute, without continued list pages. The back-off of 100 ms to 1 s allows 60 attempts per minute
 /// of two requests each. Each of 100 starts adds three requests for Events and three for each of five informers (a list
-/// at the position, which may have expired, a list, a watch).
-const REQUESTS_A_MINUTE_MAX: usize = 2_000;
+/// at the position, which may have expired, a list, a watch), and one for each of 33 kinds that are not served.
+const REQUESTS_A_MINUTE_MAX: usize = 5_300;
 
 /// Writes to objects.
 const CHANGES_A_SECOND: u64 = 12;
