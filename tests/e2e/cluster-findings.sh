@@ -78,7 +78,7 @@ findings() {
   v rollout status deployment/reader --timeout=60s >/dev/null || fail "the reader runs"
   v patch configmap mode --type=merge -p '{"data":{"mode":"bad"}}' >/dev/null
   wait_for 20 "cluster: the change of the ConfigMap, by its key" row cluster info ConfigMap mode \
-    ".metadata.reason == \"ConfigMapChanged\" and (.metadata.changed == [\"mode\"])" || true
+    ".metadata.reason == \"ConfigMapChanged\" and ([.metadata.fields[].path] == [\"data.mode\"]) and .metadata.by[0].manager == \"kubectl-patch\"" || true
   v delete pod -l app=reader --wait=false >/dev/null
   wait_for 90 "insight: the failure is put down to it, and names change and pods" row insight error Deployment reader \
     '.metadata.change == "ConfigMap mode changed" and (.metadata.changed_at | length > 0)
