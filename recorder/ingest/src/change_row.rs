@@ -642,11 +642,18 @@ pub fn is_brief_finalizer(kind: &str, name: &str) -> bool {
     }
 }
 
-/// Whether the cluster itself makes the object in each namespace.
+/// Whether a controller makes the object in each namespace, or kube9 itself.
 pub fn is_made_by_the_cluster(kind: &str, name: &str) -> bool {
     match kind {
-        "ConfigMap" => name == "kube-root-ca.crt",
-        "ServiceAccount" => name == "default",
+        "ConfigMap" => matches!(
+            name,
+            "kube-root-ca.crt"
+                | "openshift-service-ca.crt"
+                | "istio-ca-root-cert"
+                | "kube9-operator-status"
+        ),
+        // OpenShift makes two more.
+        "ServiceAccount" => matches!(name, "default" | "builder" | "deployer"),
         _ => false,
     }
 }
@@ -1035,6 +1042,23 @@ mod tests {
             json!({"spec": {"unschedulable": true}}),
         ] {
             assert_eq!(deleted("no", node.clone()), "info NodeRemoved", "{node}");
+        }
+    }
+
+    #[test]
+    fn objects_of_each_namespace_and_of_kube9_are_made_by_the_cluster() {
+        for (kind, name, expected) in [
+            ("ConfigMap", "kube-root-ca.crt", true),
+            ("ConfigMap", "kube9-operator-status", true),
+            ("ServiceAccount", "default", true),
+            ("ConfigMap", "default", false),
+            ("Service", "kube9-operator-status", false),
+        ] {
+            assert_eq!(
+                is_made_by_the_cluster(kind, name),
+                expected,
+                "{kind} {name}"
+            );
         }
     }
 
