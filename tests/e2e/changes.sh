@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # changes.sh: a matrix of changes on a real node: each class of field, each tracked kind, many ways of writing, outages of the
-# recorder and of the API server, causes of deletions, writes that nobody wants, planted secrets. The truth is read from the
+# recorder and of the API server, causes of deletions, unwanted writes, planted secrets. The truth is read from the
 # API server: each state from watches, each author from its audit log. Then the record is compared with it.
 #
 # KUBE9_E2E_SHORT=1   a part of it, in two minutes

@@ -1012,7 +1012,7 @@ mod tests {
                 "{before} → {after}"
             );
         }
-        // But a lost volume, and a taint that somebody sets.
+        // A lost volume makes one, and so does a taint that a user sets.
         assert_eq!(
             changed("pvc", claim("Bound", json!({})), claim("Lost", json!({}))),
             "info PersistentVolumeClaimChanged PersistentVolumeClaim changed: status.phase"

@@ -68,7 +68,7 @@ class Api:
             except (OSError, http.client.HTTPException):
                 connection.close()
                 self.local.connection = None
-                # A write is not repeated: nobody knows whether the first one was done.
+                # A write is not repeated: it is unknown whether the first one was done.
                 if again or method != "GET":
                     raise
         try:

@@ -1,4 +1,4 @@
-"""The record against the truth: which changes have their row, what is wrong in it, and which rows nobody can explain."""
+"""The record against the truth: which changes have their row, what is wrong in it, and which rows have no explanation."""
 
 import json
 import os
@@ -435,7 +435,7 @@ def revisions(database, query):
 
 def compare_bodies(states, recorded, lost=None):
     """At each point that the watches showed: the body in force is that of the API server. `lost`: the first version of those of
-    an object that nobody can read any more; they end with the next one that is recorded."""
+    an object that cannot be read any more; they end with the next one that is recorded."""
     count, misses = Counter(), []
     for state in states:
         key = state["kind"], state["group"], state["namespace"], state["name"]
@@ -510,7 +510,7 @@ def table(lines, report, bodies, used, leaked):
     left_out = f", {bodies['left out']} thinned" if bodies and bodies["left out"] else ""
     states = f"{bodies['equal']} equal and {silent} but for silent fields{left_out}, of {points}" if bodies else "not compared"
     yield "state at a past time", states
-    yield f"rows for {len(quiet)} writes nobody wants", str(report.count["unwanted"])
+    yield f"rows for {len(quiet)} unwanted writes", str(report.count["unwanted"])
     yield "planted secrets kept", str(leaked)
     yield "CPU s / peak MiB", used
 

@@ -1,4 +1,4 @@
-"""The groups of the matrix that run while the recorder does: every class of field, each kind, and writes that nobody wants."""
+"""The groups of the matrix that run while the recorder does: every class of field, each kind, and unwanted writes."""
 
 import json
 import os
@@ -425,7 +425,7 @@ def nodes(m):
 
 
 def unwanted(m):
-    """Writes that nobody wants to read about."""
+    """Writes that must make no row."""
     noise = m.ref("configmaps", "noise")
     m.create(noise, {"data": {"a": "1"}}, way="kubectl apply")
     for holder in ("one", "two"):

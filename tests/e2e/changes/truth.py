@@ -156,7 +156,7 @@ def provable(found, body, leaves, manager):
         most = max((depth for depth, _ in depths), default=0)
         holders = {one["manager"] for depth, one in depths if depth and depth == most}
         if not holders:
-            reasons.append("nobody manages the field: admission, defaulting, binding")
+            reasons.append("no entry manages the field: admission, defaulting, binding")
         elif holders == {manager}:
             return True, ""
         else:

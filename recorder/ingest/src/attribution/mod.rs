@@ -164,7 +164,7 @@ impl<'e> Event<'e> {
                 _ => author_of_present(&examined, writer, after, &change.path),
             })
             .collect();
-        // An update that removes a field leaves no trace of its own: the entry that held it loses it, whoever wrote.
+        // An update that removes a field leaves no trace of its own: the entry that held it loses it, whichever client wrote.
         let remover = self
             .is_next
             .then(|| applier(&examined).or_else(|| only_author(&authors)))

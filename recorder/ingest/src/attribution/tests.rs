@@ -360,7 +360,7 @@ fn removed_field_has_the_author_of_the_write() {
 
 #[test]
 fn update_that_only_removes_is_unknown() {
-    // Who held the field keeps its time, whoever removed it.
+    // The entry that held the field keeps its time, whichever client removed it.
     let label = |names: Value| json!({"f:metadata": {"f:labels": names}});
     let before = object(
         labels(json!({"x": "1", "y": "1"})),
