@@ -13,9 +13,10 @@ class Scene:
     def __init__(self, m, name):
         self.m, self.space = m, f"{m.namespace}-{name}"
         m.kubectl("create", "namespace", self.space)
+        # After a restart of the API server, the controllers elect a leader first.
         m.wait(
             f"the default account of {self.space}",
-            30,
+            120,
             lambda: m.api.get(f"/api/v1/namespaces/{self.space}/serviceaccounts/default"),
         )
 
