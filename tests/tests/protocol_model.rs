@@ -5,8 +5,10 @@
     reason = "a test may panic; helpers of tests count as tests"
 )]
 
+use std::fmt::Debug;
+
 use kube9_tests::protocol_model::{
-    Bounds, Bug, ChangeBounds, ChangeBug, ChangeState, State, search,
+    Bounds, Bug, ChangeBounds, ChangeBug, ChangeState, Model, State, search,
 };
 
 /// More than any complete search below needs; an incomplete search fails.
@@ -21,6 +23,29 @@ const fn bounds(changes: u8, crashes: u8, faults: u8, rows: u8) -> Bounds {
     }
 }
 
+/// No state that is reachable within the bounds violates an invariant.
+#[track_caller]
+fn assert_holds(bounds: &impl Debug, start: impl Model) {
+    let search = search(start, STATES_MAX);
+    print(&format!(
+        "{bounds:?}: {} states, depth {}",
+        search.states, search.depth
+    ));
+    assert_eq!(search.found, None, "{bounds:?}");
+    assert!(search.complete, "{bounds:?}: {search:?}");
+    // A model without transitions would pass vacuously.
+    assert!(search.states > 1_000 && search.depth > 10, "{search:?}");
+}
+
+/// The search finds a violation.
+#[track_caller]
+fn assert_found(bug: &impl Debug, start: impl Model) {
+    let found = search(start, STATES_MAX)
+        .found
+        .unwrap_or_else(|| panic!("{bug:?} not found"));
+    print(&format!("{bug:?}: {} by {:?}", found.what, found.steps));
+}
+
 #[test]
 fn protocol_invariants_hold_in_every_reachable_state() {
     for bounds in [
@@ -30,15 +55,7 @@ fn protocol_invariants_hold_in_every_reachable_state() {
         bounds(1, 2, 1, 1),
         bounds(2, 1, 0, 2),
     ] {
-        let search = search(State::new(bounds, None), STATES_MAX);
-        print(&format!(
-            "{bounds:?}: {} states, depth {}",
-            search.states, search.depth
-        ));
-        assert_eq!(search.found, None, "{bounds:?}");
-        assert!(search.complete, "{bounds:?}: {search:?}");
-        // A model without transitions would pass vacuously.
-        assert!(search.states > 1_000 && search.depth > 10, "{search:?}");
+        assert_holds(&bounds, State::new(bounds, None));
     }
 }
 
@@ -53,9 +70,7 @@ fn seeded_bugs_are_all_detected() {
         Bug::PositionAtFirstPage,
         Bug::NoDedup,
     ] {
-        let search = search(State::new(bounds(3, 1, 1, 2), Some(bug)), STATES_MAX);
-        let found = search.found.unwrap_or_else(|| panic!("{bug:?} not found"));
-        print(&format!("{bug:?}: {} by {:?}", found.what, found.steps));
+        assert_found(&bug, State::new(bounds(3, 1, 1, 2), Some(bug)));
     }
 }
 
@@ -77,14 +92,7 @@ fn change_history_invariants_hold_in_every_reachable_state() {
         change_bounds(2, 0, 2, 1),
         change_bounds(2, 2, 1, 0),
     ] {
-        let search = search(ChangeState::new(bounds, None), STATES_MAX);
-        print(&format!(
-            "{bounds:?}: {} states, depth {}",
-            search.states, search.depth
-        ));
-        assert_eq!(search.found, None, "{bounds:?}");
-        assert!(search.complete, "{bounds:?}: {search:?}");
-        assert!(search.states > 1_000 && search.depth > 10, "{search:?}");
+        assert_holds(&bounds, ChangeState::new(bounds, None));
     }
 }
 
@@ -98,9 +106,7 @@ fn seeded_bugs_of_the_change_history_are_all_detected() {
         ChangeBug::NoWalk,
     ] {
         let bounds = change_bounds(3, 1, 1, 2);
-        let search = search(ChangeState::new(bounds, Some(bug)), STATES_MAX);
-        let found = search.found.unwrap_or_else(|| panic!("{bug:?} not found"));
-        print(&format!("{bug:?}: {} by {:?}", found.what, found.steps));
+        assert_found(&bug, ChangeState::new(bounds, Some(bug)));
     }
 }
 
