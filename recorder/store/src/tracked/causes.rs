@@ -17,7 +17,7 @@ use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::objects::{StoredObject, StoredOwner, TrackedObjectTable};
+use super::objects::{StoredObject, TrackedObjectTable};
 use super::revisions::RevisionTable;
 use crate::statements::Counting as _;
 
@@ -100,7 +100,7 @@ struct Referrer<'a> {
 
 impl Referrer<'_> {
     /// `None` if its kind is not tracked.
-    fn find(&self, reference: &Reference<'_>) -> rusqlite::Result<Option<Option<StoredOwner>>> {
+    fn find(&self, reference: &Reference<'_>) -> rusqlite::Result<Option<Option<StoredObject>>> {
         let table = TrackedObjectTable::of(self.conn);
         let Some((kind, is_namespaced)) =
             table.known_kind_scope(reference.group, reference.kind)?
@@ -108,7 +108,7 @@ impl Referrer<'_> {
             return Ok(None);
         };
         let namespace = if is_namespaced { self.namespace } else { "" };
-        table.owner(kind, namespace, reference.name).map(Some)
+        table.find(kind, namespace, reference.name).map(Some)
     }
 
     fn state(&self, reference: &Reference<'_>) -> rusqlite::Result<OwnerState> {
@@ -134,8 +134,8 @@ impl Referrer<'_> {
         }
         // A pod that is being deleted does not wait for what it owns.
         let is_going =
-            owner.deletion.is_some() && (reference.kind == "Pod" || self.is_foreground(&owner)?);
-        if owner.is_deleted || is_going || reference.uid.is_empty() && is_earlier()? {
+            owner.is_ending() && (reference.kind == "Pod" || self.is_foreground(&owner)?);
+        if owner.deleted.is_some() || is_going || reference.uid.is_empty() && is_earlier()? {
             return Ok(OwnerState::Deleted);
         }
         Ok(OwnerState::Exists {
@@ -145,7 +145,7 @@ impl Referrer<'_> {
     }
 
     /// What an owner that is being deleted owns is deleted before it.
-    fn is_foreground(&self, owner: &StoredOwner) -> rusqlite::Result<bool> {
+    fn is_foreground(&self, owner: &StoredObject) -> rusqlite::Result<bool> {
         let body = self.body(owner)?;
         let finalizers = body
             .stored()
@@ -158,7 +158,7 @@ impl Referrer<'_> {
         Ok(finalizers.elements().into_iter().any(is_foreground))
     }
 
-    fn body(&self, owner: &StoredOwner) -> rusqlite::Result<Body> {
+    fn body(&self, owner: &StoredObject) -> rusqlite::Result<Body> {
         let newest = RevisionTable::of(self.conn).read(owner.id, owner.revision)?;
         let text = newest.and_then(|newest| newest.body);
         Ok(text
@@ -193,7 +193,7 @@ pub(super) fn cause_of(
             since,
         };
         let found = of.find(&reference)?.flatten();
-        Ok::<_, rusqlite::Error>(found.is_some_and(|found| found.deletion.is_some()))
+        Ok::<_, rusqlite::Error>(found.is_some_and(|found| found.is_ending()))
     };
     let value = |path: &[&str]| {
         path.iter()
@@ -358,7 +358,7 @@ pub(crate) fn cause_of_pod(
         return Ok(None);
     };
     let found = table.find(kind_id, &pod.namespace, &pod.name)?;
-    let Some(stored) = found.filter(|pod| pod.deletion.is_some() || pod.deleted.is_some()) else {
+    let Some(stored) = found.filter(StoredObject::is_ending) else {
         return Ok(None);
     };
     let body = RevisionTable::of(conn).last_body(stored.id)?;

@@ -43,6 +43,13 @@ pub(super) struct StoredObject {
     pub(super) deleted: Option<Timestamp>,
 }
 
+impl StoredObject {
+    /// It was deleted, or that was requested.
+    pub(super) const fn is_ending(&self) -> bool {
+        self.deleted.is_some() || self.deletion.is_some()
+    }
+}
+
 /// The tables; writes happen within a transaction of the caller.
 #[derive(Clone, Copy)]
 pub(super) struct TrackedObjectTable<'c> {
@@ -362,40 +369,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredObject> {
     })
 }
 
-/// What is known of the object that another one belongs to.
-#[derive(Debug, Clone)]
-pub(super) struct StoredOwner {
-    pub(super) id: i64,
-    pub(super) uid: Uid,
-    /// Number of its newest revision.
-    pub(super) revision: i64,
-    pub(super) is_deleted: bool,
-    /// When it was deleted, or when that was requested.
-    pub(super) deletion: Option<Timestamp>,
-    pub(super) scaled_down: Option<Timestamp>,
-    pub(super) template_changed: Option<Timestamp>,
-}
-
 impl TrackedObjectTable<'_> {
-    /// What others that refer to an object need to know of it.
-    pub(super) fn owner(
-        &self,
-        kind: i64,
-        namespace: &str,
-        name: &str,
-    ) -> rusqlite::Result<Option<StoredOwner>> {
-        let found = self.find(kind, namespace, name)?;
-        Ok(found.map(|object| StoredOwner {
-            id: object.id,
-            uid: object.uid,
-            revision: object.revision,
-            is_deleted: object.deleted.is_some(),
-            deletion: object.deleted.or(object.deletion),
-            scaled_down: object.scaled_down,
-            template_changed: object.template_changed,
-        }))
-    }
-
     /// Other objects of a kind and namespace that exist and are not being deleted, by their owner; at most so many are counted.
     pub(super) fn count_others(
         &self,
