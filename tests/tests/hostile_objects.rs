@@ -294,7 +294,7 @@ fn hostile_objects_end_nothing_and_hide_no_change_of_others() {
         );
         harness.setup.number(&left) == Some(1) // flip
     });
-    // Entries whose times no write has set are no authors.
+    // Entries whose times no write has set never count as authors.
     let of_liars = "SELECT count(*) FROM events, json_each(metadata, '$.by') b \
                     WHERE metadata ->> 'op' = 'changed' AND b.value ->> 'manager' = 'liar'";
     assert_eq!(harness.setup.number(of_liars), Some(0));

@@ -434,7 +434,7 @@ fn secrets_in_changes_never_reach_disk_or_output() {
     let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     for (name, bytes) in files(folder.path()) {
         assert_eq!(planted(&bytes), [""; 0], "{name}");
-        // Without the key, nobody can compare a mark with a guess.
+        // Without the key, a mark cannot be compared with a guess.
         if !name.ends_with("kube9.key") {
             let has = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
             assert!(!has(&key) && !has(hex.as_bytes()), "the key is in {name}");

@@ -630,7 +630,7 @@ fn word(value: &Stored) -> String {
     text
 }
 
-/// Whether the cluster itself removes a finalizer within moments, so that a deletion that waits for it is no news.
+/// Whether the cluster itself removes a finalizer within moments, so that a deletion that waits for it needs no row.
 pub fn is_brief_finalizer(kind: &str, name: &str) -> bool {
     match name {
         // The controller that deletes finished Jobs writes it; of others, the pods that it waits for may take hours to end.

@@ -413,7 +413,7 @@ def unlike(shown, real, names=()):
         return out
     if isinstance(shown, list) and isinstance(real, list) and len(shown) == len(real):
         texts = None if names[-1] in ORDERED else identities(IDENTITIES.get(names[-1], []), shown, real)
-        if texts:  # its order is no change
+        if texts:  # its order does not count
             real = [real[texts[1].index(text)] for text in texts[0] if text in texts[1]]
         if len(shown) != len(real):
             return [("changed", names, shown, real)]

@@ -380,7 +380,7 @@ def query_rows(query, database):
 
 
 def rows_of(query, database, line):
-    """The same for one object, as somebody asks for it."""
+    """The same for one object, as a user asks for it."""
     command = [
         query,
         "--db",

@@ -287,7 +287,7 @@ impl ChangeState {
         let is_row = if is_same_form {
             seen.value != stored.value
         } else {
-            // What cannot be compared at another version is said at the end of a list, and is no row of a live event.
+            // What cannot be compared at another version has its row at the end of a list, not with a live event.
             compares_forms
                 || is_listed && seen.version != stored.version && seen.value != stored.value
         };

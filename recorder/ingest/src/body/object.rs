@@ -325,7 +325,7 @@ fn time(text: Text<'_>) -> Option<Timestamp> {
 /// What a path cannot say: the parts of an object that are made at random, or of which one element is kept.
 fn trim(kind: &str, name: &str, fields: &mut Fields) {
     trim_kind(kind, name, fields);
-    // The API server has none that is empty: what it held is not recorded, so that its appearance is no change.
+    // The API server has none that is empty: what it held is not recorded, so its appearance does not count as a change.
     if let Some(Stored::Map(metadata)) = fields.get_mut("metadata") {
         for map in ["annotations", "labels"] {
             if let Some(Stored::Map(entries)) = metadata.get(map)

@@ -15,7 +15,7 @@
 //! spans, merged ─ each replaced by `[REDACTED]`, until a pass finds nothing
 //! ```
 //!
-//! Most words are no key and begin no token. A few of their bytes show that (`may_matter`, `token_patterns::may_begin`),
+//! Most words are neither a key nor the start of a token. A few of their bytes show that (`may_matter`, `token_patterns::may_begin`),
 //! so that they are not examined for what follows a key.
 //!
 //! Messages of Kubernetes contain such words too and must stay readable: `secret "db-creds" not found`, `failed to

@@ -237,7 +237,7 @@ pub(super) fn token(text: &str, at: usize) -> Option<Token> {
     let bytes = text.as_bytes();
     let rest = &bytes[at..];
     let boundary = at == 0 || !is_key(bytes[at - 1]);
-    // A prefix of two bytes at the end of the text is no token.
+    // A prefix of two bytes at the end of the text is not a token.
     let triple = triple(*rest.first_chunk()?);
     if TRIPLES[usize::from(boundary)][triple / 64] >> (triple % 64) & 1 == 0 {
         return None;

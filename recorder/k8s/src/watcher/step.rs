@@ -466,7 +466,7 @@ impl<C: Consumer> StateMachine<C> {
         Ok(wait)
     }
 
-    /// The API server does not serve the kind, or denies it, and that is no failure. Returns how long to wait.
+    /// The API server does not serve the kind, or denies it; this does not count as a failure. Returns how long to wait.
     async fn report_absent(
         &mut self,
         error: &ApiError,

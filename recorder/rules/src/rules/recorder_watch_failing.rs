@@ -17,7 +17,7 @@ pub(super) const RULE: Rule = Rule {
         opens_after: "`recorder_check`",
         closes: "the watch is open again; a row `RecordingGap` then lists what may be missing",
         action: "Read the API server's answer in the message. Check that the API server is reachable, and that it accepts kube9's token and kube9 its certificate.",
-        notes: "`RecorderPermissionMissing` reports kinds that the recorder may not read. Events are the exception: without them there is no record. Kinds that only the change history reads share the check `watch/changes` and one finding; those that are denied or not served open none.",
+        notes: "`RecorderPermissionMissing` reports kinds that the recorder may not read. Events are the exception, because the record is made of them. Kinds that only the change history reads share the check `watch/changes` and one finding; those that are denied or not served open none.",
     },
     reads: &[],
     check: Check::Recorder(check),
