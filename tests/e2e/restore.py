@@ -235,7 +235,7 @@ class Recorder:
                 words = {f"{name}: {one['message']}" for name, one in checks.items() if one.get("message")}
                 self.health.append((time.time(), status == 200, words))
             try:
-                seen = {(kind, name, reason) for kind, name, reason, _, _ in self.rows()}
+                seen = {(kind, name, reason) for kind, name, reason, _, _ in self.rows()} | self.shared()
             except sqlite3.Error:
                 continue  # not made yet
             now = time.time()
@@ -256,6 +256,13 @@ class Recorder:
             "SELECT object_kind, object_name, json_extract(metadata, '$.reason'), metadata, created_at FROM events "
             "WHERE event_type = 'cluster' AND (object_namespace = ? OR object_kind = 'Node')", NAMESPACE)
         return [(kind, name, reason, json.loads(metadata), created) for kind, name, reason, metadata, created in found]
+
+    def shared(self):
+        """The same keys by revisions: many objects created within a minute share a row, which names the first of them."""
+        return set(self.select(
+            "SELECT k.kind, o.name, json_extract(d.metadata, '$.reason') FROM revision r JOIN tracked_object o ON o.id = r.id >> 24 "
+            "JOIN tracked_kind k ON k.id = o.kind JOIN event_detail d ON d.key = r.event "
+            "WHERE o.namespace = ? OR k.kind = 'Node'", NAMESPACE))
 
     def gaps(self):
         found = self.select("SELECT metadata, severity, description FROM events WHERE title = 'Recording gap' ORDER BY id")

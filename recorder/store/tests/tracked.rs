@@ -538,6 +538,27 @@ fn names_that_are_created_and_deleted_in_a_loop_share_rows() {
 }
 
 #[test]
+fn row_of_many_objects_has_the_reason_of_one() {
+    let mut store = Store::new();
+    let nodes: Vec<Value> = (0..40)
+        .map(
+            |n| json!({"metadata": {"name": format!("node-{n}")}, "spec": {"unschedulable": true}}),
+        )
+        .collect();
+    for node in &nodes {
+        store.of("no").create(node.clone());
+    }
+    store.now = store.now.plus(Duration::from_secs(60));
+    for node in nodes {
+        store.of("no").delete(node);
+    }
+    let mut reasons = store.reasons();
+    assert!(reasons.len() < 80, "{reasons:?}");
+    reasons.dedup();
+    assert_eq!(reasons, ["NodeAdded", "NodeRemoved"]);
+}
+
+#[test]
 fn fold_keeps_its_count_through_failed_commits_and_a_restart() {
     let mut store = Store::new();
     let spec = |n: u64| json!({"replicas": n});

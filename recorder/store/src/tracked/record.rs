@@ -490,11 +490,10 @@ impl TrackedApplier<'_> {
                 if let Some(object) = &record.object {
                     fold.add_name(&object.name);
                 }
-                record.reason = match group.happened {
-                    Happened::Created => format!("{kind}Created"),
-                    Happened::Deleted(_) => format!("{kind}Deleted"),
-                    Happened::Changed => format!("{kind}Changed"),
-                };
+                // The changes that share a row have different reasons; creations and deletions of a kind have one.
+                if group.happened == Happened::Changed {
+                    record.reason = format!("{kind}Changed");
+                }
                 record.title = format!("Many objects {op}: {kind}");
                 record.description = group_text(group, (op, &kind), changes, &fold);
                 for key in ["fields", "fields_left_out", "resource_version", "between"] {
