@@ -307,6 +307,7 @@ enum Class {
     Data,
     Paused,
     Suspended,
+    Sync,
     Resources,
     Environment,
     Command,
@@ -354,6 +355,7 @@ fn class(kind: &str, path: &Path) -> Class {
         ("ConfigMap", ["data" | "binaryData", ..]) => return Class::Data,
         ("Pod", ["status", ..]) => return Class::ImageDigest,
         (_, ["spec", "replicas"]) => return Class::Scaled,
+        ("Application", ["operation", ..]) => return Class::Sync,
         ("Deployment", ["spec", "paused"]) => return Class::Paused,
         ("Job" | "CronJob", ["spec", "suspend"]) => return Class::Suspended,
         (_, ["spec", "strategy" | "updateStrategy", ..]) => return Class::Strategy,
@@ -483,6 +485,7 @@ fn changed(
             simple(&format!("{kind}Suspended"), format!("{kind} suspended"))
         }
         Class::Suspended => simple(&format!("{kind}Resumed"), format!("{kind} resumed")),
+        Class::Sync => simple("SyncRequested", "Sync requested".to_owned()),
         Class::Resources => simple("ResourcesChanged", titled("Resources", &own)),
         Class::Environment => simple("EnvironmentChanged", titled("Environment", &own)),
         Class::Command => simple("CommandChanged", titled("Command", &own)),
@@ -595,6 +598,73 @@ fn describe<'f, 'b: 'f>(fields: impl Iterator<Item = &'f FieldChange<'b>>) -> St
         parts.push(format!("and {left} more fields"));
     }
     format!("{}.", parts.join("; "))
+}
+
+/// Whether a change is one of those that controllers make of an object while they set it up.
+pub fn is_set_up(kind: &str, path: &Path) -> bool {
+    let names: Vec<&str> = path
+        .segments()
+        .iter()
+        .map_while(|segment| match segment {
+            Segment::Field(name) => Some(&**name),
+            _ => None,
+        })
+        .collect();
+    kind == "Node"
+        && matches!(
+            names[..],
+            ["metadata", "labels" | "annotations", ..]
+                | ["spec", "taints" | "podCIDR" | "podCIDRs" | "providerID", ..]
+                | ["status", ..]
+        )
+}
+
+/// What happened to an object whose changes are folded: `parts` are its fields as in the metadata.
+pub fn describe_folded(
+    what: &str,
+    (changes, since): (u32, Timestamp),
+    parts: &[Value],
+    by: &[Value],
+) -> String {
+    let mut text = match range(parts) {
+        Some((path, least, most)) => {
+            format!(
+                "{what} changed {changes} times since {since}: {path} between {least} and {most}."
+            )
+        }
+        None => format!(
+            "{what} changed {changes} times since {since}. The metadata lists the fields, with the value before the first \
+             change and that after the last."
+        ),
+    };
+    add_authors(&mut text, by);
+    text
+}
+
+/// The title of folded changes, if it says more than that of the first one.
+pub fn title_of_folded(reason: &str, parts: &[Value]) -> Option<String> {
+    let (_, least, most) = range(parts).filter(|_| reason == "Scaled")?;
+    Some(format!("Scaled between {least} and {most} replicas"))
+}
+
+/// Path, least and greatest value of the one field, if it is a number.
+fn range(parts: &[Value]) -> Option<(&str, i64, i64)> {
+    let [part] = parts else { return None };
+    let number = |key: &str| part.get(key)?.as_i64();
+    Some((part.get("path")?.as_str()?, number("min")?, number("max")?))
+}
+
+/// What a new object is, and what controllers set of it afterwards.
+pub fn describe_set_up(text: &str, parts: &[Value]) -> String {
+    let paths: Vec<&str> = parts
+        .iter()
+        .filter_map(|part| part.get("path")?.as_str())
+        .collect();
+    let mut named = paths[..paths.len().min(DESCRIBED_MAX)].join(", ");
+    if paths.len() > DESCRIBED_MAX {
+        named.push_str(", and more");
+    }
+    format!("{text} Set in its first minutes: {named}.")
 }
 
 /// Appends who made a change, as the clients call themselves.

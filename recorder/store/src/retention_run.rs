@@ -242,9 +242,9 @@ impl RetentionRun {
     }
 
     fn trim_revisions(&self, config: &RetentionConfig) -> Phase {
-        let before = self.began.minus(config.revisions);
         let limit = self.pressure.map(|pressure| pressure.limit);
-        let trim = TrimRevisions::begin(before, limit, self.cause == Removal::Size);
+        let is_pressed = self.cause == Removal::Size;
+        let trim = TrimRevisions::begin(self.began, config.revisions, limit, is_pressed);
         Phase::Revisions(Box::new(trim))
     }
 

@@ -361,6 +361,19 @@ impl Rows {
         Ok(())
     }
 
+    /// Replaces reason and title of a stored row.
+    pub(super) fn retitle(
+        &mut self,
+        conn: &Connection,
+        key: EventKey,
+        row: &Sanitized,
+    ) -> rusqlite::Result<()> {
+        let class = self.reason(conn, row)?;
+        conn.counted("UPDATE event SET class = ?2 WHERE key = ?1 AND class <> ?2")?
+            .execute((key.as_i64(), class))?;
+        Ok(())
+    }
+
     /// Replaces description and metadata of a stored row, which lasted at least until `last`.
     pub(super) fn rewrite(
         &mut self,

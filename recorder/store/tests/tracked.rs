@@ -558,6 +558,127 @@ fn row_of_many_objects_has_the_reason_of_one() {
     assert_eq!(reasons, ["NodeAdded", "NodeRemoved"]);
 }
 
+/// An entry of managedFields.
+fn entry(manager: &str, subresource: &str, at: Timestamp, fields: Value) -> Value {
+    json!({"manager": manager, "operation": "Update", "subresource": subresource, "apiVersion": "v1",
+        "time": at.to_string(), "fieldsType": "FieldsV1", "fieldsV1": fields})
+}
+
+#[test]
+fn replicas_that_an_autoscaler_sets_are_a_row_and_those_of_a_person_another() {
+    let mut store = Store::new();
+    let replicas = json!({"f:spec": {"f:replicas": {}}});
+    let mut scale = |store: &mut Store, n: u64, manager: &str| {
+        let by = entry(manager, "scale", store.now, replicas.clone());
+        let web = json!({"metadata": {"name": "web", "uid": "u", "managedFields": [by]}, "spec": {"replicas": n}});
+        store.of("deploy").create(web);
+    };
+    scale(&mut store, 3, "kube-controller-manager");
+    for n in 0..20 {
+        store.now = store.now.plus(Duration::from_secs(900));
+        if n == 10 {
+            scale(&mut store, 40, "kubectl");
+        }
+        scale(&mut store, [5, 2, 9, 4][n % 4], "kube-controller-manager");
+    }
+    let rows: Vec<(String, Value)> = store
+        .changes()
+        .into_iter()
+        .filter(|(reason, _)| reason == "Scaled")
+        .map(|(_, metadata)| {
+            let by = metadata["by"].as_array().unwrap();
+            assert_eq!(by.len(), 1);
+            (
+                by[0]["manager"].as_str().unwrap().to_owned(),
+                metadata["fields"][0].clone(),
+            )
+        })
+        .collect();
+    let of_autoscaler = json!({"path": "spec.replicas", "op": "changed", "from": 3, "to": 4, "times": 20, "min": 2, "max": 9});
+    let by_hand = json!({"path": "spec.replicas", "op": "changed", "from": 2, "to": 40});
+    assert_eq!(
+        rows,
+        [
+            ("kube-controller-manager".to_owned(), of_autoscaler),
+            ("kubectl".to_owned(), by_hand)
+        ]
+    );
+    let title = "SELECT title FROM events WHERE title LIKE 'Scaled between%'";
+    let title: String = store.conn.query_row(title, [], |row| row.get(0)).unwrap();
+    assert_eq!(title, "Scaled between 2 and 9 replicas");
+    // Each state is there.
+    assert_eq!(store.bodies("web").len(), 22);
+}
+
+#[test]
+fn what_controllers_set_of_a_new_node_is_in_the_row_of_its_creation() {
+    let mut store = Store::new();
+    let mut node = json!({"metadata": {"name": "node-1", "uid": "u"}, "spec": {"taints": [
+        {"key": "node.cloudprovider.kubernetes.io/uninitialized", "effect": "NoSchedule"},
+    ]}, "status": {"nodeInfo": {"kubeletVersion": "v1.35.4"}}});
+    let labels = json!({"f:metadata": {"f:labels": {"f:zone": {}}}});
+    node["metadata"]["managedFields"] = json!([entry("kubelet", "", store.now, json!({}))]);
+    store.of("no").create(node.clone());
+    let by = entry(
+        "aws-cloud-controller-manager",
+        "",
+        store.now,
+        labels.clone(),
+    );
+    node["metadata"]["managedFields"] = json!([by]);
+    node["metadata"]["labels"] = json!({"zone": "a"});
+    store.of("no").create(node.clone());
+    // Who removes a taint is not known.
+    node["spec"] = json!({"podCIDR": "10.1.0.0/24", "providerID": "aws:///a/i-1"});
+    store.of("no").create(node.clone());
+    // What a person does is a row.
+    node["metadata"]["managedFields"] =
+        json!([entry("kubectl-label", "", store.now, labels.clone())]);
+    node["metadata"]["labels"] = json!({"zone": "b"});
+    store.of("no").create(node.clone());
+    node["spec"]["unschedulable"] = true.into();
+    store.of("no").create(node.clone());
+    // It is set up by then.
+    store.now = store.now.plus(Duration::from_secs(300));
+    node["metadata"]["managedFields"] = json!([entry("karpenter", "", store.now, labels)]);
+    node["metadata"]["labels"] = json!({"zone": "c"});
+    store.of("no").create(node);
+    let changes = store.changes();
+    let reasons: Vec<&str> = changes.iter().map(|(reason, _)| &**reason).collect();
+    assert_eq!(
+        reasons,
+        [
+            "NodeAdded",
+            "LabelsChanged",
+            "NodeCordoned",
+            "LabelsChanged"
+        ]
+    );
+    let created = &changes[0].1;
+    assert_eq!(
+        (&created["op"], &created["changes"]),
+        (&json!("created"), &json!(3))
+    );
+    let paths: Vec<&str> = created["fields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|field| field["path"].as_str())
+        .collect();
+    let taint = "spec.taints[node.cloudprovider.kubernetes.io/uninitialized/NoSchedule]";
+    assert_eq!(paths, ["metadata.labels.zone", taint, "spec.providerID"]);
+    let text = "SELECT description FROM events WHERE title = 'Node added'";
+    let text: String = store.conn.query_row(text, [], |row| row.get(0)).unwrap();
+    assert!(
+        text.starts_with("Node node-1 was created: kubelet v1.35.4."),
+        "{text}"
+    );
+    assert!(
+        text.contains("Set in its first minutes: metadata.labels.zone, "),
+        "{text}"
+    );
+}
+
 #[test]
 fn fold_keeps_its_count_through_failed_commits_and_a_restart() {
     let mut store = Store::new();

@@ -63,6 +63,21 @@ impl ManagedEntry<'_> {
         Timestamp::parse(self.time.as_deref()?).ok()
     }
 
+    /// An autoscaler that sets replicas, as it calls itself. Nothing else in the controller manager changes those of a tracked
+    /// kind.
+    pub fn is_autoscaler(&self) -> bool {
+        matches!(
+            &*self.manager,
+            // HorizontalPodAutoscaler, KEDA, Knative.
+            "kube-controller-manager" | "keda" | "keda-operator" | "autoscaler"
+        )
+    }
+
+    /// kubectl, as which scripts and people write.
+    pub fn is_kubectl(&self) -> bool {
+        self.manager.starts_with("kubectl")
+    }
+
     /// Whether it stands for writers of a time before the entries, or for many old ones.
     fn is_collective(&self) -> bool {
         matches!(&*self.manager, "before-first-apply" | "ancient-changes")

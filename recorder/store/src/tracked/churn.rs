@@ -2,10 +2,14 @@
 //! minutes, and their revisions thin to one a minute.
 //!
 //! ```text
-//!   change ──────────────▶ each of its fields changed OFTEN times within WINDOW, ─┬─ no ──▶ a row, a revision
-//!                          or a budget is used up                                 └─ yes ─▶ the open row
+//!   change ──────────────▶ its author changed each of its fields OFTEN times within WINDOW, ─┬─ no ──▶ a row, a revision
+//!                          or a budget is used up                                            └─ yes ─▶ the open row
 //!   created or deleted ──▶ the object was so OFTEN, or MANY of its kind and namespace within a minute ──▶ the same
 //! ```
+//!
+//! - Changes of different authors do not fold together: what a person changes is a row, however often a controller writes.
+//! - What an autoscaler sets, it sets for as long as the load changes: that folds from the first change on, for hours.
+//! - What controllers set of a new Node in its first minutes belongs to the row of its creation.
 //!
 //! The counters are in memory: after a restart, a few changes more have rows of their own. A failed commit counts nothing.
 //! What was folded is in the rows, with its count, and stays there.
@@ -28,11 +32,20 @@ const OFTEN: usize = 6;
 /// The time in which they are counted, and which a folded row covers.
 const WINDOW: Duration = Duration::from_secs(600);
 
+/// The time that a folded row of an autoscaler covers: a part of a day.
+const SWING: Duration = Duration::from_secs(6 * 3_600);
+
+/// How long after its creation an object is still set up.
+const SETTLING: Duration = Duration::from_secs(300);
+
 /// Objects of a kind and namespace that are created, or deleted for one cause, within a minute and have rows of their own.
 const MANY: u32 = 20;
 
-/// Revisions of an object an hour; beyond that one a minute.
+/// Revisions of an object an hour, without those whose changes are folded; beyond that one a minute.
 const OBJECT_BUDGET: u32 = 60;
+
+/// As many more of authors that changed the object less than OFTEN.
+const RESERVE: u32 = 12;
 
 /// Revisions and rows of a kind in a namespace an hour; beyond that its changes share a row.
 const TENANT_BUDGET: u32 = 600;
@@ -51,6 +64,9 @@ const GROUPS_MAX: usize = 1024;
 
 /// Fields of an object that are counted.
 const PATHS_MAX: usize = 16;
+
+/// Authors of an object that are counted, and open rows of its changes.
+const WRITERS_MAX: usize = 4;
 
 /// Fields that a folded row names.
 const FIELDS_MAX: usize = 20;
@@ -97,6 +113,27 @@ pub(super) struct Life {
     pub(super) is_row: bool,
 }
 
+/// A change of an object.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Change<'c> {
+    /// A hash of each changed field with its author.
+    pub(super) paths: &'c [u64],
+    /// A hash of all authors; `None` if one is unknown.
+    pub(super) author: Option<u64>,
+    pub(super) habit: Habit,
+}
+
+/// Why the author changes an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Habit {
+    /// Anything.
+    Any,
+    /// An autoscaler follows the load.
+    Swings,
+    /// What is usual while a new object is set up.
+    SetsUp,
+}
+
 /// Objects that share a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Group {
@@ -108,12 +145,25 @@ pub(super) struct Group {
 /// Which row a change is added to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FoldTarget {
-    /// A row of the changes of an object.
-    Changes(i64),
+    /// A row of the changes of an object by the same authors.
+    Changes(i64, FoldKey),
+    /// The row of the creation of an object.
+    Creation(i64),
     /// A row of the creations and deletions of an object.
     Life(i64),
     /// A row of several objects.
     Group(Group),
+}
+
+/// Which changes of an object share a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum FoldKey {
+    /// Those of an author, by a hash of its name.
+    Author(Option<u64>),
+    /// Those of an autoscaler, which share a row for hours.
+    Swings(Option<u64>),
+    /// Those beyond the budget.
+    Budget,
 }
 
 /// That a change has no row of its own.
@@ -122,17 +172,24 @@ pub(super) struct Folding {
     pub(super) target: FoldTarget,
     /// Why, for the metric.
     pub(super) outcome: Observed,
+    /// Its revision replaces that of the minute.
+    pub(super) is_thinned: bool,
 }
 
 #[derive(Debug, Clone, Default)]
 struct ObjectChurn {
     paths: HashMap<u64, Times, RandomState>,
+    /// At most [`WRITERS_MAX`], those that wrote last.
+    authors: Vec<(u64, Times)>,
     created: Times,
     deleted: Times,
     budget: Budget,
+    reserve: Budget,
     last: Timestamp,
-    changes: Option<Fold>,
+    /// At most [`WRITERS_MAX`].
+    changes: Vec<(FoldKey, Fold)>,
     life: Option<Fold>,
+    creation: Option<Fold>,
 }
 
 /// When something happened last, in milliseconds; the oldest first.
@@ -159,7 +216,11 @@ struct Budget {
 pub(super) struct Fold {
     pub(super) key: EventKey,
     pub(super) since: Timestamp,
+    /// What happens later has another row.
+    pub(super) until: Timestamp,
     pub(super) changes: u32,
+    /// What the row of a creation says of the object.
+    pub(super) text: String,
     /// As in the row's metadata: fields with the value before the first change and that after the last, or names of objects.
     pub(super) parts: Vec<Value>,
     /// The authors, each once.
@@ -195,17 +256,31 @@ impl Budget {
 }
 
 impl Churn {
-    /// Counts a change of an object's fields, given by their hashes; returns where it is folded.
+    /// Counts a change of an object; returns where it is folded.
     pub(super) fn note_change(
         &mut self,
         (kind, namespace, object): (i64, &str, i64),
-        paths: impl Iterator<Item = u64>,
+        change: &Change<'_>,
         at: Timestamp,
     ) -> Option<Folding> {
-        let target = FoldTarget::Changes(object);
-        let own = self.of_object(object, at, |object| object.are_busy(paths, at));
-        let is_open = own.is_some() && self.fold(&target, at).is_some();
+        let creation = FoldTarget::Creation(object);
+        let habit = match change.habit {
+            Habit::SetsUp if self.fold(&creation, at).is_none() => Habit::Any,
+            habit => habit,
+        };
+        let change = &Change { habit, ..*change };
+        let own = self.of_object(object, at, |object| object.note(change, at));
+        let target = match (habit, own) {
+            (Habit::SetsUp, _) => creation,
+            (Habit::Swings, _) => FoldTarget::Changes(object, FoldKey::Swings(change.author)),
+            (Habit::Any, Some(Observed::ObjectBudget)) => {
+                FoldTarget::Changes(object, FoldKey::Budget)
+            }
+            (Habit::Any, _) => FoldTarget::Changes(object, FoldKey::Author(change.author)),
+        };
+        let is_folded = own.is_some() || habit != Habit::Any;
         // What joins a row uses nothing of the budget of others.
+        let is_open = is_folded && self.fold(&target, at).is_some();
         if !is_open && self.is_tenant_over(kind, namespace, at) {
             return Some(Folding {
                 target: FoldTarget::Group(Group {
@@ -214,9 +289,14 @@ impl Churn {
                     happened: Happened::Changed,
                 }),
                 outcome: Observed::NamespaceBudget,
+                is_thinned: true,
             });
         }
-        own.map(|outcome| Folding { target, outcome })
+        is_folded.then(|| Folding {
+            target,
+            outcome: own.unwrap_or(Observed::Folded),
+            is_thinned: own.is_some(),
+        })
     }
 
     /// Counts that an object was created or deleted; returns where that is folded.
@@ -231,9 +311,17 @@ impl Churn {
         at: Timestamp,
     ) -> Option<Folding> {
         let target = FoldTarget::Life(object);
-        let count = |object: &mut ObjectChurn| match happened {
-            Happened::Created => object.created.add(at),
-            _ => object.deleted.add(at),
+        let count = |object: &mut ObjectChurn| {
+            let is_busy = match happened {
+                Happened::Created => object.created.add(at),
+                _ => object.deleted.add(at),
+            };
+            let is_over = object.budget.is_over(at, OBJECT_BUDGET);
+            match (is_busy, is_over) {
+                (true, _) => Some(Observed::Folded),
+                (false, true) => Some(Observed::ObjectBudget),
+                (false, false) => None,
+            }
         };
         let own = is_again
             .then(|| self.of_object(object, at, count))
@@ -253,31 +341,42 @@ impl Churn {
                 (false, false) => None,
             };
             if let Some(outcome) = outcome {
-                let target = FoldTarget::Group(group);
-                return Some(Folding { target, outcome });
+                return Some(Folding {
+                    target: FoldTarget::Group(group),
+                    outcome,
+                    // Objects of a burst are others each time.
+                    is_thinned: outcome != Observed::Burst,
+                });
             }
         }
-        own.map(|outcome| Folding { target, outcome })
+        own.map(|outcome| Folding {
+            target,
+            outcome,
+            is_thinned: true,
+        })
     }
 
-    /// Counts a change of an object; returns why it is folded by what happened to the object itself.
-    fn of_object(
+    /// What controllers set of an object in its first minutes joins the row of its creation.
+    pub(super) fn note_creation(&mut self, object: i64, row: Fold, at: Timestamp) {
+        let is_counted = self.of_object(object, at, |_| Some(())).is_some();
+        if is_counted {
+            self.set_fold(FoldTarget::Creation(object), row);
+        }
+    }
+
+    /// Counts something of an object, if there is room for it.
+    fn of_object<T>(
         &mut self,
         object: i64,
         at: Timestamp,
-        is_busy: impl FnOnce(&mut ObjectChurn) -> bool,
-    ) -> Option<Observed> {
+        count: impl FnOnce(&mut ObjectChurn) -> Option<T>,
+    ) -> Option<T> {
         let before = self.before.objects.entry(object);
         before.or_insert_with(|| self.objects.get(&object).cloned());
         let is_old = |one: &ObjectChurn| at.since(one.last) >= WINDOW;
         let object = entry(&mut self.objects, OBJECTS_MAX, object, is_old)?;
         object.last = at;
-        let is_over = object.budget.is_over(at, OBJECT_BUDGET);
-        match (is_busy(object), is_over) {
-            (true, _) => Some(Observed::Folded),
-            (false, true) => Some(Observed::ObjectBudget),
-            (false, false) => None,
-        }
+        count(object)
     }
 
     /// Whether what happens to an object is counted.
@@ -312,8 +411,7 @@ impl Churn {
         before.or_insert_with(|| self.groups.get(group).cloned());
         let minute = at.minus(WINDOW).second().div_euclid(60);
         let is_old = |one: &GroupChurn| {
-            let is_open = |fold: &Fold| at.since(fold.since) < WINDOW;
-            one.minute < minute && !one.fold.as_ref().is_some_and(is_open)
+            one.minute < minute && !one.fold.as_ref().is_some_and(|fold| at < fold.until)
         };
         entry(&mut self.groups, GROUPS_MAX, group.clone(), is_old)
     }
@@ -321,33 +419,47 @@ impl Churn {
     /// The open row of a target, unless it covers its time already.
     pub(super) fn fold(&self, target: &FoldTarget, at: Timestamp) -> Option<&Fold> {
         let fold = match target {
-            FoldTarget::Changes(object) => self.objects.get(object)?.changes.as_ref(),
+            FoldTarget::Changes(object, key) => {
+                let folds = &self.objects.get(object)?.changes;
+                folds
+                    .iter()
+                    .find(|(one, _)| one == key)
+                    .map(|(_, fold)| fold)
+            }
+            FoldTarget::Creation(object) => self.objects.get(object)?.creation.as_ref(),
             FoldTarget::Life(object) => self.objects.get(object)?.life.as_ref(),
             FoldTarget::Group(group) => self.groups.get(group)?.fold.as_ref(),
         };
-        fold.filter(|fold| at.since(fold.since) < WINDOW)
+        fold.filter(|fold| at < fold.until)
     }
 
     pub(super) fn set_fold(&mut self, target: FoldTarget, fold: Fold) {
         let at = fold.since;
         match &target {
             FoldTarget::Group(group) => _ = self.group(group, at),
-            FoldTarget::Changes(object) | FoldTarget::Life(object) => {
+            FoldTarget::Changes(object, _)
+            | FoldTarget::Creation(object)
+            | FoldTarget::Life(object) => {
                 let before = self.before.objects.entry(*object);
                 before.or_insert_with(|| self.objects.get(object).cloned());
             }
         }
-        if let Some(slot) = self.slot(&target) {
+        let slot = match &target {
+            FoldTarget::Changes(object, key) => {
+                if let Some(object) = self.objects.get_mut(object) {
+                    object.set_changes(*key, fold);
+                }
+                return;
+            }
+            FoldTarget::Creation(object) => {
+                self.objects.get_mut(object).map(|one| &mut one.creation)
+            }
+            FoldTarget::Life(object) => self.objects.get_mut(object).map(|one| &mut one.life),
+            FoldTarget::Group(group) => self.groups.get_mut(group).map(|one| &mut one.fold),
+        };
+        if let Some(slot) = slot {
             *slot = Some(fold);
         }
-    }
-
-    fn slot(&mut self, target: &FoldTarget) -> Option<&mut Option<Fold>> {
-        Some(match target {
-            FoldTarget::Changes(object) => &mut self.objects.get_mut(object)?.changes,
-            FoldTarget::Life(object) => &mut self.objects.get_mut(object)?.life,
-            FoldTarget::Group(group) => &mut self.groups.get_mut(group)?.fold,
-        })
     }
 
     pub(super) fn committed(&mut self) {
@@ -392,32 +504,82 @@ fn entry<K: Hash + Eq, V: Default>(
 }
 
 impl ObjectChurn {
-    /// Notes changes of fields; returns whether each of them changes often.
-    fn are_busy(&mut self, paths: impl Iterator<Item = u64>, at: Timestamp) -> bool {
-        let since = at.minus(WINDOW).millis();
+    /// Counts a change; returns why it is folded by what happened to the object itself.
+    fn note(&mut self, change: &Change<'_>, at: Timestamp) -> Option<Observed> {
+        let is_author_busy = match change.author {
+            Some(author) => self.is_author_busy(author, at),
+            None => true,
+        };
         let mut all = true;
-        for path in paths {
-            if self.paths.len() >= PATHS_MAX && !self.paths.contains_key(&path) {
-                self.paths.retain(|_, times| times.0[OFTEN - 1] >= since);
-                if self.paths.len() >= PATHS_MAX {
-                    // It is not counted; the budget of the object bounds how many such changes have rows.
-                    all = false;
-                    continue;
-                }
-            }
-            all &= self.paths.entry(path).or_default().add(at);
+        for path in change.paths {
+            all &= self.is_path_busy(*path, at);
         }
-        all
+        if all {
+            return Some(Observed::Folded);
+        }
+        // What joins a row uses nothing of the budget.
+        if change.habit != Habit::Any || !self.budget.is_over(at, OBJECT_BUDGET) {
+            return None;
+        }
+        (is_author_busy || self.reserve.is_over(at, RESERVE)).then_some(Observed::ObjectBudget)
+    }
+
+    fn is_path_busy(&mut self, path: u64, at: Timestamp) -> bool {
+        if self.paths.len() >= PATHS_MAX && !self.paths.contains_key(&path) {
+            let since = at.minus(WINDOW).millis();
+            self.paths.retain(|_, times| times.0[OFTEN - 1] >= since);
+            if self.paths.len() >= PATHS_MAX {
+                // It is not counted; the budget of the object bounds how many such changes have rows.
+                return false;
+            }
+        }
+        self.paths.entry(path).or_default().add(at)
+    }
+
+    fn is_author_busy(&mut self, author: u64, at: Timestamp) -> bool {
+        let known = self.authors.iter().position(|(one, _)| *one == author);
+        // The reserve bounds how many rows ever new authors have.
+        let mut times = match known {
+            Some(known) => self.authors.remove(known).1,
+            None => Times::default(),
+        };
+        let is_busy = times.add(at);
+        self.authors.push((author, times));
+        if self.authors.len() > WRITERS_MAX {
+            self.authors.remove(0);
+        }
+        is_busy
+    }
+
+    fn set_changes(&mut self, key: FoldKey, fold: Fold) {
+        if let Some((_, known)) = self.changes.iter_mut().find(|(one, _)| *one == key) {
+            *known = fold;
+            return;
+        }
+        if self.changes.len() >= WRITERS_MAX
+            && let Some(oldest) = (0..WRITERS_MAX).min_by_key(|n| self.changes[*n].1.until)
+        {
+            // What changes later has another row.
+            self.changes.swap_remove(oldest);
+        }
+        self.changes.push((key, fold));
     }
 }
 
 impl Fold {
     /// A row that is not stored yet.
-    pub(super) const fn begin(since: Timestamp) -> Self {
+    pub(super) fn begin(target: &FoldTarget, since: Timestamp) -> Self {
+        let window = match target {
+            FoldTarget::Changes(_, FoldKey::Swings(_)) => SWING,
+            FoldTarget::Creation(_) => SETTLING,
+            _ => WINDOW,
+        };
         Self {
             key: EventKey::from_i64(0),
             since,
+            until: since.plus(window),
             changes: 0,
+            text: String::new(),
             parts: Vec::new(),
             by: Vec::new(),
         }
@@ -466,7 +628,10 @@ impl Fold {
 /// A field that changed again: from the first value to the last one.
 fn merge(known: &mut Map<String, Value>, mut field: Map<String, Value>) {
     let times = known.get("times").and_then(Value::as_u64).unwrap_or(1) + 1;
-    known.shift_remove("times");
+    let range = range(known, &field);
+    for key in ["times", "min", "max"] {
+        known.shift_remove(key);
+    }
     match field.shift_remove("to") {
         Some(to) => _ = known.insert("to".to_owned(), to),
         None => _ = known.shift_remove("to"),
@@ -478,6 +643,28 @@ fn merge(known: &mut Map<String, Value>, mut field: Map<String, Value>) {
     };
     known.insert("op".to_owned(), op.into());
     known.insert("times".to_owned(), times.into());
+    if let Some((least, most)) = range {
+        known.insert("min".to_owned(), least.into());
+        known.insert("max".to_owned(), most.into());
+    }
+}
+
+/// The least and the greatest value that a field was set to, and had before, if all are whole numbers.
+fn range(known: &Map<String, Value>, field: &Map<String, Value>) -> Option<(i64, i64)> {
+    let number = |of: &Map<String, Value>, key: &str| of.get(key).and_then(Value::as_i64);
+    let is_first = !known.contains_key("times");
+    let [least, most] = if is_first {
+        ["from", "to"]
+    } else {
+        ["min", "max"]
+    };
+    let (one, other, to) = (
+        number(known, least)?,
+        number(known, most)?,
+        number(field, "to")?,
+    );
+    // Another author may have set the value before this change.
+    Some((one.min(other).min(to), one.max(other).max(to)))
 }
 
 #[cfg(test)]
@@ -491,13 +678,26 @@ mod tests {
     }
 
     fn folded(churn: &mut Churn, paths: &[u64], second: i64) -> bool {
+        folded_of(churn, paths, Some(1), second)
+    }
+
+    fn folded_of(churn: &mut Churn, paths: &[u64], author: Option<u64>, second: i64) -> bool {
+        let own = author.unwrap_or(0) << 32;
+        let paths: Vec<u64> = paths.iter().map(|path| own | path).collect();
+        let change = Change {
+            paths: &paths,
+            author,
+            habit: Habit::Any,
+        };
         churn
-            .note_change((1, "shop", 7), paths.iter().copied(), at(second))
+            .note_change((1, "shop", 7), &change, at(second))
             .is_some()
     }
 
+    const CHANGES: FoldTarget = FoldTarget::Changes(7, FoldKey::Author(Some(1)));
+
     fn open(churn: &mut Churn, target: FoldTarget, second: i64) {
-        let mut fold = Fold::begin(at(second));
+        let mut fold = Fold::begin(&target, at(second));
         fold.changes = 1;
         churn.set_fold(target, fold);
     }
@@ -532,8 +732,12 @@ mod tests {
         let mut churn = Churn::default();
         let mut over = 0;
         let mut note = |namespace: &str, object: i64, second: i64| {
-            let path = [1].into_iter();
-            churn.note_change((1, namespace, object), path, at(second))
+            let change = Change {
+                paths: &[1],
+                author: None,
+                habit: Habit::Any,
+            };
+            churn.note_change((1, namespace, object), &change, at(second))
         };
         for object in 0..700 {
             over += u32::from(note("shop", object, 0).is_some());
@@ -550,11 +754,16 @@ mod tests {
     fn changes_that_join_an_open_row_use_nothing_of_the_budget_of_others() {
         let mut churn = Churn::default();
         for n in 0..2_000 {
-            if folded(&mut churn, &[1], n) && churn.fold(&FoldTarget::Changes(7), at(n)).is_none() {
-                open(&mut churn, FoldTarget::Changes(7), n);
+            if folded(&mut churn, &[1], n) && churn.fold(&CHANGES, at(n)).is_none() {
+                open(&mut churn, CHANGES, n);
             }
         }
-        let other = churn.note_change((1, "shop", 8), [1].into_iter(), at(2_000));
+        let change = Change {
+            paths: &[1],
+            author: None,
+            habit: Habit::Any,
+        };
+        let other = churn.note_change((1, "shop", 8), &change, at(2_000));
         assert_eq!(other, None);
     }
 
@@ -611,7 +820,7 @@ mod tests {
     fn rollback_restores_the_open_row_of_the_last_commit() {
         let mut churn = Churn::default();
         folded(&mut churn, &[1], 0);
-        let target = FoldTarget::Changes(7);
+        let target = CHANGES;
         open(&mut churn, target.clone(), 0);
         churn.committed();
         let committed = churn.fold(&target, at(1)).cloned();
@@ -627,7 +836,7 @@ mod tests {
 
     #[test]
     fn folded_field_goes_from_the_first_value_to_the_last() {
-        let mut fold = Fold::begin(at(0));
+        let mut fold = Fold::begin(&CHANGES, at(0));
         fold.add_fields(vec![json!({"path": "a", "op": "added", "to": 1})]);
         fold.add_fields(vec![
             json!({"path": "a", "op": "changed", "from": 1, "to": 2}),
@@ -640,6 +849,103 @@ mod tests {
                 json!({"path": "b", "op": "removed", "from": 5}),
             ]
         );
+    }
+
+    #[test]
+    fn change_by_another_author_is_not_folded() {
+        let mut churn = Churn::default();
+        for n in 0..60 {
+            folded(&mut churn, &[1], 540 + n);
+        }
+        // Of the same field, of another one, and with both.
+        for (n, paths) in [&[1][..], &[2], &[1, 2]].into_iter().enumerate() {
+            assert!(!folded_of(&mut churn, paths, Some(2), 600 + n as i64));
+        }
+        assert!(!folded_of(&mut churn, &[1], None, 604));
+        assert!(folded(&mut churn, &[1], 605));
+    }
+
+    #[test]
+    fn authors_that_seldom_write_have_rows_beyond_the_budget_of_others() {
+        let mut churn = Churn::default();
+        // Ever new fields of a controller.
+        for n in 0..200 {
+            folded(&mut churn, &[1000 + n], n as i64);
+        }
+        assert!(folded(&mut churn, &[5], 200));
+        assert!(!folded_of(&mut churn, &[5], Some(2), 200));
+        // Ever new authors do not.
+        let rows = (0..1_000)
+            .filter(|n| !folded_of(&mut churn, &[5], Some(3 + n), 201))
+            .count();
+        assert!(rows < RESERVE as usize, "{rows}");
+    }
+
+    #[test]
+    fn what_an_autoscaler_sets_shares_a_row_for_hours() {
+        let mut churn = Churn::default();
+        let note = |churn: &mut Churn, second: i64| {
+            let change = Change {
+                paths: &[1],
+                author: Some(100),
+                habit: Habit::Swings,
+            };
+            let folding = churn
+                .note_change((1, "shop", 7), &change, at(second))
+                .unwrap();
+            let is_open = churn.fold(&folding.target, at(second)).is_some();
+            if !is_open {
+                open(churn, folding.target, second);
+            }
+            (is_open, folding.is_thinned)
+        };
+        let rows = (0..24)
+            .filter(|n| note(&mut churn, n * 900) == (false, false))
+            .count();
+        assert_eq!(rows, 1);
+        assert_eq!(note(&mut churn, 6 * 3_600), (false, false));
+        // Its states are kept, unless there are many.
+        let thinned = (1..20)
+            .filter(|n| note(&mut churn, 6 * 3_600 + n).1)
+            .count();
+        assert_eq!(thinned, 14);
+        assert!(!folded_of(&mut churn, &[1], Some(2), 6 * 3_600 + 20));
+    }
+
+    #[test]
+    fn new_object_is_set_up_in_the_row_of_its_creation() {
+        let mut churn = Churn::default();
+        let note = |churn: &mut Churn, habit, second: i64| {
+            let change = Change {
+                paths: &[second as u64],
+                author: None,
+                habit,
+            };
+            let folding = churn.note_change((1, "", 7), &change, at(second));
+            folding.map(|folding| folding.target)
+        };
+        let creation = FoldTarget::Creation(7);
+        assert_eq!(note(&mut churn, Habit::SetsUp, 0), None);
+        churn.note_creation(7, Fold::begin(&creation, at(0)), at(0));
+        assert_eq!(note(&mut churn, Habit::SetsUp, 1), Some(creation));
+        assert_eq!(note(&mut churn, Habit::Any, 2), None);
+        assert_eq!(note(&mut churn, Habit::SetsUp, 300), None);
+    }
+
+    #[test]
+    fn folded_number_has_its_least_and_greatest_value() {
+        let mut fold = Fold::begin(&CHANGES, at(0));
+        for (from, to) in [(3, 5), (5, 2), (2, 4)] {
+            fold.add_fields(vec![
+                json!({"path": "spec.replicas", "op": "changed", "from": from, "to": to}),
+            ]);
+        }
+        let expected = json!({"path": "spec.replicas", "op": "changed", "from": 3, "to": 4, "times": 3, "min": 2, "max": 5});
+        assert_eq!(fold.parts, [expected]);
+        fold.add_fields(vec![
+            json!({"path": "spec.replicas", "op": "removed", "from": 4}),
+        ]);
+        assert_eq!(fold.parts[0].get("min"), None);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use kube9_ingest::attribution::{
     Authorship, Certainty, ChangeAuthor, Event, ManagedEntry, creator, via,
 };
 use kube9_ingest::change_row::{
-    ChangeRow, What, breaking, is_brief_finalizer, is_made_by_the_cluster,
+    ChangeRow, What, breaking, describe_folded, describe_set_up, is_brief_finalizer,
+    is_made_by_the_cluster, is_set_up, title_of_folded,
 };
 use kube9_ingest::deletion::DeletionCause;
 use kube9_ingest::item::{FinishedJob, ObservedContent, ObservedObject};
@@ -28,7 +29,7 @@ use tracing::warn;
 use super::TrackedApplier;
 use super::causes::{EndFacts, cause_of};
 use super::children::{Member, children_of};
-use super::churn::{Fold, FoldTarget, Folding, Group, Happened, Life, THIN};
+use super::churn::{Change, Fold, FoldTarget, Folding, Group, Habit, Happened, Life, THIN};
 use super::lists::ListInProgress;
 use super::objects::{StoredObject, TrackedObjectTable};
 use super::revisions::{NewestRevision, Revision, RevisionTable};
@@ -179,7 +180,12 @@ impl TrackedApplier<'_> {
                 });
                 let what = What::Created(&body);
                 let row = self.change_row(object, what, when, Vec::from_iter(by));
-                key = Some(self.insert_or_fold(row, folding)?);
+                let is_own = folding.is_none();
+                let row = self.insert_or_fold(row, folding)?;
+                if &*self.kind.kind == "Node" && self.kind.group.is_empty() {
+                    self.set_up_begins(stored.id, row, is_own, object.received)?;
+                }
+                key = Some(row);
             }
         }
         self.note(outcome);
@@ -320,9 +326,25 @@ impl TrackedApplier<'_> {
                 None
             } else {
                 let hash = &self.state.hash;
-                let paths = loud.iter().map(|field| hash.hash_one(&field.path));
+                let paths: Vec<u64> = loud
+                    .iter()
+                    .zip(&authors)
+                    .map(|(field, authorship)| {
+                        let entry = authorship.author.map(|(entry, _)| entry);
+                        let author = entry.map(|entry| (&entry.manager, &entry.subresource));
+                        hash.hash_one((&field.path, author))
+                    })
+                    .collect();
+                let is_known = authors.iter().all(|authorship| authorship.author.is_some());
+                let change = Change {
+                    paths: &paths,
+                    author: is_known.then(|| hash.hash_one(managers(&by))),
+                    habit: self.habit(&loud, &authors),
+                };
                 let member = (kind, object.namespace.as_str(), stored.id);
-                self.state.churn.note_change(member, paths, object.received)
+                self.state
+                    .churn
+                    .note_change(member, &change, object.received)
             };
             let is_thin = is_thinned(folding.as_ref(), newest.as_ref(), when.at);
             outcome = match &folding {
@@ -443,6 +465,79 @@ impl TrackedApplier<'_> {
         Ok(())
     }
 
+    /// Why a change was made, by its fields and their authors.
+    fn habit(&self, loud: &[FieldChange<'_>], authors: &[Authorship<'_>]) -> Habit {
+        let entries = || {
+            authors
+                .iter()
+                .map(|authorship| authorship.author.map(|(entry, _)| entry))
+        };
+        let is_autoscaler =
+            |entry: Option<&ManagedEntry<'_>>| entry.is_some_and(ManagedEntry::is_autoscaler);
+        let is_kubectl =
+            |entry: Option<&ManagedEntry<'_>>| entry.is_some_and(ManagedEntry::is_kubectl);
+        if loud.iter().all(|field| field.swings) && entries().all(is_autoscaler) {
+            return Habit::Swings;
+        }
+        let is_set_up = |field: &FieldChange<'_>| is_set_up(&self.kind.kind, &field.path);
+        if loud.iter().all(is_set_up) && !entries().any(is_kubectl) {
+            return Habit::SetsUp;
+        }
+        Habit::Any
+    }
+
+    /// An object was created: what controllers set of it in its first minutes joins its row.
+    fn set_up_begins(
+        &mut self,
+        object: i64,
+        row: EventKey,
+        is_own: bool,
+        at: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let mut fold = Fold::begin(&FoldTarget::Creation(object), at);
+        (fold.key, fold.changes) = (row, 1);
+        if is_own {
+            fold.text = self.rows.description(self.conn, row)?;
+            let extra = self.rows.extra(self.conn, row)?.unwrap_or_default();
+            fold.add_authors(extra.get("by"));
+        }
+        self.state.churn.note_creation(object, fold, at);
+        Ok(())
+    }
+
+    /// Adds a change to the row of the creation. A row that several objects share does not name it.
+    fn set_up(
+        &mut self,
+        target: FoldTarget,
+        mut fold: Fold,
+        change: Record,
+        at: Timestamp,
+    ) -> rusqlite::Result<EventKey> {
+        fold.changes += 1;
+        fold.add_authors(change.extra.get("by"));
+        if let Some(Value::Array(fields)) = change.extra.get("fields") {
+            fold.add_fields(fields.clone());
+        }
+        let key = fold.key;
+        if !fold.text.is_empty()
+            && let Some(mut extra) = self.rows.extra(self.conn, key)?
+        {
+            extra.insert("fields".to_owned(), fold.parts.clone().into());
+            if !fold.by.is_empty() {
+                extra.insert("by".to_owned(), fold.by.clone().into());
+            }
+            extra.insert("changes".to_owned(), fold.changes.into());
+            let record = Record {
+                description: describe_set_up(&fold.text, &fold.parts),
+                extra,
+                ..change
+            };
+            self.rows.rewrite(self.conn, key, &sanitize(record), at)?;
+        }
+        self.state.churn.set_fold(target, fold);
+        Ok(key)
+    }
+
     fn insert_or_fold(
         &mut self,
         row: ChangeRow<'_>,
@@ -462,20 +557,23 @@ impl TrackedApplier<'_> {
         self.note_breaking(&record, at);
         let known = self.state.churn.fold(&target, at).cloned();
         let is_open = known.is_some();
-        let mut fold = known.unwrap_or_else(|| Fold::begin(at));
+        let mut fold = known.unwrap_or_else(|| Fold::begin(&target, at));
+        if is_open && matches!(target, FoldTarget::Creation(_)) {
+            return self.set_up(target, fold, record, at);
+        }
         fold.add_authors(record.extra.get("by"));
         let (changes, since) = (fold.changes + 1, fold.since);
+        let mut title = None;
         let extra = &mut record.extra;
         let part = match &target {
-            FoldTarget::Changes(_) => {
+            FoldTarget::Changes(..) | FoldTarget::Creation(_) => {
                 if let Some(Value::Array(fields)) = extra.get("fields") {
                     fold.add_fields(fields.clone());
                 }
                 if is_open {
-                    record.description = format!(
-                        "{what} changed {changes} times since {since}. The metadata lists the fields, with the value before \
-                         the first change and that after the last."
-                    );
+                    record.description =
+                        describe_folded(&what, (changes, since), &fold.parts, &fold.by);
+                    title = title_of_folded(&record.reason, &fold.parts);
                 }
                 "fields"
             }
@@ -509,9 +607,18 @@ impl TrackedApplier<'_> {
         if !fold.by.is_empty() {
             extra.insert("by".to_owned(), fold.by.clone().into());
         }
-        extra.insert("changes".to_owned(), changes.into());
-        extra.insert("since".to_owned(), since.to_string().into());
+        if changes > 1 || !matches!(target, FoldTarget::Changes(..)) {
+            extra.insert("changes".to_owned(), changes.into());
+            extra.insert("since".to_owned(), since.to_string().into());
+        }
+        let is_retitled = title.is_some();
+        if let Some(title) = title {
+            record.title = title;
+        }
         let row = sanitize(record);
+        if is_retitled {
+            self.rows.retitle(self.conn, fold.key, &row)?;
+        }
         if is_open {
             self.rows.rewrite(self.conn, fold.key, &row, at)?;
         } else {
@@ -871,10 +978,9 @@ fn finished(object: &ObservedObject) -> Option<Timestamp> {
     object.finished.map(|finished| finished.at)
 }
 
-/// Whether a revision replaces the one before, because what happens to its object is folded. Objects of a burst are others
-/// each time.
+/// Whether a revision replaces the one before, because what happens to its object is folded.
 fn is_thinned(folding: Option<&Folding>, newest: Option<&NewestRevision>, at: Timestamp) -> bool {
-    folding.is_some_and(|folding| folding.outcome != Observed::Burst)
+    folding.is_some_and(|folding| folding.is_thinned)
         && newest.is_some_and(|newest| at.since(newest.since) < THIN)
 }
 

@@ -12,7 +12,7 @@
 //! next newer one.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kube9_model::time::Timestamp;
 use rusqlite::Connection;
@@ -32,6 +32,10 @@ const NAMESPACE_PERCENT: u64 = 20;
 /// The same while the database is above its size limit.
 const PRESSED_PERCENT: u64 = 5;
 
+/// How long a Job of a CronJob and a pod of a Job are kept after a controller deleted them: their bodies repeat that of the
+/// owner, and there may be thousands a day.
+const CHILDREN_KEPT: Duration = Duration::from_secs(24 * 3_600);
+
 /// Objects between two checks of the deadline.
 const CHUNK: i64 = 64;
 
@@ -48,6 +52,8 @@ pub(crate) struct TrimRevisions {
     after: i64,
     /// Revisions that were replaced before are deleted.
     before: Timestamp,
+    /// The same of children that were deleted.
+    children_before: Timestamp,
     /// Bytes of a namespace.
     budget: u64,
     sizes: HashMap<Box<str>, Held>,
@@ -108,8 +114,14 @@ const fn last(object: i64) -> i64 {
 }
 
 impl TrimRevisions {
-    /// `limit`: bytes that the database may use, if it has a limit; `is_pressed`: it uses more.
-    pub(crate) fn begin(before: Timestamp, limit: Option<u64>, is_pressed: bool) -> Self {
+    /// `kept`: how long revisions are kept; `limit`: bytes that the database may use, if it has a limit; `is_pressed`: it
+    /// uses more.
+    pub(crate) fn begin(
+        now: Timestamp,
+        kept: Duration,
+        limit: Option<u64>,
+        is_pressed: bool,
+    ) -> Self {
         let percent = if is_pressed {
             PRESSED_PERCENT
         } else {
@@ -121,7 +133,8 @@ impl TrimRevisions {
         };
         Self {
             after: 0,
-            before,
+            before: now.minus(kept),
+            children_before: now.minus(kept.min(CHILDREN_KEPT)),
             budget: share(percent),
             sizes: HashMap::new(),
             is_summed: false,
@@ -252,18 +265,23 @@ impl TrimRevisions {
         conn.counted(
             "SELECT o.id, o.namespace, o.deleted_ms IS NOT NULL, count(r.id), ifnull(sum(octet_length(r.body)), 0), \
              ifnull(sum(octet_length(r.body)) FILTER (WHERE r.id < o.id << 24 | o.revision), 0), \
-             ifnull(o.deleted_ms, o.unwatched_ms) \
+             ifnull(o.deleted_ms, o.unwatched_ms), o.deleted_ms < ?3 \
+             AND (k.kind = 'Job' AND k.api_group = 'batch' AND o.owner GLOB 'CronJob/*' \
+             OR k.kind = 'Pod' AND k.api_group = '' AND o.owner GLOB 'Job/*') \
+             AND (SELECT cause <> 'request' FROM revision WHERE id = o.id << 24 | o.revision) \
              FROM (SELECT * FROM tracked_object WHERE id > ?1 ORDER BY id LIMIT ?2) o \
+             LEFT JOIN tracked_kind k ON k.id = o.kind \
              LEFT JOIN revision r ON r.id BETWEEN o.id << 24 AND o.id << 24 | 16777215 GROUP BY o.id ORDER BY o.id",
         )?
-        .query_map((self.after, CHUNK), |row| {
+        .query_map((self.after, CHUNK, self.children_before.millis()), |row| {
             let ended: Option<i64> = row.get(6)?;
             let revisions: i64 = row.get(3)?;
             let columns = |revisions: i64| revisions.max(0).cast_unsigned() * REVISION_BYTES;
             Ok(ObjectRevisions {
                 id: row.get(0)?,
                 namespace: row.get::<_, String>(1)?.into(),
-                is_expired: ended.is_some_and(|at| at < self.before.millis()),
+                is_expired: ended.is_some_and(|at| at < self.before.millis())
+                    || row.get::<_, Option<bool>>(7)? == Some(true),
                 is_deleted: row.get(2)?,
                 revisions,
                 bytes: row.get::<_, i64>(4)?.cast_unsigned() + columns(revisions) + OBJECT_BYTES,
@@ -276,8 +294,6 @@ impl TrimRevisions {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use kube9_db::schema;
 
     use super::*;
@@ -303,6 +319,10 @@ mod tests {
         conn
     }
 
+    fn trim_before(before: i64, limit: Option<u64>) -> TrimRevisions {
+        TrimRevisions::begin(Timestamp::from_millis(before), Duration::ZERO, limit, false)
+    }
+
     /// The revisions that are left, as object and number.
     fn left(conn: &Connection, mut trim: TrimRevisions) -> Vec<(i64, i64)> {
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -324,11 +344,43 @@ mod tests {
             ("shop", 3, &[10, 20], Some(20)),
             ("shop", 4, &[10, 40], Some(40)),
         ]);
-        let trim = TrimRevisions::begin(Timestamp::from_millis(25), None, false);
+        let trim = trim_before(25, None);
         assert_eq!(
             left(&conn, trim),
             [(1, 2), (1, 3), (1, 4), (2, 1), (4, 1), (4, 2)]
         );
+    }
+
+    #[test]
+    fn children_that_a_controller_deleted_are_kept_for_a_day() {
+        let day = 86_400_000;
+        let objects: Vec<(&str, i64, &[i64], Option<i64>)> = (1..=7)
+            .map(|id| ("shop", id, &[10, 20][..], Some(20)))
+            .collect();
+        let conn = database(&objects);
+        conn.execute_batch(
+            "INSERT INTO tracked_kind VALUES (1, 'batch', 'Job', 'v1', 'jobs', 1), (2, '', 'Pod', 'v1', 'pods', 1),
+               (3, '', 'ConfigMap', 'v1', 'configmaps', 1);
+             UPDATE revision SET body = NULL, cause = 'owner deleted' WHERE at_ms = 20;
+             UPDATE tracked_object SET owner = 'CronJob/sync/u';
+             UPDATE tracked_object SET owner = 'Job/sync/u', kind = 2 WHERE id = 2;
+             UPDATE revision SET cause = 'request' WHERE id >> 24 = 3 AND at_ms = 20;
+             UPDATE tracked_object SET owner = NULL WHERE id = 4;
+             UPDATE tracked_object SET owner = 'DaemonSet/agent/u', kind = 2 WHERE id = 5;
+             UPDATE tracked_object SET owner = 'Job/sync/u', kind = 3 WHERE id = 6;
+             UPDATE tracked_object SET deleted_ms = NULL, kind = 3 WHERE id = 7",
+        )
+        .unwrap();
+        let objects = |now: i64, kept: i64| -> Vec<i64> {
+            let kept = Duration::from_millis(kept.cast_unsigned());
+            let trim = TrimRevisions::begin(Timestamp::from_millis(now), kept, None, false);
+            let mut objects: Vec<i64> = left(&conn, trim).into_iter().map(|(id, _)| id).collect();
+            objects.dedup();
+            objects
+        };
+        assert_eq!(objects(day, 30 * day), [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(objects(day + 21, 30 * day), [3, 4, 5, 6, 7]);
+        assert_eq!(objects(30 * day + 21, 30 * day), [7]);
     }
 
     #[test]
@@ -337,7 +389,12 @@ mod tests {
         let conn = database(&[("big", 1, &times, None), ("small", 2, &times[..3], None)]);
         for (limit, over) in [(Some(50_000), vec!["big"]), (Some(1 << 30), vec![])] {
             // Under pressure the budget is smaller, which says nothing about the namespace.
-            let mut trim = TrimRevisions::begin(Timestamp::EPOCH, limit, limit != Some(50_000));
+            let mut trim = TrimRevisions::begin(
+                Timestamp::EPOCH,
+                Duration::ZERO,
+                limit,
+                limit != Some(50_000),
+            );
             let deadline = Instant::now() + Duration::from_secs(60);
             let tx = conn.unchecked_transaction().unwrap();
             while trim.step(&tx, &[], deadline).unwrap() == Progress::More {}
@@ -351,7 +408,7 @@ mod tests {
         let times: Vec<i64> = (0..20).collect();
         let conn = database(&[("big", 1, &times, None), ("small", 2, &times[..3], None)]);
         // A fifth of 50,000 bytes.
-        let trim = TrimRevisions::begin(Timestamp::EPOCH, Some(50_000), false);
+        let trim = trim_before(0, Some(50_000));
         let left = left(&conn, trim);
         let of = |object: i64| left.iter().filter(|(id, _)| *id == object).count();
         assert_eq!(of(2), 3);
@@ -367,7 +424,7 @@ mod tests {
             .collect();
         let conn = database(&objects);
         // A fifth of 50,000 bytes: fewer than the deleted names alone.
-        let trim = TrimRevisions::begin(Timestamp::EPOCH, Some(50_000), false);
+        let trim = trim_before(0, Some(50_000));
         let left = left(&conn, trim);
         let objects: Vec<i64> = conn
             .prepare("SELECT id FROM tracked_object ORDER BY id")
@@ -400,7 +457,7 @@ mod tests {
                 .iter()
                 .map(|(kind, namespace)| ((*kind).to_owned(), (*namespace).to_owned()))
                 .collect();
-            let mut trim = TrimRevisions::begin(Timestamp::from_millis(before), None, false);
+            let mut trim = trim_before(before, None);
             let deadline = Instant::now() + Duration::from_secs(60);
             while trim.step(&conn, &watches, deadline).unwrap() == Progress::More {}
             conn.prepare("SELECT name, unwatched_ms FROM tracked_object ORDER BY id")

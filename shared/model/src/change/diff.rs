@@ -58,6 +58,8 @@ pub struct FieldChange<'b> {
     pub silent: bool,
     /// Changes of this field often break something.
     pub risky: bool,
+    /// An autoscaler changes it for as long as the load changes.
+    pub swings: bool,
 }
 
 /// The fields in which two bodies differ; `deleting` if a deletion waits for the object's finalizers.
@@ -77,6 +79,7 @@ pub fn changes<'b>(
         state: Automaton::<Field>::ROOT,
         silence: Silence::Never,
         risky: false,
+        swings: false,
     };
     diff.values(root, before.stored(), after.stored());
     diff.changes
@@ -112,6 +115,7 @@ struct At {
     state: State,
     silence: Silence,
     risky: bool,
+    swings: bool,
 }
 
 /// The arrays of which a permutation is recognised; longer ones have changed.
@@ -127,6 +131,7 @@ impl<'b> Diff<'_, 'b> {
                 own => own,
             },
             risky: parent.risky || field.risky,
+            swings: parent.swings || field.swings,
         }
     }
 
@@ -175,6 +180,7 @@ impl<'b> Diff<'_, 'b> {
             to,
             silent,
             risky: at.risky,
+            swings: at.swings,
         });
     }
 
@@ -195,7 +201,12 @@ impl<'b> Diff<'_, 'b> {
     fn maps(&mut self, at: At, before: &'b Fields, after: &'b Fields) {
         for (key, old, new) in merged(before, after) {
             let name = unescaped(key);
-            let at = self.field(at, name);
+            let mut at = self.field(at, name);
+            if let Some(path) = self.rules.field(at.state).silent_if_true
+                && new.is_none_or(|new| is_true(new, path))
+            {
+                at.silence = Silence::Always;
+            }
             self.inside(Step::Field(name), |diff| match (old, new) {
                 (Some(old), Some(new)) => diff.values(at, old, new),
                 (Some(old), None) => diff.one_sided(at, Op::Removed, old),
@@ -384,6 +395,11 @@ impl<'b> Diff<'_, 'b> {
     }
 }
 
+fn is_true(value: &Stored, path: &[&str]) -> bool {
+    let found = path.iter().try_fold(value, |value, name| value.get(name));
+    found == Some(&Stored::Bool(true))
+}
+
 /// Whether the elements that both lists have stand in the same order.
 fn are_in_the_same_order(old: &[String], new: &[String]) -> bool {
     let common = |list: &'_ [String], other: &'_ [String]| -> Vec<String> {
@@ -519,6 +535,41 @@ mod tests {
                 }
             })
             .collect()
+    }
+
+    #[test]
+    fn automatic_operation_of_an_application_is_silent() {
+        let id = "argoproj.io/v1alpha1/applications".parse().unwrap();
+        let rules = TrackedKind::custom(&id, "Application", true).rules;
+        let application =
+            |operation: Value| json!({"spec": {"project": "shop"}, "operation": operation});
+        let none = || json!({"spec": {"project": "shop"}});
+        let automatic =
+            || application(json!({"initiatedBy": {"automated": true}, "sync": {"revision": "a1"}}));
+        let by_hand =
+            || application(json!({"initiatedBy": {"username": "ann"}, "sync": {"revision": "a1"}}));
+        for (before, after) in [
+            (none(), automatic()),
+            (automatic(), none()),
+            (by_hand(), none()),
+            (by_hand(), automatic()),
+        ] {
+            let lines = lines(rules, before, after);
+            assert!(
+                !lines.is_empty() && lines.iter().all(|line| line.starts_with('(')),
+                "{lines:?}"
+            );
+        }
+        assert_eq!(
+            lines(rules, none(), by_hand()),
+            [
+                "added operation.initiatedBy.username - \"ann\"",
+                "added operation.sync.revision - \"a1\"",
+            ]
+        );
+        // Another kind of that name.
+        let lines = lines(custom(), none(), automatic());
+        assert!(lines.iter().all(|line| !line.starts_with('(')), "{lines:?}");
     }
 
     fn deployment(containers: Value) -> Value {

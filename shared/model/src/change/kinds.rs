@@ -12,7 +12,7 @@ use std::str::FromStr;
 use super::rules::{Line, Rule, Rules};
 use Rule::{
     Drop, Hide, Keep, List, Only, Opaque, Ordered, Risky, Silent, SilentElements, SilentFrom,
-    SilentUnlessDeleting, SilentUnlessReplaced, SilentWhenSet, Single,
+    SilentIfTrue, SilentUnlessDeleting, SilentUnlessReplaced, SilentWhenSet, Single, Swings,
 };
 
 /// A kind whose objects are tracked.
@@ -44,7 +44,10 @@ impl TrackedKind {
             kind: Cow::Owned(kind.to_owned()),
             short_names: &[],
             namespaced,
-            rules: &CUSTOM,
+            rules: match (&*id.group, &*id.resource) {
+                ("argoproj.io", "applications") => &APPLICATIONS,
+                _ => &CUSTOM,
+            },
         }
     }
 
@@ -505,6 +508,7 @@ const POD_SPEC: &[Line] = &[
 
 const WORKLOAD: &[Line] = &[
     ("spec.replicas", Risky),
+    ("spec.replicas", Swings),
     ("spec.selector", Risky),
     ("spec.strategy", Risky),
     ("spec.updateStrategy", Risky),
@@ -646,6 +650,7 @@ const AUTOSCALER: &[Line] = &[
     ("status.conditions.*.status", Keep),
     ("status.conditions.*.reason", Keep),
     ("status.conditions", List(&[&["type"]])),
+    ("status.conditions", Swings),
     ("spec.minReplicas", Risky),
     ("spec.maxReplicas", Risky),
     ("spec.metrics", Risky),
@@ -696,7 +701,17 @@ const DEFINITION: &[Line] = &[
 
 const LIMITS: &[Line] = &[("spec", Risky)];
 
-static CUSTOM: Rules = Rules::custom(&[COMMON, &[("spec.replicas", Risky)]]);
+const SCALED: &[Line] = &[("spec.replicas", Risky), ("spec.replicas", Swings)];
+
+/// An Argo CD Application.
+const APPLICATION: &[Line] = &[
+    // The request for a synchronization. The application controller removes it when it begins; and makes it by itself after
+    // each commit, which shows in what it synchronizes.
+    ("operation", SilentIfTrue(&["initiatedBy", "automated"])),
+];
+
+static CUSTOM: Rules = Rules::custom(&[COMMON, SCALED]);
+static APPLICATIONS: Rules = Rules::custom(&[COMMON, SCALED, APPLICATION]);
 static PLAIN: Rules = Rules::new(&[COMMON]);
 static PODS: Rules = Rules::new(&[COMMON, POD_SPEC, POD]);
 static WORKLOADS: Rules = Rules::new(&[COMMON, POD_SPEC, WORKLOAD]);

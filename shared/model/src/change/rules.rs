@@ -38,10 +38,14 @@ pub enum Rule {
     SilentFrom(&'static str),
     /// Makes no row.
     Silent,
+    /// A map that makes no row when it is removed, or has `true` at this path.
+    SilentIfTrue(&'static [&'static str]),
     /// A list whose elements make no row if their identity begins with one of these and a slash.
     SilentElements(&'static [&'static str]),
     /// A change of it often breaks something.
     Risky,
+    /// An autoscaler changes it for as long as the load changes.
+    Swings,
 }
 
 /// How much of a field is in the body.
@@ -97,8 +101,12 @@ pub struct Field {
     pub silence: Silence,
     /// See [`Rule::SilentElements`].
     pub silent_elements: &'static [&'static str],
+    /// See [`Rule::SilentIfTrue`].
+    pub silent_if_true: Option<&'static [&'static str]>,
     /// See [`Rule::Risky`].
     pub risky: bool,
+    /// See [`Rule::Swings`].
+    pub swings: bool,
 }
 
 impl Field {
@@ -124,7 +132,9 @@ impl Field {
                 Rule::SilentFrom(text) => field.silence = Silence::From(text),
                 Rule::Silent => field.silence = Silence::Always,
                 Rule::SilentElements(identities) => field.silent_elements = identities,
+                Rule::SilentIfTrue(path) => field.silent_if_true = Some(path),
                 Rule::Risky => field.risky = true,
+                Rule::Swings => field.swings = true,
             }
         }
         field

@@ -324,7 +324,7 @@ fn rollouts(world: &mut World, deployments: &[Id]) {
             "image",
         ];
         let image = format!("registry.example.com/shop/service:v{}", world.now.second());
-        let argo = Writer("argocd-controller", "");
+        let argo = Writer("argocd-application-controller", "");
         world.write(id, argo, &[(&app, Some(json!(image)))])?;
         let revision: &[&str] = &[
             "metadata",
@@ -443,7 +443,7 @@ fn controller_maps(world: &mut World) -> anyhow::Result<()> {
 
 /// Twenty Applications that are refreshed every three minutes; one is synchronized every hour.
 fn argo(world: &mut World) -> anyhow::Result<()> {
-    let argo = Writer("argocd-controller", "");
+    let argo = Writer("argocd-application-controller", "");
     for n in 0..20 {
         let content = json!({ "spec": { "project": "default", "source": { "repoURL": "https://git.example.com/shop", "path": format!("app-{n}"),
             "targetRevision": "main" }, "destination": { "namespace": "shop" } } });
@@ -461,7 +461,7 @@ fn argo(world: &mut World) -> anyhow::Result<()> {
             world.write(id, argo, &[(path, Some(json!("normal")))])?;
             world.after(1, move |world| {
                 world.write(id, argo, &[(path, None)])?;
-                world.status(id, "argocd-controller")
+                world.status(id, "argocd-application-controller")
             });
             Ok(())
         });
@@ -470,7 +470,7 @@ fn argo(world: &mut World) -> anyhow::Result<()> {
             world.write(id, argo, &[(&["operation"], Some(operation))])?;
             world.after(2, move |world| {
                 world.write(id, argo, &[(&["operation"], None)])?;
-                world.status(id, "argocd-controller")
+                world.status(id, "argocd-application-controller")
             });
             Ok(())
         });
