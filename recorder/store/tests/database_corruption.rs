@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use kube9_db::read::{Filter, GroupBy, PageRequest, Pattern, ReadError, Reader, TimelineRequest};
@@ -27,7 +28,7 @@ const WAYS: [&str; 5] = ["zeros", "noise", "another", "sibling", "swapped"];
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 type Answer = Result<String, ReadError>;
-type Question = (&'static str, Box<dyn Fn(&Reader) -> Answer>);
+type Question = (&'static str, Box<dyn Fn(&Reader) -> Answer + Sync>);
 
 fn list(name: &'static str, filter: Filter, limit: usize, offset: u64) -> Question {
     (
@@ -254,6 +255,104 @@ fn fill(directory: &Path) {
         .unwrap();
 }
 
+/// The answers to all questions, and whether they are right, by the way of the corruption.
+#[derive(Default)]
+struct Found {
+    /// By the table or index of the page, the way and the question.
+    wrong: BTreeMap<(String, &'static str, &'static str), usize>,
+    /// Right, wrong, errors.
+    counts: BTreeMap<&'static str, [usize; 3]>,
+}
+
+impl Found {
+    fn add(&mut self, other: Self) {
+        for (key, times) in other.wrong {
+            *self.wrong.entry(key).or_default() += times;
+        }
+        for (way, counts) in other.counts {
+            let sum = self.counts.entry(way).or_default();
+            for (sum, count) in sum.iter_mut().zip(counts) {
+                *sum += count;
+            }
+        }
+    }
+}
+
+/// Asks all questions of a copy of the file whose page is corrupt, for each way.
+fn corrupt(
+    page: usize,
+    size: usize,
+    sound: &[u8],
+    names: &BTreeMap<usize, String>,
+    copy: &Path,
+    questions: &[Question],
+    truth: &[String],
+) -> Found {
+    let pages = sound.len() / size;
+    let mut found = Found::default();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64 ^ (page as u64) << 32;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    let name = names
+        .get(&(page + 1))
+        .cloned()
+        .unwrap_or_else(|| "free".to_owned());
+    let same: Vec<usize> = names
+        .iter()
+        .filter(|(_, n)| **n == name)
+        .map(|(p, _)| p - 1)
+        .collect();
+    for way in WAYS {
+        let mut bytes = sound.to_vec();
+        let page_of = |number: usize| number * size..(number + 1) * size;
+        let sibling = same.get(next() as usize % same.len().max(1));
+        let sibling = page_of(sibling.copied().unwrap_or(page));
+        match way {
+            "zeros" => bytes[page_of(page)].fill(0),
+            "noise" => bytes[page_of(page)]
+                .iter_mut()
+                .for_each(|byte| *byte = next() as u8),
+            "another" => {
+                let from = page_of(1 + next() as usize % (pages - 1));
+                bytes.copy_within(from, page * size);
+            }
+            "sibling" => bytes.copy_within(sibling, page * size),
+            _ => {
+                let kept = bytes[page_of(page)].to_vec();
+                bytes.copy_within(sibling.clone(), page * size);
+                bytes[sibling].copy_from_slice(&kept);
+            }
+        }
+        if bytes == *sound {
+            continue;
+        }
+        std::fs::write(copy, &bytes).unwrap();
+        let Ok(reader) = Reader::open(copy, TIMEOUT) else {
+            found.counts.entry(way).or_default()[2] += questions.len();
+            continue;
+        };
+        for ((question, ask), truth) in questions.iter().zip(truth) {
+            let count = found.counts.entry(way).or_default();
+            match ask(&reader) {
+                Ok(answer) if answer == *truth => count[0] += 1,
+                Ok(_) => {
+                    count[1] += 1;
+                    *found
+                        .wrong
+                        .entry((name.clone(), way, question))
+                        .or_default() += 1;
+                }
+                Err(_) => count[2] += 1,
+            }
+        }
+    }
+    found
+}
+
 #[test]
 fn corrupt_page_gives_full_answer_or_error() {
     let dir = tempfile::tempdir().unwrap();
@@ -280,72 +379,23 @@ fn corrupt_page_gives_full_answer_or_error() {
             .collect::<Result<_, _>>()
             .unwrap()
     };
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = move || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random
-    };
-    let mut wrong: BTreeMap<(String, &str, &str), usize> = BTreeMap::new();
-    let mut counts: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
-    let copy = dir.path().join("damaged").join("kube9.db");
-    std::fs::create_dir(copy.parent().unwrap()).unwrap();
-    for page in 1..pages {
-        let name = names
-            .get(&(page + 1))
-            .cloned()
-            .unwrap_or_else(|| "free".to_owned());
-        let same: Vec<usize> = names
-            .iter()
-            .filter(|(_, n)| **n == name)
-            .map(|(p, _)| p - 1)
-            .collect();
-        for way in WAYS {
-            let mut bytes = sound.clone();
-            let page_of = |number: usize| number * size..(number + 1) * size;
-            let sibling = same.get(next() as usize % same.len().max(1));
-            let sibling = page_of(sibling.copied().unwrap_or(page));
-            match way {
-                "zeros" => bytes[page_of(page)].fill(0),
-                "noise" => bytes[page_of(page)]
-                    .iter_mut()
-                    .for_each(|byte| *byte = next() as u8),
-                "another" => {
-                    let from = page_of(1 + next() as usize % (pages - 1));
-                    bytes.copy_within(from, page * size);
+    let found = Mutex::new(Found::default());
+    // It takes longer than all other tests of this binary.
+    std::thread::scope(|scope| {
+        for (part, from) in [1, 2].into_iter().enumerate() {
+            let (found, names, questions, sound, truth) =
+                (&found, &names, &questions, &sound, &truth);
+            let copy = dir.path().join(format!("damaged-{part}")).join("kube9.db");
+            scope.spawn(move || {
+                std::fs::create_dir(copy.parent().unwrap()).unwrap();
+                for page in (from..pages).step_by(2) {
+                    let one = corrupt(page, size, sound, names, &copy, questions, truth);
+                    found.lock().unwrap().add(one);
                 }
-                "sibling" => bytes.copy_within(sibling, page * size),
-                _ => {
-                    let kept = bytes[page_of(page)].to_vec();
-                    bytes.copy_within(sibling.clone(), page * size);
-                    bytes[sibling].copy_from_slice(&kept);
-                }
-            }
-            if bytes == sound {
-                continue;
-            }
-            std::fs::write(&copy, &bytes).unwrap();
-            if name == "skip" {
-                println!("{page} {way} {name}");
-            }
-            let Ok(reader) = Reader::open(&copy, TIMEOUT) else {
-                counts.entry(way).or_default()[2] += questions.len();
-                continue;
-            };
-            for ((question, ask), truth) in questions.iter().zip(&truth) {
-                let count = counts.entry(way).or_default();
-                match ask(&reader) {
-                    Ok(answer) if answer == *truth => count[0] += 1,
-                    Ok(_) => {
-                        count[1] += 1;
-                        *wrong.entry((name.clone(), way, question)).or_default() += 1;
-                    }
-                    Err(_) => count[2] += 1,
-                }
-            }
+            });
         }
-    }
+    });
+    let Found { wrong, counts } = found.into_inner().unwrap();
     println!("{pages} pages of {size} bytes");
     for (way, [right, wrong, error]) in &counts {
         println!("{way}: {right} right, {wrong} wrong, {error} errors");
