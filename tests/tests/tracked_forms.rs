@@ -260,6 +260,42 @@ fn change_that_cannot_be_compared_after_an_upgrade_is_said() {
 }
 
 /// Adds the default of a later API server to every Deployment.
+#[test]
+fn upgrade_of_the_api_server_is_a_row_although_an_old_one_still_answers() {
+    let harness = Harness::new();
+    let titles =
+        "SELECT title FROM events WHERE metadata ->> 'reason' = 'APIServerUpgraded' ORDER BY id";
+    let known = "SELECT group_concat(version, ' ' ORDER BY id) FROM server_version";
+    let mut expected = String::new();
+    for version in ["v1.35.4", "v1.36.0", "v1.35.4", "v1.36.0", "v1.36.1"] {
+        harness.server.set_version(version);
+        let mark = harness.server.requests().mark();
+        let recorder = harness.start();
+        if !expected.contains(version) {
+            expected = format!("{expected} {version}").trim().to_owned();
+        }
+        harness.wait("the version is asked for", || {
+            let requests = harness.server.requests().since(mark);
+            requests.iter().any(|request| request.target == "/version")
+        });
+        harness.wait("the version is known", || {
+            harness
+                .setup
+                .column(known)
+                .is_ok_and(|found| found == [&*expected])
+        });
+        // It commits what it has received.
+        stop(recorder);
+    }
+    assert_eq!(
+        harness.setup.column(titles).unwrap(),
+        [
+            "API server upgraded: v1.35.4 → v1.36.0",
+            "API server upgraded: v1.36.0 → v1.36.1"
+        ]
+    );
+}
+
 fn with_a_default(harness: &Harness) {
     let store = harness.server.store();
     store.read_as(Kind::Deployment, |web| {

@@ -21,6 +21,7 @@ pub mod serve;
 mod supervisor;
 mod tracked_consumer;
 mod tracked_task;
+mod version_task;
 
 pub use supervisor::{run, runtime};
 

@@ -47,6 +47,12 @@ pub enum Item {
     Finding(Box<Finding>),
     /// Extends the rows of all open findings to this time.
     ExtendFindings(Timestamp),
+    /// An API server of a cluster has answered with its version.
+    ServerVersion {
+        cluster: String,
+        version: Clean,
+        at: Timestamp,
+    },
     /// A marker of a source's protocol.
     Marker {
         watch: WatchId,
@@ -221,6 +227,9 @@ impl Item {
                 Self::Finding(finding) => {
                     finding.fingerprint.as_str().len() + finding.row.approximate_bytes()
                 }
+                Self::ServerVersion {
+                    cluster, version, ..
+                } => cluster.len() + version.as_str().len(),
                 Self::ExtendFindings(_) | Self::Marker { .. } => 0,
             }
     }

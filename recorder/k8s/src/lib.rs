@@ -19,6 +19,7 @@ pub mod known_objects;
 pub mod metrics;
 pub mod pages;
 pub mod resource;
+pub mod server_version;
 pub mod status_document;
 pub mod tracked_watches;
 pub mod walk;

@@ -37,6 +37,7 @@ use super::identity::Sql;
 use super::incoming_event::{EventOutcome, IncomingEvent, Tables};
 use super::object_snapshots::ObjectSnapshotTable;
 use super::rows::{EventTimes, Rows};
+use super::server_versions::ServerVersionTable;
 use super::stubs::{SkippedEvent, StubOutcome, Stubs};
 use super::tracked::{TrackedApplier, TrackedState, cause_of_pod};
 use super::watches::WatchTable;
@@ -126,6 +127,11 @@ impl Applier {
             Item::Tracked { watch, kind, event } => self.tracked(conn, *watch, kind, event)?,
             Item::Finding(finding) => FindingTable::of(conn).store(&mut self.rows, finding)?,
             Item::ExtendFindings(at) => FindingTable::of(conn).extend_open(*at)?,
+            Item::ServerVersion {
+                cluster,
+                version,
+                at,
+            } => ServerVersionTable::of(conn).note(&mut self.rows, (cluster, version), *at)?,
             Item::Marker { watch, marker } => self.marker(conn, *watch, marker)?,
         }
         Ok(())

@@ -39,6 +39,7 @@ pub mod queue;
 mod report;
 mod retention_run;
 pub mod rows;
+mod server_versions;
 mod share;
 pub mod size_limit;
 pub mod snapshot;

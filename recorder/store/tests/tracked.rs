@@ -568,7 +568,7 @@ fn entry(manager: &str, subresource: &str, at: Timestamp, fields: Value) -> Valu
 fn replicas_that_an_autoscaler_sets_are_a_row_and_those_of_a_person_another() {
     let mut store = Store::new();
     let replicas = json!({"f:spec": {"f:replicas": {}}});
-    let mut scale = |store: &mut Store, n: u64, manager: &str| {
+    let scale = |store: &mut Store, n: u64, manager: &str| {
         let by = entry(manager, "scale", store.now, replicas.clone());
         let web = json!({"metadata": {"name": "web", "uid": "u", "managedFields": [by]}, "spec": {"replicas": n}});
         store.of("deploy").create(web);

@@ -14,6 +14,7 @@
 //!   dropped_range    what a full queue dropped
 //!   tracked_kind ── tracked_object ── revision ── author    each state of each tracked object, and who changed it
 //!   object_snapshot  what the next change of an object is compared with
+//!   server_version   the versions of API servers that have answered
 //!   finding          open findings
 //!   eviction         how far the size limit has shortened the record, by tenant
 //!   recorder_status  one row: version, heartbeat and health of the recorder
@@ -263,6 +264,15 @@ CREATE TABLE object_snapshot (
     snapshot TEXT NOT NULL,          -- JSON
     PRIMARY KEY (watch, name)
 ) WITHOUT ROWID;
+
+-- The versions of API servers that have answered. The newest is that of the cluster: while it is upgraded, old and new ones
+-- answer in turn.
+CREATE TABLE server_version (
+    id      INTEGER PRIMARY KEY,
+    cluster TEXT NOT NULL,
+    version TEXT NOT NULL,           -- gitVersion
+    UNIQUE (cluster, version)
+);
 
 -- Open findings. Their rows are kept regardless of age.
 CREATE TABLE finding (

@@ -125,7 +125,7 @@ impl ApiServer {
             requests: Requests::new(),
             access: Access::default(),
             token: Mutex::new(config.token.clone()),
-            version: config.version,
+            version: Mutex::new(config.version),
             every_kind: config.every_kind,
             rules: watch::Rules {
                 bookmark_interval: config.bookmark_interval,
@@ -178,6 +178,11 @@ impl ApiServer {
     /// The initial bearer token.
     pub fn token(&self) -> Option<&str> {
         self.first_token.as_deref()
+    }
+
+    /// Answers with this version from now on, as another API server of an upgraded control plane.
+    pub fn set_version(&self, version: &str) {
+        self.shared.set_version(version);
     }
 
     /// Replaces the accepted bearer token: a client that does not reload its token gets 401.

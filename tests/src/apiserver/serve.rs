@@ -37,7 +37,7 @@ pub(super) struct Shared {
     pub(super) requests: Requests,
     pub(super) access: Access,
     pub(super) token: Mutex<Option<String>>,
-    pub(super) version: String,
+    pub(super) version: Mutex<String>,
     /// Kinds after Namespace are served too.
     pub(super) every_kind: bool,
     pub(super) rules: Rules,
@@ -53,6 +53,10 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    pub(super) fn set_version(&self, version: &str) {
+        version.clone_into(&mut self.version.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(super) fn set_token(&self, token: &str) {
@@ -334,7 +338,15 @@ async fn route(
 async fn elsewhere(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path().to_owned();
     match (request.method(), path.as_str()) {
-        (&Method::GET, "/version") => json_response(200, &version(&shared.version)),
+        (&Method::GET, "/version") => json_response(
+            200,
+            &version(
+                &shared
+                    .version
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner),
+            ),
+        ),
         (&Method::GET, "/healthz" | "/livez" | "/readyz") => {
             respond(200, "text/plain; charset=utf-8", b"ok".to_vec())
         }

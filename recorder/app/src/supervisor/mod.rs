@@ -208,6 +208,7 @@ async fn run_tasks(
         tasks.spawn(task_name(resource, &task.namespace), task.run());
     }
     tasks.spawn("analysis".to_owned(), sources.analysis.run());
+    tasks.spawn("API server version".to_owned(), sources.version.run());
     if let Some(document) = sources.status_document {
         tasks.spawn("status document".to_owned(), document.run());
     }

@@ -32,6 +32,7 @@ use crate::engine::{Engine, INBOX_MAX, STUCK_AFTER};
 use crate::events::EventConsumer;
 use crate::events::EventIngest;
 use crate::tracked_task::TrackedTask;
+use crate::version_task::VersionTask;
 use crate::{lifecycle, memory};
 
 /// Everything that talks to the API server.
@@ -41,6 +42,7 @@ pub(super) struct Sources {
     pub(super) tracked: Vec<TrackedTask>,
     pub(super) analysis: AnalysisTask,
     pub(super) status_document: Option<StatusDocument>,
+    pub(super) version: VersionTask,
 }
 
 /// How the findings are handled.
@@ -179,6 +181,14 @@ pub(super) fn sources(
         health.clone(),
         ingest.clock.clone(),
     );
+    let version = VersionTask {
+        api: Api::new(cluster.client.clone()),
+        cluster: cluster.cluster.clone(),
+        timeout: config.source.list_timeout,
+        queue: ingest.queue.clone(),
+        metrics: ingest.metrics.clone(),
+        clock: ingest.clock.clone(),
+    };
     if restored.informers.is_empty() {
         let closings = close_all(restored.analysis.findings, ingest.now());
         return Sources {
@@ -187,6 +197,7 @@ pub(super) fn sources(
             tracked,
             analysis: AnalysisTask::Off(ingest.clone(), closings),
             status_document,
+            version,
         };
     }
     let mut analysis = Analysis::new(
@@ -255,5 +266,6 @@ pub(super) fn sources(
         tracked,
         analysis: AnalysisTask::Runs(Box::new(engine)),
         status_document,
+        version,
     }
 }
