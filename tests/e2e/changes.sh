@@ -43,31 +43,13 @@ if [[ -n ${KUBE9_E2E_TRUTH:-} ]]; then
   finish
 fi
 
-# changes_user: prints the kubeconfig of a user who can read every kind that is tracked, and no Secrets.
-changes_user() {
-  kubectl apply -f - >/dev/null <<'YAML'
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: kube9-e2e-changes}
-rules:
-  - apiGroups: [""]
-    resources: [events, configmaps, limitranges, namespaces, nodes, persistentvolumeclaims, persistentvolumes, pods, resourcequotas, serviceaccounts, services]
-    verbs: [get, list, watch]
-  - apiGroups: [apps, batch, autoscaling, policy, networking.k8s.io, rbac.authorization.k8s.io, admissionregistration.k8s.io, storage.k8s.io,
-      scheduling.k8s.io, node.k8s.io, apiextensions.k8s.io, apiregistration.k8s.io, e2e.kube9.io]
-    resources: ["*"]
-    verbs: [get, list, watch]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: kube9-e2e-changes}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kube9-e2e-changes}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kube9-e2e-recorder}]
-YAML
-  "$cluster/user" kube9-e2e-recorder | tail -1
-}
-
-user=$(changes_user)
+# The user can read every kind that is tracked, and no Secrets.
+user=$(user_with kube9-e2e-changes \
+  '{apiGroups: [""], resources: [events, configmaps, limitranges, namespaces, nodes, persistentvolumeclaims, persistentvolumes, pods,
+      resourcequotas, serviceaccounts, services], verbs: [get, list, watch]}' \
+  '{apiGroups: [apps, batch, autoscaling, policy, networking.k8s.io, rbac.authorization.k8s.io, admissionregistration.k8s.io,
+      storage.k8s.io, scheduling.k8s.io, node.k8s.io, apiextensions.k8s.io, apiregistration.k8s.io, e2e.kube9.io],
+    resources: ["*"], verbs: [get, list, watch]}')
 refuses "the recorder's user cannot read Secrets" kubectl --kubeconfig "$user" get secrets -A
 export KUBE9_CHANGES_RESOURCES=e2e.kube9.io/v1/widgets,e2e.kube9.io/v1/gears,e2e.kube9.io/v1/webservices
 helper write "$cluster" "$KUBECONFIG" "$data/audit.log" "$data" "$recorder" "$user"

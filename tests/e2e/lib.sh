@@ -217,40 +217,30 @@ finish() {
   exit 0
 }
 
-# events_user: prints the kubeconfig of a user who can read Events and nothing else.
-events_user() {
-  kubectl apply -f - >/dev/null <<'YAML'
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: kube9-e2e-events}
-rules: [{apiGroups: [""], resources: [events], verbs: [list, watch]}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: kube9-e2e-events}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kube9-e2e-events}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kube9-e2e-recorder}]
-YAML
+# user_with ROLE RULE...: prints the kubeconfig of the recorder's user, who gets a role of this name with these rules.
+user_with() {
+  local role=$1
+  shift
+  {
+    printf '%s\n' 'apiVersion: rbac.authorization.k8s.io/v1' 'kind: ClusterRole' "metadata: {name: $role}" 'rules:'
+    printf -- '- %s\n' "$@"
+    printf '%s\n' --- 'apiVersion: rbac.authorization.k8s.io/v1' 'kind: ClusterRoleBinding' "metadata: {name: $role}" \
+      "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: $role}" \
+      'subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kube9-e2e-recorder}]'
+  } | kubectl apply -f - >/dev/null
   "$cluster/user" kube9-e2e-recorder | tail -1
 }
 
-# recorder_user: prints the kubeconfig of a user who can read everything that the recorder watches.
+# events_user: of a user who can read Events and nothing else.
+events_user() {
+  user_with kube9-e2e-events '{apiGroups: [""], resources: [events], verbs: [list, watch]}'
+}
+
+# recorder_user: of a user who can read what the rules read.
 recorder_user() {
-  kubectl apply -f - >/dev/null <<'YAML'
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: kube9-e2e-all}
-rules:
-  - {apiGroups: [""], resources: [events, pods, nodes, services, configmaps], verbs: [get, list, watch]}
-  - {apiGroups: [apps], resources: [deployments], verbs: [get, list, watch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: kube9-e2e-all}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kube9-e2e-all}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kube9-e2e-recorder}]
-YAML
-  "$cluster/user" kube9-e2e-recorder | tail -1
+  user_with kube9-e2e-all \
+    '{apiGroups: [""], resources: [events, pods, nodes, services, configmaps], verbs: [get, list, watch]}' \
+    '{apiGroups: [apps], resources: [deployments], verbs: [get, list, watch]}'
 }
 
 # ---- the chart
