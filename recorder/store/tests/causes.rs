@@ -20,6 +20,8 @@ use kube9_store::open::DataDir;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
+use crate::transaction;
+
 struct Cluster {
     _dir: tempfile::TempDir,
     _data: DataDir,
@@ -90,11 +92,7 @@ impl Cluster {
             kind: Arc::new(kind),
             event,
         };
-        let tx = self.conn.unchecked_transaction().unwrap();
-        self.applier.apply(&tx, &[item], self.now).unwrap();
-        self.applier.finish(&tx).unwrap();
-        tx.commit().unwrap();
-        self.applier.committed();
+        transaction::commit(&self.conn, &mut self.applier, &[item], self.now);
     }
 
     fn exists(&mut self, object: &str, uid: &str, more: &Value) {

@@ -16,6 +16,8 @@ use kube9_store::open::DataDir;
 use rusqlite::Connection;
 use serde_json::{Map, Value};
 
+use crate::transaction;
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_secs(1_764_671_400 + second)
 }
@@ -48,10 +50,7 @@ impl Store {
     }
 
     fn commit(&mut self, items: &[Item]) {
-        let tx = self.conn.unchecked_transaction().unwrap();
-        self.applier.apply(&tx, items, at(5_000)).unwrap();
-        self.applier.finish(&tx).unwrap();
-        tx.commit().unwrap();
+        transaction::commit(&self.conn, &mut self.applier, items, at(5_000));
     }
 
     /// title, severity and metadata of all rows, oldest first.

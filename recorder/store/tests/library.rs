@@ -9,4 +9,5 @@ mod states;
 mod storage_doc;
 mod store;
 mod tracked;
+mod transaction;
 mod wal_corruption;

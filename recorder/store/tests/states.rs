@@ -38,6 +38,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
 use crate::tracked::Rng;
+use crate::transaction;
 
 const EDITS: u64 = 1_200;
 
@@ -172,19 +173,12 @@ impl World {
     }
 
     fn commit(&mut self, items: &[Item]) {
-        let tx = self.conn.unchecked_transaction().unwrap();
-        self.applier.apply(&tx, items, self.now).unwrap();
-        self.applier.finish(&tx).unwrap();
-        tx.commit().unwrap();
-        self.applier.committed();
+        transaction::commit(&self.conn, &mut self.applier, items, self.now);
     }
 
     /// The transaction is not committed.
     fn fail(&mut self, items: &[Item]) {
-        let tx = self.conn.unchecked_transaction().unwrap();
-        self.applier.apply(&tx, items, self.now).unwrap();
-        drop(tx);
-        self.applier.rolled_back();
+        transaction::fail(&self.conn, &mut self.applier, items, self.now);
     }
 
     fn list(&mut self, cause: RelistCause) {

@@ -21,6 +21,8 @@ use kube9_store::open::DataDir;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
+use crate::transaction;
+
 struct Store {
     _dir: tempfile::TempDir,
     _data: DataDir,
@@ -78,19 +80,12 @@ impl Store {
     }
 
     fn commit(&mut self, items: &[Item]) {
-        let tx = self.conn.unchecked_transaction().unwrap();
-        self.applier.apply(&tx, items, self.now).unwrap();
-        self.applier.finish(&tx).unwrap();
-        tx.commit().unwrap();
-        self.applier.committed();
+        transaction::commit(&self.conn, &mut self.applier, items, self.now);
     }
 
     /// The disk fails, and the batch is applied again.
     fn fail_and_commit(&mut self, items: &[Item]) {
-        let tx = self.conn.unchecked_transaction().unwrap();
-        self.applier.apply(&tx, items, self.now).unwrap();
-        drop(tx);
-        self.applier.rolled_back();
+        transaction::fail(&self.conn, &mut self.applier, items, self.now);
         self.commit(items);
     }
 

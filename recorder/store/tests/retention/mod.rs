@@ -34,6 +34,8 @@ use prometheus::{Registry, TextEncoder};
 use rusqlite::Connection;
 use serde_json::Map;
 
+use crate::transaction;
+
 mod tenants;
 
 const DAY: i64 = 86_400;
@@ -125,12 +127,8 @@ impl Store {
     }
 
     fn commit(&mut self, items: &[Item]) {
-        let tx = self.conn.unchecked_transaction().unwrap();
-        self.applier
-            .apply(&tx, items, Timestamp::from_secs(NOW))
-            .unwrap();
-        self.applier.finish(&tx).unwrap();
-        tx.commit().unwrap();
+        let now = Timestamp::from_secs(NOW);
+        transaction::commit(&self.conn, &mut self.applier, items, now);
     }
 
     fn add(&mut self, what: RowSpec<'_>) {
