@@ -12,8 +12,11 @@ use std::time::Duration;
 use kube9_db::read::revision::REBUILD;
 use kube9_ingest::body::MarkKey;
 use kube9_ingest::item::{Item, TrackedEvent};
+use kube9_ingest::sanitize::sanitize;
 use kube9_ingest::tracker::Tracker;
+use kube9_model::ObjectRef;
 use kube9_model::change::kinds::{BUILT_IN, TrackedKind};
+use kube9_model::record::Record;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Origin, RelistCause, WatchId};
 use kube9_store::apply::Applier;
@@ -471,6 +474,42 @@ fn job_of_a_cron_job_has_a_row_only_if_a_person_made_or_deleted_it() {
         ["CronJobCreated", "JobDeleted", "JobCreated"]
     );
     assert_eq!(store.changes()[1].1["cause"]["kind"], "request");
+}
+
+/// A pod that is deleted some time after the row of its end.
+fn delete_ended_pod(store: &mut Store, pod: &Value) {
+    let name = pod["metadata"]["name"].as_str().unwrap();
+    let mut ended = pod.clone();
+    ended["status"] = json!({"phase": "Succeeded"});
+    store.of("po").create(pod.clone()).create(ended.clone());
+    let row = Record {
+        reason: "PodEnded".into(),
+        title: "Pod completed".into(),
+        object: Some(ObjectRef {
+            kind: "Pod".into(),
+            namespace: "shop".into(),
+            name: name.into(),
+        }),
+        ..Record::internal(store.now)
+    };
+    store.commit(&[Item::Row(Box::new(sanitize(row)))]);
+    store.of("po").delete(ended);
+}
+
+#[test]
+fn ended_pod_has_a_row_of_its_deletion_only_if_its_controller_is_recorded() {
+    let mut store = Store::new();
+    let of_job = |name: &str| owned(name, "Job", "batch/v1", "backup-1");
+    // Nothing shows whether a request or the end of the Job deleted it.
+    delete_ended_pod(&mut store, &of_job("backup-1-x"));
+    assert_eq!(store.reasons(), [""; 0]);
+    delete_ended_pod(&mut store, &json!({"metadata": {"name": "debug"}}));
+    assert_eq!(store.reasons(), ["PodCreated", "PodDeleted"]);
+    store
+        .of("jobs")
+        .create(json!({"metadata": {"name": "backup-1"}}));
+    delete_ended_pod(&mut store, &of_job("backup-1-y"));
+    assert_eq!(store.reasons()[2..], ["JobCreated", "PodDeleted"]);
 }
 
 #[test]

@@ -388,6 +388,18 @@ pub(super) fn had_ended(conn: &Connection, namespace: &str, name: &str) -> rusql
     Ok(is_deletion == Some(false))
 }
 
+/// Whether an object has no controller, or one of a kind that is recorded. Otherwise why it was deleted cannot be known.
+pub(super) fn has_known_controller(
+    conn: &Connection,
+    stored: &StoredObject,
+) -> rusqlite::Result<bool> {
+    let Some(controller) = stored.owner.as_deref().and_then(Reference::of_text) else {
+        return Ok(true);
+    };
+    let kind = TrackedObjectTable::of(conn).known_kind(controller.group, controller.kind)?;
+    Ok(kind.is_some())
+}
+
 /// The deletion of a pod that ended.
 #[derive(Debug)]
 pub(crate) struct PodDeletion {

@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 use tracing::warn;
 
 use super::TrackedApplier;
-use super::causes::{EndFacts, cause_of};
+use super::causes::{EndFacts, cause_of, has_known_controller};
 use super::children::{Member, children_of};
 use super::churn::{Change, Fold, FoldTarget, Folding, Group, Habit, Happened, Life, THIN};
 use super::lists::ListInProgress;
@@ -708,7 +708,7 @@ impl TrackedApplier<'_> {
         let is_child = self.is_child(&stored, (namespace, name), &body)? && !is_requested;
         let is_pod = self.kind.kind == "Pod" && self.kind.group.is_empty();
         let is_row = !is_child
-            && (end.had_ended || !is_pod)
+            && (!is_pod || end.had_ended && has_known_controller(self.conn, &stored)?)
             && !is_made_by_the_cluster(&self.kind.kind, name);
         let member = (self.kind_id()?, namespace, stored.id);
         let life = Life {
