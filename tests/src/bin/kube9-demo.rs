@@ -183,7 +183,8 @@ const MISHAPS: [(f64, Mishap); 8] = [
         Ok(format!("{} cannot be scheduled", names[5]))
     }),
     (10.0, |live, _| {
-        live.node_down(2, Duration::from_secs(120))?;
+        // Half a minute at this speed; NodeUnready waits for 15 s.
+        live.node_down(2, Duration::from_secs(600))?;
         Ok("a node stops reporting".to_owned())
     }),
 ];

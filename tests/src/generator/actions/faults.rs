@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::cluster::{Ended, Owner, Phase, PodId};
+use super::super::cluster::{Ended, Owner, Phase, PodId, WorkloadKind};
 use super::super::engine::Engine;
 use super::super::event::Uid;
 use super::super::event_correlator::EventDraft;
@@ -418,6 +418,10 @@ impl Engine {
         });
         debug_assert_ne!(uid, Uid(0), "every pod has a uid");
         if let Owner::Workload(workload) = owner {
+            if self.cluster.workloads[workload].runs == WorkloadKind::StatefulSet {
+                // Its successor has the same name, so the controller deletes it first.
+                self.cluster.remove_pod(pod);
+            }
             self.cluster.workloads[workload].pods.retain(|p| *p != pod);
             let successor = self.create_pod(workload);
             self.after(0.5, Action::Schedule(successor));

@@ -239,7 +239,13 @@ impl Engine {
 
     pub(super) fn replace_next(&mut self, workload: usize, mut left: Vec<PodId>) {
         let Some(old) = left.pop() else { return };
-        let node = self.cluster.pod(old).and_then(|p| p.node);
+        // The pod of a DaemonSet stays on its node; any other is scheduled anew.
+        let is_daemon = self.cluster.workloads[workload].runs == WorkloadKind::DaemonSet;
+        let node = self
+            .cluster
+            .pod(old)
+            .and_then(|p| p.node)
+            .filter(|_| is_daemon);
         self.delete_pod(workload, old);
         // A pod's name must be free before its successor can use it.
         self.cluster.remove_pod(old);
