@@ -170,10 +170,10 @@ impl ChangeRow<'_> {
     fn deleted(&self, kind: &str, name: &str, body: &Body) -> Words {
         let effect = match kind {
             "Node" => {
-                // An autoscaler or a person drained it before.
+                // It was drained before.
                 let is_planned = is_true(body, &["spec", "unschedulable"]) || is_leaving(body);
                 let text = format!(
-                    "Node {name} was removed from the cluster. Its pods are deleted by the pod garbage collector."
+                    "Node {name} was removed from the cluster. The pod garbage collector deletes its pods."
                 );
                 let severity = if is_planned {
                     Severity::Info
@@ -182,9 +182,11 @@ impl ChangeRow<'_> {
                 };
                 return Words::new("NodeRemoved", "Node removed", text).severity(severity);
             }
-            "Deployment" | "StatefulSet" | "DaemonSet" => ", and its pods with it",
-            "Service" => ": its name no longer resolves",
-            "ConfigMap" => ". Pods that need it cannot start any more",
+            "Deployment" | "StatefulSet" | "DaemonSet" => {
+                ". Its pods are deleted too, unless the request orphaned them"
+            }
+            "Service" => ". Its name no longer resolves",
+            "ConfigMap" => ". Pods that require it cannot start without it",
             "Namespace" => ", and everything in it",
             "CustomResourceDefinition" => ", and all objects of its kind",
             _ => "",

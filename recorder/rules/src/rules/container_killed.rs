@@ -39,8 +39,8 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
         }
         let (name, pod_name) = (&state.name, pod_name(entry));
         let description = format!(
-            "Container {name} of pod {pod_name} was killed by SIGKILL{}: by the kubelet after a failed liveness probe, \
-             or by the node for lack of memory. {} Read the pod's Events: `kubectl describe pod -n {} {}`.",
+            "Container {name} of pod {pod_name} ended with exit code 137 (SIGKILL){}. The usual causes are \
+             a failed liveness probe and a node without free memory. {} Read the pod's Events: `kubectl describe pod -n {} {}`.",
             at_time(end.at),
             restart_sentence(state.restarts),
             pod.meta.namespace,

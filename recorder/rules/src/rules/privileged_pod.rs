@@ -70,7 +70,7 @@ fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) 
         Severity::Warning
     };
     let description = format!(
-        "Pods of {owner} have access to their node: {}. Whoever takes over such a pod has that access too. Drop what it does not need.",
+        "Pods of {owner} have access to their node: {}. An attacker who takes over such a pod has that access too. Remove what the pod does not need.",
         found.join(", ")
     );
     let title = format!("Pods of {owner} have privileged access to their node");
