@@ -150,7 +150,7 @@ spec:
 YAML
   scene service-no-pods < <(
     web 1 "$sleeps"
-    service 'targetPort: 80' nobody
+    service 'targetPort: 80' absent
   )
   scene target-port < <(
     web 1 "$sleeps, ports: [{name: http, containerPort: 8080}]"

@@ -24,7 +24,7 @@ spec:
 YAML
 }
 # lonely_service NAME: it selects nothing
-lonely_service() { printf '%s\n' "{apiVersion: v1, kind: Service, metadata: {name: $1}, spec: {selector: {app: nobody}, ports: [{port: 80}]}}" ---; }
+lonely_service() { printf '%s\n' "{apiVersion: v1, kind: Service, metadata: {name: $1}, spec: {selector: {app: absent}, ports: [{port: 80}]}}" ---; }
 v() { kubectl -n "$victims" "$@"; }
 
 # row TYPE SEVERITY KIND NAME FILTER: a row of that type, severity and object (a glob) for which the jq filter holds

@@ -193,7 +193,7 @@ rights() {
       | "\(.resource)\(if .group then "." + .group else "" end)\(if .subresource then "/" + .subresource else "" end)-\(.verb)"' | tr '\n' ' ')
   equals "the recorder's account has exactly these permissions" "$expected" "$allowed"
   local other
-  other=$("$cluster/user" kube9-e2e-nobody | tail -1)
+  other=$("$cluster/user" kube9-e2e-stranger | tail -1)
   refuses "a user without permissions cannot query" kubectl --kubeconfig "$other" -n "$ns" exec deploy/kube9 -c query -- kube9-query status
   other=$("$cluster/user" kube9-e2e-reader kube9-e2e-oncall | tail -1)
   k create rolebinding kube9-e2e-oncall --role=kube9-reader --group=kube9-e2e-oncall --dry-run=client -o yaml | kubectl apply -f - >/dev/null

@@ -7,7 +7,7 @@
 # --twice builds them again from scratch and compares: the same source must give the same bytes.
 # --needs only installs the packages that a build needs.
 #
-# There is no registry for the base image: mmdebstrap creates it, the toolchain and cargo's cache of this machine are
+# The base image does not come from a registry: mmdebstrap creates it, the toolchain and cargo's cache of this machine are
 # mounted into the build, and a target directory is kept, so that a second run takes seconds.
 source "$(dirname "$0")/lib.sh"
 

@@ -98,8 +98,8 @@ def body_of(kind, name):
     return {"metadata": meta, **spec}
 
 
-# A second state of each kind, and the reasons of the rows for: created, changed, deleted. There is no row for a created
-# Pod, nor for a deleted Event.
+# A second state of each kind, and the reasons of the rows for: created, changed, deleted. A created Pod
+# and a deleted Event make no row.
 CHANGES = {
     "Event": ({"count": 5}, "Probed", "Probed", None),
     "Pod": ({"status": {"phase": "Succeeded"}}, None, "PodEnded", "PodEnded"),

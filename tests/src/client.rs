@@ -128,7 +128,7 @@ impl Client {
     /// GET of a streamed body.
     ///
     /// # Errors
-    /// If there is no response.
+    /// The server does not respond.
     pub fn follow(&self, target: &str) -> io::Result<Lines> {
         self.open("GET", target, &[], b"")
     }

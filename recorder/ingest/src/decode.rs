@@ -182,7 +182,7 @@ pub struct Identity {
     pub namespace: String,
 }
 
-/// Reads the item's `metadata` as far as possible, also from a truncated item. `None` if there is no identity.
+/// Reads the item's `metadata` as far as possible, also from a truncated item. `None` if the item has no identity.
 pub fn decode_identity(bytes: &[u8]) -> Option<Identity> {
     let bytes = repair(bytes).map_or(Cow::Borrowed(bytes), Cow::Owned);
     let mut found = Identity::default();
@@ -331,7 +331,7 @@ impl<'de> Deserialize<'de> for Number {
                 Ok(Number(Some(i64::try_from(v).unwrap_or(i64::MAX))))
             }
             fn visit_f64<E: de::Error>(self, v: f64) -> Result<Number, E> {
-                // `as` saturates, and a count beyond i64 is no better known than its bound.
+                // `as` saturates, and a count beyond i64 is not known better than its bound.
                 Ok(Number(v.is_finite().then_some(v as i64)))
             }
             fn visit_str<E: de::Error>(self, v: &str) -> Result<Number, E> {

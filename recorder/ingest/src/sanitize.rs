@@ -667,7 +667,7 @@ mod tests {
             );
             assert!(
                 clean_namespace.starts_with('~'),
-                "{namespace} is no secret to kube9"
+                "the sanitized name of {namespace} does not begin with ~: {clean_namespace}"
             );
             // As `off_name` has it.
             let off = format!("{clean_namespace}/");

@@ -104,7 +104,7 @@ impl InformerView {
         (missing, self.unobserved.take())
     }
 
-    /// Whether it resumes from the stored resourceVersion: then its list shows the stored state, and there is no gap.
+    /// Whether it resumes from the stored resourceVersion: then its list shows the stored state, without a gap.
     pub(super) fn is_resuming(&self) -> bool {
         self.is_resuming
     }

@@ -1,4 +1,4 @@
-//! Keeps the write-ahead log short: checkpoints it, and truncates its file when there is no reader.
+//! Keeps the write-ahead log short: checkpoints it, and truncates its file when nothing reads it.
 //!
 //! A commit checkpoints by itself after [`super::open::WAL_PAGES`] pages, as far as readers allow. This module handles
 //! the rest: a reader with a long transaction pins the log, which then grows until the reader ends.
@@ -97,7 +97,7 @@ impl Checkpoints {
     }
 }
 
-/// Truncates the log's file if there is no reader; does not wait for one.
+/// Truncates the log's file if nothing reads it; does not wait for a reader.
 pub(super) fn truncate(conn: &Connection, metrics: &Metrics) -> rusqlite::Result<()> {
     conn.busy_timeout(Duration::ZERO)?;
     let log = checkpoint(conn, "TRUNCATE");

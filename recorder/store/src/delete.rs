@@ -132,7 +132,7 @@ fn remove(conn: &Connection, row: &DeletedRow, why: Why) -> rusqlite::Result<()>
     let Why::Size { entries_go, .. } = why else {
         return Ok(());
     };
-    // Without its entry, the next list inserts a live Event again as new. If there is no space, it is evicted again.
+    // Without its entry, the next list inserts a live Event again as new. Without space for it, it is evicted again.
     if let Some(uid) = row.uid.as_ref().filter(|_| entries_go) {
         DedupTable::of(conn).delete_with_row(uid, row.key)?;
     }

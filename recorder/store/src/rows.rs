@@ -324,7 +324,7 @@ impl Rows {
             .query_row([key.as_i64()], |row| row.get(0))
     }
 
-    /// Further metadata of a stored row; `None` if there is no such row.
+    /// Further metadata of a stored row; `None` if the row does not exist.
     pub(super) fn extra(
         &self,
         conn: &Connection,

@@ -14,7 +14,7 @@ from matrix import BUSYBOX, PAUSE, STRATEGIC
 
 
 class Recorder:
-    """A recorder as a process; None of its methods does anything if there is no program."""
+    """A recorder as a process. Without a program, its methods do nothing."""
 
     def __init__(self, program, kubeconfig, folder):
         self.program, self.kubeconfig, self.folder = program, kubeconfig, folder

@@ -52,7 +52,7 @@ def history():
         (10, "LISTED", deployment(10, "app:1", []), "list"),
         (12, "MODIFIED", deployment(12, "app:2", [image]), "watch"),
         (14, "MODIFIED", deployment(14, "app:2", team, {"team": "a"}), "watch"),
-        # Nobody wants this one.
+        # Makes no row.
         (16, "MODIFIED", deployment(16, "app:2", team, {"team": "a"}, {"deployment.kubernetes.io/revision": "2"}), "watch"),
         # Eight changes of one path, which fold.
         *((30 + n, "MODIFIED", deployment(30 + n, "app:2", [*team, entry("ticker", 30 + n,

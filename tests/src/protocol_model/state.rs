@@ -68,7 +68,7 @@ enum Item {
 /// What the source does.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Source {
-    /// Not connected; the next step opens a watch, or a list if there is no position.
+    /// Not connected; the next step opens a watch, or a list without a position.
     Idle,
     /// Has the first page (event 0) of the snapshot; the second is to come.
     Listing { snapshot: [u8; EVENTS], version: u8 },

@@ -353,7 +353,7 @@ fn a_flag_without_a_value_hides_nothing() {
 #[test]
 fn what_is_beside_a_secret_stays() {
     for text in [
-        // There is no user before the @, and the text after a port is not a password.
+        // The @ has no user before it, and the text after a port is not a password.
         "http://@/x@y",
         "http://[::1]:8080/a@b",
         // Only a word that begins with "value" names one; %20 separates nothing.
@@ -448,7 +448,7 @@ fn what_only_begins_like_a_token_stays() {
         "see AGE-RESTRICTED-LISTING of it",
         "-----BETA notes----- of it",
         "tokens of it begin with ghp_",
-        // Not credentials: there is no colon.
+        // Not credentials: no colon.
         "sent Basic dXNlcm5hbWU to it",
     ] {
         check(text, text);

@@ -78,7 +78,7 @@ impl Analysis {
                 objects,
             } => {
                 let vanished = self.listed(watch, at.min(server_time), now, &mut out);
-                // A list at the stored position shows the stored state: the position stays, and there is no gap.
+                // A list at the stored position shows the stored state: the position stays, without a gap.
                 if self
                     .source(watch)
                     .is_some_and(|source| !source.is_resuming())

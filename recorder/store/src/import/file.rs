@@ -88,7 +88,7 @@ impl From<rusqlite::Error> for Refused {
     }
 }
 
-/// The files `*.db` in their order, at most [`FILES_MAX`]. Empty if there is no such folder.
+/// The files `*.db` in their order, at most [`FILES_MAX`]. Empty if the folder does not exist.
 ///
 /// # Errors
 /// The folder exists and cannot be read.

@@ -187,7 +187,7 @@ impl EventLedger {
             states: Family::resolve(&counters(
                 r,
                 "kube9_object_states_total",
-                "States of tracked objects that were committed, by what became of them.",
+                "States of tracked objects that were committed, by outcome.",
                 &["outcome"],
             )),
             states_pending: gauge(

@@ -119,7 +119,7 @@ impl Metrics {
             oldest_event: seconds(
                 r,
                 "kube9_oldest_event_timestamp_seconds",
-                "Creation time of the oldest row, in unix time; 0 if there are no rows.",
+                "Creation time of the oldest row, in unix time; 0 without rows.",
             ),
             operations: Family::resolve(&counters(
                 r,

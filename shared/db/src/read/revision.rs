@@ -81,7 +81,7 @@ impl Reader {
         })
     }
 
-    /// The body of a revision; `None` if there is no such revision, or the object was deleted then.
+    /// The body of a revision; `None` if the revision does not exist, or the object was deleted then.
     ///
     /// # Errors
     /// The database cannot be read, or the body is not one.

@@ -125,7 +125,7 @@ struct Counts<'a> {
     buckets: Vec<[u64; 4]>,
     problems: Vec<u64>,
     began_before: bool,
-    /// The first row, problems preferred: (is no problem, time, key).
+    /// The first row, problems preferred: (is not a problem, time, key).
     first: Option<(bool, i64, i64)>,
 }
 

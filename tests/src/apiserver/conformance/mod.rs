@@ -365,7 +365,7 @@ impl Calls {
                 "initial events of a list",
                 "sendInitialEvents=true".to_owned(),
             ),
-            ("limit that is no number", "limit=abc".to_owned()),
+            ("limit that is not a number", "limit=abc".to_owned()),
             ("unknown field", "fieldSelector=foo%3Dbar".to_owned()),
         ] {
             self.get(name, &format!("{all}?{query}"))?;

@@ -1,4 +1,4 @@
-//! A day of churn through the change history, in simulated time: what controllers write although no one changed anything,
+//! A day of churn through the change history, in simulated time: what controllers write without a change by a user,
 //! what they create and delete, 40 rollouts, and some changes by hand that must all be rows.
 //!
 //! ```text

@@ -102,7 +102,7 @@ fn sample(line: &str) -> anyhow::Result<Sample> {
     })
 }
 
-/// Resident memory of a process in KiB; `None` when there is no such process.
+/// Resident memory of a process in KiB; `None` if the process does not exist.
 pub(super) fn resident_kib(id: Pid) -> Option<u64> {
     let path = format!("/proc/{}/status", id.as_raw_nonzero());
     let status = std::fs::read_to_string(path).ok()?;
