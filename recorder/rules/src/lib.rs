@@ -1,15 +1,15 @@
 //! Rows of changes and findings, computed from the objects that the informers deliver. Pure: no I/O, no clock.
 //!
 //! ```text
-//!   informers ─▶ engine (one task) ─▶ changes ── facts differ ──▶ rows          ─┐
+//!   informers ─▶ engine (one task) ─▶ changes ── snapshots differ ▶ rows         ─┐
 //!   committed Events, health ─▶ │                                                 │
 //!                   │                                                            ├─▶ queue ─▶ writer
 //!                   └─ world ── dirty subjects, timers ─▶ rules ─▶ findings ─▶ rows ─┘
 //! ```
 //!
-//! Invariant: what the engine believes to be stored is stored or before the writer: it pushes facts and findings only
-//! with room in the queue, the queue never drops them, and the writer gives none up but when the process ends. A new
-//! process reads what was committed and sees the rest again in its first list.
+//! Invariant: what the engine takes for stored is stored, or is in the queue. It pushes snapshots and findings only when
+//! the queue has space, the queue never drops them, and the writer keeps them until they are committed or the process
+//! ends. A new process reads what was committed, and receives the rest again in its first list.
 //! Invariant: the work after a change depends on what the change touches (its pod, owner, node, Services), not on the
 //! size of the cluster.
 

@@ -1,5 +1,5 @@
 //! Which containers ended because their node restarted, for kubelets that do not report `PodReadyToStartContainers`
-//! (before 1.29). With it, the pod tells.
+//! (before 1.29). With it, the pod's own status shows this.
 
 use std::time::Duration;
 
