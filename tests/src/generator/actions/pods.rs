@@ -90,6 +90,10 @@ impl Engine {
         if !pods.is_empty() {
             let pod = *self.rng.pick(pods);
             self.kill(pod);
+            if self.cluster.workloads[workload].runs == WorkloadKind::StatefulSet {
+                // A pod's name must be free before its successor can use it.
+                self.cluster.remove_pod(pod);
+            }
         }
     }
 
