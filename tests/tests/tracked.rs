@@ -76,6 +76,52 @@ fn documented_statement_is_that_of_the_reader() {
 }
 
 #[test]
+fn namespace_that_floods_the_change_history_is_named_also_after_a_restart() {
+    let harness = Harness::new();
+    let store = harness.server.store();
+    let map = |namespace: &str, n: usize| {
+        json!({
+            "metadata": {"name": "one", "namespace": namespace, "labels": {format!("label-{n}"): "x"}},
+            "data": {},
+        })
+    };
+    for namespace in ["flood", "shop"] {
+        store.create(Kind::ConfigMap, map(namespace, 0)).unwrap();
+    }
+    let recorder = harness.start();
+    harness.wait_tracked(2);
+    // A change of an hour that begins meanwhile counts for a budget of its own.
+    let writes = 500;
+    for n in 1..=writes {
+        store.apply(Kind::ConfigMap, map("flood", n)).unwrap();
+    }
+    store.apply(Kind::ConfigMap, map("shop", 1)).unwrap();
+    let states = "SELECT count(*) + sum(ifnull(left_out, 0)) FROM revision";
+    harness.wait("all is recorded", || {
+        harness.setup.number(states) == Some(writes as i64 + 3)
+    });
+    recorder.stop().unwrap();
+    let named = || {
+        let sql = "SELECT detail -> '$.tracking.folded' FROM recorder_status";
+        serde_json::from_str::<Vec<Value>>(&harness.setup.column(sql).unwrap()[0]).unwrap()
+    };
+    let before = named();
+    assert_eq!(before.len(), 1, "{before:?}");
+    assert_eq!(before[0]["namespace"], "flood");
+    assert!(
+        before[0]["object_budget"].as_u64() >= Some(350),
+        "{before:?}"
+    );
+    assert!(
+        before[0]["revisions_left_out"].as_u64() >= Some(300),
+        "{before:?}"
+    );
+    assert_eq!(before[0]["namespace_budget"], 0);
+    harness.start().stop().unwrap();
+    assert_eq!(named(), before);
+}
+
+#[test]
 fn change_of_a_config_map_is_one_row_with_its_author_and_a_revision() {
     let harness = Harness::new();
     let store = harness.server.store();

@@ -32,6 +32,7 @@ use super::share::TENANTS_MAX;
 use super::size_limit::{Pages, SizeLimit};
 use super::statements::Counting as _;
 use super::sweep::Sweep;
+use super::tracked::TrackingReport;
 use crate::config::{RetentionConfig, StorageConfig};
 use crate::metrics::{Metrics, Removal};
 use crate::queue::push;
@@ -48,9 +49,6 @@ const UNPRODUCTIVE_RUNS_MAX: u32 = 3;
 
 /// Shortest time between two report rows of the same cause.
 const REPORT_EVERY: Duration = Duration::from_secs(3600);
-
-/// Namespaces over their budget that the status names.
-const OVER_BUDGET_SHOWN: usize = 20;
 
 /// What the next report row must include.
 #[derive(Debug, Default)]
@@ -82,8 +80,8 @@ pub struct Maintenance {
     check: Option<Check>,
     /// What failed last and has not succeeded since.
     failing: Option<Work>,
-    /// Namespaces whose revisions exceeded their budget at the last run.
-    over_budget: Vec<String>,
+    /// Of the tracked objects at the last run.
+    tracking: TrackingReport,
 }
 
 /// Result of one call.
@@ -142,13 +140,13 @@ impl Maintenance {
             failure_reported_at: None,
             check: None,
             failing: None,
-            over_budget: Vec::new(),
+            tracking: TrackingReport::default(),
         }
     }
 
-    /// Namespaces whose revisions exceeded their budget at the last run, the first few; empty text: cluster-scoped objects.
-    pub(super) fn over_budget(&self) -> &[String] {
-        &self.over_budget[..self.over_budget.len().min(OVER_BUDGET_SHOWN)]
+    /// What the last run found of the tracked objects.
+    pub(super) const fn tracking(&self) -> &TrackingReport {
+        &self.tracking
     }
 
     /// Also reports failures on `/healthz`.
@@ -261,7 +259,7 @@ impl Maintenance {
             return Ok(Step::Busy);
         }
         self.report(conn, applier, context, &run)?;
-        self.finished(conn, context, &run)?;
+        self.finished(conn, context, &mut run)?;
         Ok(Step::Finished)
     }
 
@@ -340,11 +338,11 @@ impl Maintenance {
         &mut self,
         conn: &Connection,
         context: &WriterContext,
-        run: &RetentionRun,
+        run: &mut RetentionRun,
     ) -> rusqlite::Result<()> {
         let now = context.clock.monotonic();
-        if let Some(over_budget) = &run.over_budget {
-            self.over_budget.clone_from(over_budget);
+        if let Some(tracking) = run.tracking.take() {
+            self.tracking = tracking;
         }
         if run.cause == Removal::Age {
             context

@@ -27,7 +27,7 @@ use super::orphans::Orphans;
 use super::share::Quotas;
 use super::size_limit::{Pages, Pressure};
 use super::sweep::Sweep;
-use super::tracked::TrimRevisions;
+use super::tracked::{TrackingReport, TrimRevisions};
 use super::trim::Trim;
 use super::weigh::Weigh;
 use crate::config::RetentionConfig;
@@ -75,8 +75,8 @@ pub(super) struct RetentionRun {
     pub(super) tenants: HashMap<Tenant, u64>,
     /// Object snapshots cut; only of a run by size.
     pub(super) cut: u64,
-    /// Namespaces with too many bytes of revisions, once they were counted.
-    pub(super) over_budget: Option<Vec<String>>,
+    /// Of the tracked objects, once they were counted.
+    pub(super) tracking: Option<TrackingReport>,
     phase: Phase,
 }
 
@@ -132,7 +132,7 @@ impl RetentionRun {
             pressure,
             tenants: HashMap::new(),
             cut: 0,
-            over_budget: None,
+            tracking: None,
             phase,
         }
     }
@@ -166,7 +166,7 @@ impl RetentionRun {
                 match progress {
                     Progress::Done => {
                         trim.report(metrics);
-                        self.over_budget = Some(trim.over_budget());
+                        self.tracking = Some(trim.tracking());
                         self.after_revisions(conn)?
                     }
                     Progress::More => Phase::Revisions(trim),

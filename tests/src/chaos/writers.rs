@@ -203,7 +203,7 @@ pub struct Outcome {
     /// Rows and revisions of each namespace at the end.
     pub held: Vec<String>,
     pub metrics: Vec<String>,
-    /// Namespaces of writers that the detail of `/healthz` or the status names.
+    /// Namespaces of writers that the status names as those whose changes are folded.
     pub named: BTreeSet<&'static str>,
     /// Gaps in the record.
     pub gaps: i64,
@@ -217,7 +217,7 @@ impl Outcome {
             && self.events_recorded == self.events as i64
             && self.resident_peak <= (LIMIT >> 20) as f64
             && self.files_peak <= FILES_MIB_MAX
-            && !self.named.is_empty()
+            && self.named.len() == WRITERS.len()
     }
 }
 
@@ -500,17 +500,11 @@ fn describe(setup: &Setup, child: &Child, outcome: &mut Outcome) -> anyhow::Resu
     outcome.metrics = chosen
         .map(|(name, value)| format!("{name} {value}"))
         .collect();
-    let mut texts = setup.column("SELECT namespace FROM eviction")?;
-    texts.extend(
-        setup
-            .column("SELECT detail FROM recorder_status")
-            .unwrap_or_default(),
-    );
-    if let Some((_, health)) = setup.health() {
-        texts.push(health.to_string());
-    }
+    let named = setup.column(
+        "SELECT f.value ->> 'namespace' FROM recorder_status, json_each(detail, '$.tracking.folded') f",
+    )?;
     for (namespace, _) in WRITERS {
-        if texts.iter().any(|text| text.contains(namespace)) {
+        if named.iter().any(|name| name == namespace) {
             outcome.named.insert(namespace);
         }
     }

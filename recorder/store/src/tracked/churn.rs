@@ -50,6 +50,9 @@ const RESERVE: u32 = 12;
 /// Revisions and rows of a kind in a namespace an hour; beyond that its changes share a row.
 const TENANT_BUDGET: u32 = 600;
 
+/// Changes of an object an hour; beyond that it is over its budget also if each is of a field that changes often.
+const FLOOD: u32 = 600;
+
 /// Time between two revisions of an object whose changes are folded.
 pub(super) const THIN: Duration = Duration::from_secs(60);
 
@@ -174,6 +177,8 @@ pub(super) struct Folding {
     pub(super) outcome: Observed,
     /// Its revision replaces that of the minute.
     pub(super) is_thinned: bool,
+    /// A budget is the reason, and not how controllers work.
+    pub(super) is_over: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -185,6 +190,8 @@ struct ObjectChurn {
     deleted: Times,
     budget: Budget,
     reserve: Budget,
+    /// All changes.
+    flood: Budget,
     last: Timestamp,
     /// At most [`WRITERS_MAX`].
     changes: Vec<(FoldKey, Fold)>,
@@ -290,12 +297,14 @@ impl Churn {
                 }),
                 outcome: Observed::NamespaceBudget,
                 is_thinned: true,
+                is_over: true,
             });
         }
         is_folded.then(|| Folding {
             target,
             outcome: own.unwrap_or(Observed::Folded),
             is_thinned: own.is_some(),
+            is_over: own == Some(Observed::ObjectBudget) || self.is_flood(object),
         })
     }
 
@@ -341,11 +350,15 @@ impl Churn {
                 (false, false) => None,
             };
             if let Some(outcome) = outcome {
+                // The deletion of a namespace or an owner is one request.
+                let is_cascade =
+                    matches!(happened, Happened::Deleted(cause) if cause != DeletionCause::Request);
                 return Some(Folding {
                     target: FoldTarget::Group(group),
                     outcome,
                     // Objects of a burst are others each time.
                     is_thinned: outcome != Observed::Burst,
+                    is_over: is_row && is_tenant_over && !is_cascade,
                 });
             }
         }
@@ -353,7 +366,14 @@ impl Churn {
             target,
             outcome,
             is_thinned: true,
+            is_over: is_row && (outcome == Observed::ObjectBudget || self.is_flood(object)),
         })
+    }
+
+    /// Whether an object changes so often that a budget is the reason, whatever changes.
+    fn is_flood(&self, object: i64) -> bool {
+        let object = self.objects.get(&object);
+        object.is_some_and(|object| object.flood.used > FLOOD)
     }
 
     /// What controllers set of an object in its first minutes joins the row of its creation.
@@ -376,6 +396,7 @@ impl Churn {
         let is_old = |one: &ObjectChurn| at.since(one.last) >= WINDOW;
         let object = entry(&mut self.objects, OBJECTS_MAX, object, is_old)?;
         object.last = at;
+        _ = object.flood.is_over(at, FLOOD);
         count(object)
     }
 
@@ -475,7 +496,7 @@ impl Churn {
     }
 }
 
-fn put_back<K: Hash + Eq, V>(
+pub(super) fn put_back<K: Hash + Eq, V>(
     map: &mut HashMap<K, V, RandomState>,
     before: HashMap<K, Option<V>, RandomState>,
 ) {
@@ -488,7 +509,7 @@ fn put_back<K: Hash + Eq, V>(
 }
 
 /// The entry of a key; in a full map only if that of another one is old.
-fn entry<K: Hash + Eq, V: Default>(
+pub(super) fn entry<K: Hash + Eq, V: Default>(
     map: &mut HashMap<K, V, RandomState>,
     most: usize,
     key: K,
@@ -814,6 +835,52 @@ mod tests {
         assert_eq!(note(100, DeletionCause::Request, 0), None);
         // The next minute.
         assert_eq!(note(101, of_namespace, 120), None);
+    }
+
+    /// How many of the changes of an object, one each so many seconds for an hour, are over a budget.
+    fn over(seconds: usize, paths: impl Fn(i64) -> u64) -> usize {
+        let mut churn = Churn::default();
+        let changes = (0..3_600).step_by(seconds).filter(|second| {
+            let change = Change {
+                paths: &[paths(*second)],
+                author: Some(1),
+                habit: Habit::Any,
+            };
+            let folding = churn.note_change((1, "shop", 7), &change, Timestamp::from_secs(*second));
+            folding.is_some_and(|folding| folding.is_over)
+        });
+        changes.count()
+    }
+
+    #[test]
+    fn what_controllers_write_is_not_over_a_budget() {
+        // Replicas by an autoscaler, and a status that is written into a ConfigMap.
+        for seconds in [15, 10] {
+            assert_eq!(over(seconds, |_| 1), 0, "each {seconds} s");
+        }
+        assert_eq!(over(1, |_| 1), 3_000);
+        assert_eq!(over(1, |second| second.cast_unsigned()), 3_540);
+    }
+
+    #[test]
+    fn objects_that_one_request_deletes_are_not_over_a_budget() {
+        let mut churn = Churn::default();
+        let mut over = |happened, is_row| {
+            let life = Life {
+                happened,
+                is_again: false,
+                is_row,
+            };
+            let folded = (0..2_000).filter_map(|n| churn.note_life((1, "shop", n), life, at(0)));
+            folded.filter(|folding| folding.is_over).count()
+        };
+        assert_eq!(
+            over(Happened::Deleted(DeletionCause::NamespaceDeleted), true),
+            0
+        );
+        // Children of a controller have no rows.
+        assert_eq!(over(Happened::Created, false), 0);
+        assert_eq!(over(Happened::Created, true), 2_000);
     }
 
     #[test]

@@ -15,6 +15,7 @@
 mod causes;
 mod children;
 mod churn;
+mod folded;
 mod lists;
 mod objects;
 mod record;
@@ -42,11 +43,12 @@ use crate::rows::Rows;
 use crate::statements::Counting as _;
 pub(super) use causes::cause_of_pod;
 use causes::had_ended;
-use churn::Churn;
+use churn::{Churn, Folding};
+pub(super) use folded::FoldedNamespaces;
 use lists::{ListInProgress, TrackedLists};
 use objects::TrackedObjectTable;
 use record::{End, When};
-pub(super) use retention::TrimRevisions;
+pub(super) use retention::{TrackingReport, TrimRevisions};
 
 /// Objects that are read at a time when a list ends.
 const CHUNK: i64 = 512;
@@ -56,6 +58,7 @@ const CHUNK: i64 = 512;
 pub(super) struct TrackedState {
     lists: TrackedLists,
     churn: Churn,
+    folded: FoldedNamespaces,
     hash: RandomState,
     /// `tracked_kind.id` of each watch.
     kinds: BTreeMap<WatchId, i64>,
@@ -64,10 +67,21 @@ pub(super) struct TrackedState {
 }
 
 impl TrackedState {
+    /// The state of the last recorder.
+    pub(super) fn restore(&mut self, conn: &Connection) {
+        self.folded.restore(conn);
+    }
+
+    /// Namespaces whose objects change more often than a budget allows.
+    pub(super) const fn folded(&self) -> &FoldedNamespaces {
+        &self.folded
+    }
+
     /// Call it after the commit.
     pub(super) fn committed(&mut self) {
         self.lists.committed();
         self.churn.committed();
+        self.folded.committed();
     }
 
     /// Counts since the last call; call it after the commit.
@@ -79,6 +93,7 @@ impl TrackedState {
         self.observed = StateCounts::default();
         // Lists need not be undone: the batch is applied again.
         self.churn.rolled_back();
+        self.folded.rolled_back();
         self.kinds.clear();
     }
 }
@@ -149,6 +164,20 @@ impl TrackedApplier<'_> {
 
     fn note(&mut self, outcome: Observed) {
         self.state.observed.add(outcome);
+    }
+
+    /// `is_thin`: a state has no revision of its own.
+    fn note_folded(
+        &mut self,
+        namespace: &str,
+        folding: Option<&Folding>,
+        is_thin: bool,
+        at: Timestamp,
+    ) {
+        if let Some(folding) = folding.filter(|folding| folding.is_over) {
+            let folded = &mut self.state.folded;
+            folded.add(namespace, folding.outcome, is_thin, at);
+        }
     }
 
     fn kind_id(&mut self) -> rusqlite::Result<i64> {

@@ -9,6 +9,7 @@ use kube9_model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::Value;
 
+use super::retention::UnwatchedKind;
 use crate::identity::Sql;
 use crate::statements::Counting as _;
 
@@ -321,6 +322,24 @@ impl<'c> TrackedObjectTable<'c> {
                 .execute((id, &namespaces, &kind, &resource))?;
         }
         Ok(())
+    }
+
+    /// The kinds with objects that are not watched any more, those with most first.
+    pub(super) fn unwatched(&self) -> rusqlite::Result<Vec<UnwatchedKind>> {
+        self.conn
+            .counted(
+                "SELECT iif(k.api_group = '', k.resource, k.resource || '.' || k.api_group), count(*), min(o.unwatched_ms) \
+                 FROM tracked_object o JOIN tracked_kind k ON k.id = o.kind WHERE o.unwatched_ms IS NOT NULL \
+                 GROUP BY k.id ORDER BY count(*) DESC, 1 LIMIT 20",
+            )?
+            .query_map([], |row| {
+                Ok(UnwatchedKind {
+                    kind: row.get(0)?,
+                    objects: row.get::<_, i64>(1)?.unsigned_abs(),
+                    since: Timestamp::from_millis(row.get(2)?),
+                })
+            })?
+            .collect()
     }
 
     /// Objects of a kind that exist, in a namespace or (empty) in all, after that of a name: namespace and name.

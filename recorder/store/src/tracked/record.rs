@@ -164,6 +164,7 @@ impl TrackedApplier<'_> {
                 None => None,
             };
             is_thin = is_thinned(folding.as_ref(), newest.as_ref(), when.at);
+            self.note_folded(namespace, folding.as_ref(), is_thin, object.received);
             outcome = match &folding {
                 _ if is_child => Observed::Child,
                 Some(folding) => folding.outcome,
@@ -347,6 +348,8 @@ impl TrackedApplier<'_> {
                     .note_change(member, &change, object.received)
             };
             let is_thin = is_thinned(folding.as_ref(), newest.as_ref(), when.at);
+            let namespace = object.namespace.as_str();
+            self.note_folded(namespace, folding.as_ref(), is_thin, object.received);
             outcome = match &folding {
                 _ if loud.is_empty() && before == after && is_comparable => Observed::Unchanged,
                 _ if loud.is_empty() => Observed::Silent,
@@ -718,6 +721,7 @@ impl TrackedApplier<'_> {
         };
         let folding = self.state.churn.note_life(member, life, when.at);
         let is_thin = is_thinned(folding.as_ref(), newest.as_ref(), when.at);
+        self.note_folded(namespace, folding.as_ref(), is_thin, when.at);
         self.note(match &folding {
             _ if is_child => Observed::Child,
             Some(folding) => folding.outcome,

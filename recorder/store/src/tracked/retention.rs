@@ -66,6 +66,24 @@ pub(crate) struct TrimRevisions {
     bytes: u64,
     /// Bytes that a namespace may have while the database is within its limit.
     full_budget: u64,
+    unwatched: Vec<UnwatchedKind>,
+}
+
+/// What the status says of the tracked objects.
+#[derive(Debug, Default)]
+pub(crate) struct TrackingReport {
+    /// Namespaces that had more bytes than their budget; empty text: cluster-scoped objects.
+    pub(crate) over_budget: Vec<String>,
+    pub(crate) unwatched: Vec<UnwatchedKind>,
+}
+
+/// A kind with objects that are not watched any more, because of its configuration or that of the namespaces.
+#[derive(Debug, Clone)]
+pub(crate) struct UnwatchedKind {
+    /// The name of its watch.
+    pub(crate) kind: String,
+    pub(crate) objects: u64,
+    pub(crate) since: Timestamp,
 }
 
 /// What a namespace has.
@@ -142,6 +160,7 @@ impl TrimRevisions {
             revisions: 0,
             bytes: 0,
             full_budget: share(NAMESPACE_PERCENT),
+            unwatched: Vec::new(),
         }
     }
 
@@ -155,8 +174,15 @@ impl TrimRevisions {
         metrics.revision_namespaces_over.set(gauge(over));
     }
 
+    pub(crate) fn tracking(&self) -> TrackingReport {
+        TrackingReport {
+            over_budget: self.over_budget(),
+            unwatched: self.unwatched.clone(),
+        }
+    }
+
     /// Namespaces that had more bytes than their budget; empty text: cluster-scoped objects.
-    pub(crate) fn over_budget(&self) -> Vec<String> {
+    fn over_budget(&self) -> Vec<String> {
         let is_over = |held: &Held| held.over(self.full_budget) > 0.0;
         let mut over: Vec<String> = self
             .sizes
@@ -176,7 +202,9 @@ impl TrimRevisions {
         deadline: Instant,
     ) -> rusqlite::Result<Progress> {
         if !self.is_summed && self.after == 0 {
-            TrackedObjectTable::of(conn).note_watched(watches)?;
+            let table = TrackedObjectTable::of(conn);
+            table.note_watched(watches)?;
+            self.unwatched = table.unwatched()?;
         }
         loop {
             let found = self.chunk(conn)?;

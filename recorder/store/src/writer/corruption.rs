@@ -114,6 +114,7 @@ impl Writer {
         let opened = self.data.open().map_err(|error| error.to_string())?;
         self.report_opened(opened.quarantined);
         let mut applier = Applier::default();
+        applier.tracked.restore(&opened.conn);
         for (id, cluster, kind, namespace) in &self.registered {
             applier
                 .watches

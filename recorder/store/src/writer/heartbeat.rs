@@ -96,8 +96,13 @@ impl Writer {
         now: Timestamp,
         stopped: Option<Timestamp>,
     ) -> rusqlite::Result<()> {
-        let detail =
-            status_detail(&self.context.health, self.maintenance.over_budget()).to_string();
+        let detail = status_detail(
+            &self.context.health,
+            self.maintenance.tracking(),
+            self.applier.tracked.folded(),
+            now,
+        )
+        .to_string();
         // Until this process commits a row, the last commit of the previous one stays.
         let mut write = self.conn.counted(
             "INSERT INTO recorder_status \

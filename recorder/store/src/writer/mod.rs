@@ -171,6 +171,7 @@ impl Writer {
             last_commit: LastCommit::default(),
         };
         writer.report_opened(quarantined);
+        writer.applier.tracked.restore(&writer.conn);
         Ok(writer)
     }
 
