@@ -16,6 +16,7 @@ use std::time::SystemTime;
 use crate::support::recorder::{self, End};
 use crate::support::{CommandOutput, TEN_OCLOCK, TestDir, fixture, gap, sample_events};
 use kube9_model::time::Timestamp;
+use serde_json::json;
 
 /// Content and times of the files of a directory.
 fn contents(dir: &Path) -> BTreeMap<OsString, (Vec<u8>, SystemTime, u64)> {
@@ -663,6 +664,50 @@ fn status_lists_evictions() {
             && table.contains("1,200 error events of namespace flood, complete since "),
         "{table}"
     );
+}
+
+#[test]
+fn status_table_shows_what_the_change_history_leaves_out() {
+    let dir = TestDir::new();
+    let db = fixture::create(&dir.db());
+    let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    recorder::heartbeat(dir.path(), now, End::Killed);
+    let table = || dir.run("status --format=table").ok();
+    let before = table();
+    assert!(
+        !before.contains("FOLDED") && !before.contains("TRACKING"),
+        "{before}"
+    );
+    let folded = |namespace: &str, object: u64, kind: u64| {
+        json!({
+            "namespace": namespace, "object_budget": object, "namespace_budget": kind, "revisions_left_out": object,
+            "since": "2026-11-30T10:00:05.000Z", "until": "2026-11-30T10:09:05.000Z",
+        })
+    };
+    let tracking = json!({
+        "absent": [{"kind": "widgets.example.com", "why": "the API server does not serve it"}],
+        "unwatched": [{"kind": "configmaps", "objects": 12, "since": "2026-11-29T08:00:00.000Z"}],
+        "over_budget": ["shop", ""],
+        "folded": [folded("flood", 11_940, 0), folded("", 1, 700), folded("a", 1, 1), folded("b", 1, 1)],
+        "folded_total": 30,
+    });
+    db.execute(
+        "UPDATE recorder_status SET detail = json_set(detail, '$.tracking', json(?1))",
+        [tracking.to_string()],
+    )
+    .unwrap();
+    let table = table();
+    for line in [
+        "\nFOLDED    namespace flood: 11,940 changes over the budget of an object, 11,940 states without a revision, \
+         2026-11-30 10:00 UTC to 2026-11-30 10:09 UTC; cluster-scoped objects: 1 change over the budget of an object, \
+         700 changes over the budget of a kind, 1 state without a revision, ",
+        "; and 27 more\n",
+        "\nTRACKING  not tracked: widgets.example.com (the API server does not serve it)\n          \
+         no longer watched: configmaps (12 objects) since 2026-11-29 08:00 UTC\n          \
+         past states deleted early: namespace shop; cluster-scoped objects\n",
+    ] {
+        assert!(table.contains(line), "{line}\n{table}");
+    }
 }
 
 #[test]

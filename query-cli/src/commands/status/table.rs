@@ -4,18 +4,19 @@ use std::io::Write;
 use std::time::Duration;
 
 use kube9_model::time::Timestamp;
+use serde_json::Value;
 
 use super::{Counts, Document, RecentGaps, Recorder};
 use crate::error::CliError;
 use crate::terminal::Terminal;
-use crate::text::{bytes, grouped, safe, wrap};
+use crate::text::{bytes, counted, grouped, safe, wrap};
 use crate::time_arg::format_age;
 
 /// Width of the labels.
 const LABEL_WIDTH: usize = 10;
 
-/// Number of evictions that are listed.
-const EVICTIONS_SHOWN: usize = 3;
+/// Number of entries of a list that are shown.
+const ENTRIES_SHOWN: usize = 3;
 
 /// Writes one line for each property, the most important first.
 pub(super) fn write(
@@ -94,6 +95,13 @@ fn properties(document: &Document, now: Timestamp) -> Vec<(&'static str, String)
         ));
         properties.extend(document.history_summary(now).map(|text| ("HISTORY", text)));
         properties.extend(document.eviction_summary().map(|text| ("EVICTED", text)));
+        if let Some(recorder) = &document.recorder {
+            let tracking = &recorder.detail["tracking"];
+            properties.extend(folded_summary(tracking).map(|text| ("FOLDED", text)));
+            let lines = tracking_lines(tracking).into_iter();
+            let label = |n| if n == 0 { "TRACKING" } else { "" };
+            properties.extend(lines.enumerate().map(|(n, text)| (label(n), text)));
+        }
         properties.push(("SEVERITY", document.events_by_severity.summary()));
         properties.push(("TYPE", document.events_by_type.summary()));
     }
@@ -181,7 +189,7 @@ impl Document {
         let listed: Vec<String> = self
             .evictions
             .iter()
-            .take(EVICTIONS_SHOWN)
+            .take(ENTRIES_SHOWN)
             .map(|eviction| {
                 let tenant = match (&eviction.namespace, eviction.tenant) {
                     (Some(namespace), _) => format!("namespace {namespace}"),
@@ -196,13 +204,92 @@ impl Document {
                 )
             })
             .collect();
-        let left = self.evictions_total? - listed.len() as u64;
-        let more = match left {
-            0 => String::new(),
-            left => format!("; and {} more", grouped(left)),
-        };
-        (!listed.is_empty()).then(|| format!("{}{more}", listed.join("; ")))
+        joined(&listed, self.evictions_total?)
     }
+}
+
+/// The first entries of a list, and the number of the others.
+fn joined(listed: &[String], total: u64) -> Option<String> {
+    let more = match total.saturating_sub(listed.len() as u64) {
+        0 => String::new(),
+        left => format!("; and {} more", grouped(left)),
+    };
+    (!listed.is_empty()).then(|| format!("{}{more}", listed.join("; ")))
+}
+
+fn entries<'a>(tracking: &'a Value, key: &str) -> &'a [Value] {
+    tracking[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// An entry of the recorder's detail; empty text: cluster-scoped objects.
+fn tenant(namespace: &Value) -> String {
+    match namespace.as_str() {
+        Some("") | None => "cluster-scoped objects".to_owned(),
+        Some(namespace) => format!("namespace {namespace}"),
+    }
+}
+
+/// `2025-12-02 10:31 UTC`
+fn minute(time: &Value) -> String {
+    let time = time.as_str().and_then(|text| Timestamp::parse(text).ok());
+    time.map_or("?".to_owned(), |time| {
+        format!("{} UTC", time.to_string()[..16].replace('T', " "))
+    })
+}
+
+/// Namespaces whose changes exceed a budget.
+fn folded_summary(tracking: &Value) -> Option<String> {
+    let all = entries(tracking, "folded");
+    let listed: Vec<String> = all
+        .iter()
+        .take(ENTRIES_SHOWN)
+        .map(|one| {
+            let count = |key: &str| one[key].as_u64().unwrap_or(0);
+            let causes: Vec<String> = [
+                ("object_budget", "of an object"),
+                ("namespace_budget", "of a kind"),
+            ]
+            .iter()
+            .filter(|(key, _)| count(key) > 0)
+            .map(|(key, whose)| {
+                let changes = counted(count(key), "change");
+                format!("{changes} over the budget {whose}")
+            })
+            .collect();
+            format!(
+                "{}: {}, {} without a revision, {} to {}",
+                tenant(&one["namespace"]),
+                causes.join(", "),
+                counted(count("revisions_left_out"), "state"),
+                minute(&one["since"]),
+                minute(&one["until"]),
+            )
+        })
+        .collect();
+    let total = tracking["folded_total"].as_u64();
+    joined(&listed, total.unwrap_or(all.len() as u64))
+}
+
+/// Kinds that are not tracked, and namespaces with too many bytes of past states.
+fn tracking_lines(tracking: &Value) -> Vec<String> {
+    let summary = |key: &str, what: &str, text: &dyn Fn(&Value) -> String| {
+        let all = entries(tracking, key);
+        let listed: Vec<String> = all.iter().take(ENTRIES_SHOWN).map(text).collect();
+        joined(&listed, all.len() as u64).map(|text| format!("{what} {text}"))
+    };
+    let word = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let lines = [
+        summary("absent", "not tracked:", &|one| {
+            format!("{} ({})", word(&one["kind"]), word(&one["why"]))
+        }),
+        summary("unwatched", "no longer watched:", &|one| {
+            let objects = counted(one["objects"].as_u64().unwrap_or(0), "object");
+            let (kind, since) = (word(&one["kind"]), minute(&one["since"]));
+            format!("{kind} ({objects}) since {since}")
+        }),
+        summary("over_budget", "past states deleted early:", &tenant),
+    ];
+    lines.into_iter().flatten().collect()
 }
 
 impl RecentGaps {
