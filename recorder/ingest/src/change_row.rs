@@ -33,10 +33,10 @@ const VALUE_BYTES_MAX: usize = 80;
 /// What happened to an object.
 #[derive(Debug, Clone, Copy)]
 pub enum What<'a> {
-    Created(&'a Body),
+    Created(&'a Body<'a>),
     Changed {
-        before: &'a Body,
-        after: &'a Body,
+        before: &'a Body<'a>,
+        after: &'a Body<'a>,
         /// At least one is not silent.
         fields: &'a [FieldChange<'a>],
     },
@@ -44,7 +44,7 @@ pub enum What<'a> {
     Deleting {
         finalizers: &'a [String],
     },
-    Deleted(&'a Body),
+    Deleted(&'a Body<'a>),
 }
 
 impl What<'_> {
@@ -277,7 +277,7 @@ fn created(kind: &str, body: &Body) -> Option<String> {
     }
 }
 
-fn at<'b>(body: &'b Body, path: &[&str]) -> Option<&'b Stored> {
+fn at<'b>(body: &'b Body<'b>, path: &[&str]) -> Option<&'b Stored<'b>> {
     path.iter()
         .try_fold(body.stored(), |value, name| value.get(name))
 }
@@ -772,11 +772,12 @@ mod tests {
         TrackedKind::find(BUILT_IN.iter(), name).unwrap()
     }
 
-    fn body(kind: &'static TrackedKind, mut object: Value) -> Body {
+    fn body(kind: &'static TrackedKind, mut object: Value) -> Body<'static> {
         object["metadata"]["name"] = json!("web");
         let json = object.to_string();
         let object = Object::scan(kind, &json, &FixedState::with_seed(1), |_| false).unwrap();
-        object.body(&MarkKey::new(&[1; 32])).unwrap()
+        let body = object.body(&MarkKey::new(&[1; 32]));
+        body.unwrap().into_owned()
     }
 
     fn row(kind: &TrackedKind, what: What<'_>) -> Record {

@@ -9,6 +9,7 @@ use kube9_ingest::body::{MarkKey, Object};
 use kube9_model::change::body::Body;
 use kube9_model::change::kinds::{BUILT_IN, TrackedKind};
 use kube9_model::change::patch::{self, Chain, Kept, STEPS_MAX};
+use kube9_model::change::stored::Stored;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value, json};
 
@@ -140,10 +141,11 @@ fn custom() -> TrackedKind {
     TrackedKind::custom(&"x.io/v1/things".parse().unwrap(), "Thing", true)
 }
 
-fn body(kind: &TrackedKind, object: &Value) -> Body {
+fn body(kind: &TrackedKind, object: &Value) -> Body<'static> {
     let text = object.to_string();
     let object = Object::scan(kind, &text, &RandomState::new(), |_| false).unwrap();
-    object.body(&MarkKey::new(&[1; 32])).unwrap()
+    let body = object.body(&MarkKey::new(&[1; 32]));
+    body.unwrap().into_owned()
 }
 
 /// The revisions of one object, written as a recorder would.
@@ -151,7 +153,7 @@ struct History<'c> {
     db: &'c Connection,
     /// Id of the newest.
     newest: i64,
-    body: Option<Body>,
+    body: Option<Body<'static>>,
     chain: Chain,
 }
 
@@ -165,7 +167,7 @@ impl<'c> History<'c> {
         }
     }
 
-    fn push(&mut self, body: Body) {
+    fn push(&mut self, body: Body<'static>) {
         let text = body.to_text();
         if let Some(older) = &self.body {
             let older_text = older.to_text();
@@ -190,17 +192,17 @@ impl<'c> History<'c> {
     }
 }
 
-fn rebuilt_by_sqlite(db: &Connection, id: i64) -> Option<Body> {
+fn rebuilt_by_sqlite(db: &Connection, id: i64) -> Option<Body<'static>> {
     let mut statement = db.prepare_cached(REBUILD).unwrap();
     let text: Option<String> = statement
         .query_row([id], |row| row.get(0))
         .optional()
         .unwrap();
-    text.map(|text| Body::parse(&text).unwrap())
+    text.map(|text| Body::parse(&text).unwrap().into_owned())
 }
 
 /// All bodies of an object, by the Rust functions.
-fn rebuilt_in_rust(db: &Connection, object: i64) -> BTreeMap<i64, Body> {
+fn rebuilt_in_rust(db: &Connection, object: i64) -> BTreeMap<i64, Body<'static>> {
     let mut statement = db
         .prepare_cached(
             "SELECT id, is_patch, body FROM revision WHERE id >> 24 = ?1 ORDER BY id DESC",
@@ -211,11 +213,12 @@ fn rebuilt_in_rust(db: &Connection, object: i64) -> BTreeMap<i64, Body> {
     while let Some(row) = rows.next().unwrap() {
         let text: String = row.get(2).unwrap();
         if row.get(1).unwrap() {
-            patch::apply(&mut body, serde_json::from_str(&text).unwrap());
+            let patch: Stored<'_> = serde_json::from_str(&text).unwrap();
+            patch::apply(&mut body, patch.into_owned());
             steps += 1;
             assert!(steps <= STEPS_MAX);
         } else {
-            body = Body::parse(&text).unwrap();
+            body = Body::parse(&text).unwrap().into_owned();
             steps = 0;
         }
         all.insert(row.get(0).unwrap(), body.clone());

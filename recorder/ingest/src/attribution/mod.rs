@@ -148,7 +148,7 @@ enum Moved {
 /// An entry, its fields, and how it differs.
 struct Examined<'e> {
     entry: &'e ManagedEntry<'e>,
-    fields: Stored,
+    fields: Stored<'e>,
     moved: Moved,
 }
 

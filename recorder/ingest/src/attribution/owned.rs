@@ -90,7 +90,7 @@ fn inside(fields: &Fields, path: &[Segment], depth: usize, body: Option<&Stored>
 }
 
 /// An element by its identity; also of a list with one element, which may be stored by another identity.
-fn element<'v>(list: &'v Stored, key: &str) -> Option<&'v Stored> {
+fn element<'v>(list: &'v Stored<'v>, key: &str) -> Option<&'v Stored<'v>> {
     let by_key = list.as_map().and_then(|fields| fields.get(&escaped(key)));
     by_key.or_else(|| match Shape::of(list) {
         Shape::List(list) if list.len() == 1 => list.elements().first().copied(),
@@ -99,17 +99,17 @@ fn element<'v>(list: &'v Stored, key: &str) -> Option<&'v Stored> {
 }
 
 /// What is held of an element.
-fn held_element<'f>(fields: &'f Fields, element: &Stored) -> Option<&'f Stored> {
+fn held_element<'f>(fields: &'f Fields<'f>, element: &Stored) -> Option<&'f Stored<'f>> {
     let is_element = |name: &str| {
         if let Some(keys) = name.strip_prefix("k:") {
-            let keys: Option<Stored> = serde_json::from_str(keys).ok();
+            let keys: Option<Stored<'_>> = serde_json::from_str(keys).ok();
             return keys.as_ref().and_then(Stored::as_map).is_some_and(|keys| {
                 let is_same = |(key, value): (&str, &Stored)| element.get(key) == Some(value);
                 !keys.is_empty() && keys.iter().all(is_same)
             });
         }
         name.strip_prefix("v:")
-            .and_then(|value| serde_json::from_str::<Stored>(value).ok())
+            .and_then(|value| serde_json::from_str::<Stored<'_>>(value).ok())
             .is_some_and(|value| value == *element)
     };
     fields

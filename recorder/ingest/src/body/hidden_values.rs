@@ -351,7 +351,12 @@ fn kind(name: &str) -> TrackedKind {
     }
 }
 
-fn body(kind: &TrackedKind, place: &Value, secret: &str, (namespace, name): (&str, &str)) -> Body {
+fn body(
+    kind: &TrackedKind,
+    place: &Value,
+    secret: &str,
+    (namespace, name): (&str, &str),
+) -> Body<'static> {
     let escaped = serde_json::to_string(secret).unwrap();
     let json = place.to_string().replace('%', escaped.trim_matches('"'));
     let mut object: Value = serde_json::from_str(&json).unwrap();
@@ -359,7 +364,8 @@ fn body(kind: &TrackedKind, place: &Value, secret: &str, (namespace, name): (&st
     object["metadata"]["name"] = json!(name);
     let json = object.to_string();
     let object = Object::scan(kind, &json, &FixedState::with_seed(1), |_| false).unwrap();
-    object.body(&MarkKey::new(&[3; 32])).unwrap()
+    let body = object.body(&MarkKey::new(&[3; 32]));
+    body.unwrap().into_owned()
 }
 
 /// Each mark of a body.

@@ -37,18 +37,18 @@ impl<'m> Hide<'m> {
     }
 
     /// The stored form of an object.
-    pub(super) fn body(&mut self, fields: Fields) -> Fields {
+    pub(super) fn body<'t>(&mut self, fields: Fields<'t>) -> Fields<'t> {
         match self.map(At::ROOT, fields, false) {
             Stored::Map(fields) => fields,
             _ => Fields::default(),
         }
     }
 
-    fn mark(&self, value: &str) -> Stored {
+    fn mark(&self, value: &str) -> Stored<'static> {
         hidden(self.marks.mark(&self.path, value.as_bytes()))
     }
 
-    fn value(&mut self, at: At, key: &str, value: Stored) -> Stored {
+    fn value<'t>(&mut self, at: At, key: &str, value: Stored<'t>) -> Stored<'t> {
         let is_variable = std::mem::take(&mut self.is_variable);
         match value {
             Stored::Text(text) if is_variable => self.mark(&text),
@@ -66,7 +66,7 @@ impl<'m> Hide<'m> {
         }
     }
 
-    fn text(&self, at: At, key: &str, text: Box<str>) -> Stored {
+    fn text<'t>(&self, at: At, key: &str, text: Cow<'t, str>) -> Stored<'t> {
         // The `key` of a taint, a selector or a reference is a name.
         let is_name =
             key == "key" && !self.rules.is_custom() && !self.path.starts_with("metadata.");
@@ -98,7 +98,7 @@ impl<'m> Hide<'m> {
         self.rules.is_custom() && !self.path.starts_with("metadata.") && is_of_variables(key)
     }
 
-    fn map(&mut self, at: At, mut fields: Fields, is_variable: bool) -> Stored {
+    fn map<'t>(&mut self, at: At, mut fields: Fields<'t>, is_variable: bool) -> Stored<'t> {
         if fields.contains_key(SPECIAL) {
             return self.placeholder(&fields);
         }
@@ -134,14 +134,14 @@ impl<'m> Hide<'m> {
         for key in secret_keys {
             if let Some(value) = fields.remove(&key) {
                 let hidden = redact_with(unescaped(&key), |secret| self.redaction(secret));
-                fields.insert(escaped(&hidden).into(), value);
+                fields.insert(Cow::Owned(escaped(&hidden).into_owned()), value);
             }
         }
         Stored::Map(fields)
     }
 
     /// The mark of a part that was not read: of its text, and now also of its path.
-    fn placeholder(&self, fields: &Fields) -> Stored {
+    fn placeholder(&self, fields: &Fields) -> Stored<'static> {
         let text = fields.get(SPECIAL).and_then(Stored::as_text);
         let size = match fields.get(SIZE) {
             Some(Stored::Number(size)) => size.as_u64(),
@@ -153,7 +153,7 @@ impl<'m> Hide<'m> {
         too_large(digits, size.unwrap_or_default())
     }
 
-    fn list(&mut self, at: At, key: &str, elements: Vec<Stored>) -> Stored {
+    fn list<'t>(&mut self, at: At, key: &str, elements: Vec<Stored<'t>>) -> Stored<'t> {
         let Choice::Read(inner) = at.element(self.rules) else {
             return Stored::List(Vec::new());
         };
@@ -165,14 +165,14 @@ impl<'m> Hide<'m> {
             .flatten()
             .filter(|texts| texts.iter().all(|text| self.is_shown(inner, text)));
         if let Some(texts) = texts {
-            let element = |(text, value): (&String, Stored)| {
+            let element = |(text, value): (&String, Stored<'t>)| {
                 push_element(&mut self.path, text);
                 self.is_variable = is_of_variables;
                 let value = self.value(inner, "", value);
                 self.path.truncate(length);
                 value
             };
-            let stored: Vec<Stored> = texts.iter().zip(elements).map(element).collect();
+            let stored: Vec<Stored<'t>> = texts.iter().zip(elements).map(element).collect();
             return keyed(stored, &texts);
         }
         if inner.mode != Mode::Hide && !is_of_variables && is_command_line(key, &elements) {
@@ -190,7 +190,7 @@ impl<'m> Hide<'m> {
     }
 
     /// Arguments, which may be secrets because of those before them: `--password`, `hunter2`.
-    fn command_line(&self, at: At, elements: Vec<Stored>) -> Stored {
+    fn command_line<'t>(&self, at: At, elements: Vec<Stored<'t>>) -> Stored<'t> {
         let mut line = String::new();
         for element in elements.iter().filter_map(Stored::as_text) {
             _ = write!(line, "{element} ");
@@ -202,8 +202,9 @@ impl<'m> Hide<'m> {
                 continue;
             };
             let end = start + text.len();
-            let of_flag = flag
-                .is_some_and(|flag: Box<str>| is_secret_pair(flag.trim_start_matches('-'), &text));
+            let of_flag = flag.is_some_and(|flag: Cow<'_, str>| {
+                is_secret_pair(flag.trim_start_matches('-'), &text)
+            });
             flag = (text.starts_with('-') && !text.contains('=')).then(|| text.clone());
             stored.push(if at.hides(self.rules, &text) || of_flag {
                 self.mark(&text)

@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 use kube9_model::change::body::{Body, too_large};
 use kube9_model::change::kinds::{OWNED_PODS, TrackedKind};
 use kube9_model::change::rules::Rules;
-use kube9_model::change::stored::{Fields, Stored};
+use kube9_model::change::stored::{Fields, Stored, Text};
 use kube9_model::time::Timestamp;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use super::hide::Hide;
 use super::mark_key::MarkKey;
-use super::read::{Build, Measure, Oversize, Reader, Sink, Text, read_field, read_raw};
+use super::read::{Build, Measure, Oversize, Reader, Sink, read_field, read_raw};
 use super::select::{At, Choice};
 use crate::attribution::ManagedEntry;
 
@@ -146,7 +146,7 @@ impl<'j> Object<'j> {
     ///
     /// # Errors
     /// As of the first.
-    pub fn body(&self, key: &MarkKey) -> Result<Body, BadObject> {
+    pub fn body(&self, key: &MarkKey) -> Result<Body<'j>, BadObject> {
         let Metadata {
             namespace, name, ..
         } = &self.metadata;
@@ -189,14 +189,14 @@ struct Root<'s, 'm, 'de, S> {
     metadata: Option<(&'m mut Metadata<'de>, IsOwned<'m>)>,
 }
 
-impl<'de, S: Sink> DeserializeSeed<'de> for Root<'_, '_, 'de, S> {
+impl<'de, S: Sink<'de>> DeserializeSeed<'de> for Root<'_, '_, 'de, S> {
     type Value = bool;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de, S: Sink> Visitor<'de> for Root<'_, '_, 'de, S> {
+impl<'de, S: Sink<'de>> Visitor<'de> for Root<'_, '_, 'de, S> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -225,7 +225,7 @@ impl<'de, S: Sink> Visitor<'de> for Root<'_, '_, 'de, S> {
             };
             if let Some(value) = read_field(&mut reader, &mut access, &key)? {
                 let to = self.sink.next_number();
-                self.sink.top(false, &key, (from, to), value);
+                self.sink.top(false, key, (from, to), value);
             }
         }
         Ok(is_owned)
@@ -238,14 +238,14 @@ struct MetadataSeed<'s, 'm, 'de, S> {
     metadata: Option<(&'m mut Metadata<'de>, IsOwned<'m>)>,
 }
 
-impl<'de, S: Sink> DeserializeSeed<'de> for MetadataSeed<'_, '_, 'de, S> {
+impl<'de, S: Sink<'de>> DeserializeSeed<'de> for MetadataSeed<'_, '_, 'de, S> {
     type Value = bool;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de, S: Sink> Visitor<'de> for MetadataSeed<'_, '_, 'de, S> {
+impl<'de, S: Sink<'de>> Visitor<'de> for MetadataSeed<'_, '_, 'de, S> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -299,7 +299,7 @@ impl<'de, S: Sink> Visitor<'de> for MetadataSeed<'_, '_, 'de, S> {
                     None
                 }
                 (Some((metadata, is_tracked)), "ownerReferences") => {
-                    let raw: &RawValue = access.next_value()?;
+                    let raw: &'de RawValue = access.next_value()?;
                     let owners: Option<Vec<Owner<'de>>> =
                         serde_json::from_str(raw.get()).map_err(de::Error::custom)?;
                     let controls = |owner: &Owner<'_>| owner.controller == Some(true);
@@ -311,7 +311,7 @@ impl<'de, S: Sink> Visitor<'de> for MetadataSeed<'_, '_, 'de, S> {
             };
             if let Some(value) = value {
                 let to = self.sink.next_number();
-                self.sink.top(true, &key, (from, to), value);
+                self.sink.top(true, key, (from, to), value);
             }
         }
         Ok(is_owned)

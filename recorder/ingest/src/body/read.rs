@@ -12,7 +12,7 @@ use std::fmt;
 
 use kube9_model::change::body::escaped;
 use kube9_model::change::rules::Rules;
-use kube9_model::change::stored::{Fields, Stored};
+use kube9_model::change::stored::{Entry, Fields, Stored, Text};
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use serde_json::value::RawValue;
@@ -50,14 +50,14 @@ pub(super) struct Oversize {
 const REST: &str = "~rest";
 
 /// What is made of the values that are read.
-pub(super) trait Sink {
+pub(super) trait Sink<'de> {
     type Value;
     type Map: Default;
     type List: Default;
 
-    fn scalar(&mut self, rules: &Rules, at: At, scalar: Scalar<'_>) -> Self::Value;
+    fn scalar(&mut self, rules: &Rules, at: At, scalar: Scalar<'de>) -> Self::Value;
     fn key(&mut self, key: &str);
-    fn field(&mut self, map: &mut Self::Map, key: &str, value: Self::Value);
+    fn field(&mut self, map: &mut Self::Map, key: Cow<'de, str>, value: Self::Value);
     /// `is_part`: some of its fields are not in the body.
     fn map(&mut self, at: At, map: Self::Map, is_part: bool) -> Self::Value;
     fn element(&mut self, list: &mut Self::List, value: Self::Value);
@@ -70,7 +70,13 @@ pub(super) trait Sink {
     /// The number of the next value.
     fn next_number(&self) -> u32;
     /// A field of the top level, or of the metadata; the numbers of the values in it are from the first to before the second.
-    fn top(&mut self, in_metadata: bool, key: &str, numbers: (u32, u32), value: Self::Value);
+    fn top(
+        &mut self,
+        in_metadata: bool,
+        key: Cow<'de, str>,
+        numbers: (u32, u32),
+        value: Self::Value,
+    );
 }
 
 /// How a value is read.
@@ -94,7 +100,7 @@ pub(super) struct Reader<'s, S> {
     pub(super) at: At,
 }
 
-impl<S: Sink> Reader<'_, S> {
+impl<S> Reader<'_, S> {
     fn inner(&mut self, at: At) -> Reader<'_, S> {
         Reader {
             rules: self.rules,
@@ -105,7 +111,7 @@ impl<S: Sink> Reader<'_, S> {
 }
 
 /// Reads the value under a key of a map, if its field is in the body.
-pub(super) fn read_field<'de, S: Sink, A: MapAccess<'de>>(
+pub(super) fn read_field<'de, S: Sink<'de>, A: MapAccess<'de>>(
     reader: &mut Reader<'_, S>,
     map: &mut A,
     key: &str,
@@ -128,10 +134,10 @@ pub(super) fn read_field<'de, S: Sink, A: MapAccess<'de>>(
 }
 
 /// As [`read_field`], of a value that was taken from the text already.
-pub(super) fn read_raw<S: Sink>(
+pub(super) fn read_raw<'de, S: Sink<'de>>(
     reader: &mut Reader<'_, S>,
     key: &str,
-    raw: &RawValue,
+    raw: &'de RawValue,
 ) -> serde_json::Result<Option<S::Value>> {
     match reader.at.field(reader.rules, key) {
         Choice::Skip => Ok(None),
@@ -147,13 +153,13 @@ pub(super) fn read_raw<S: Sink>(
     }
 }
 
-impl<'de, S: Sink> DeserializeSeed<'de> for Reader<'_, S> {
+impl<'de, S: Sink<'de>> DeserializeSeed<'de> for Reader<'_, S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
         let begin = self.sink.begin();
         if begin.is_too_large {
-            let raw: &RawValue = de::Deserialize::deserialize(deserializer)?;
+            let raw: &'de RawValue = de::Deserialize::deserialize(deserializer)?;
             return Ok(self.sink.opaque(raw.get()));
         }
         let Self { rules, sink, at } = self;
@@ -163,7 +169,7 @@ impl<'de, S: Sink> DeserializeSeed<'de> for Reader<'_, S> {
             at,
         };
         let value = if at.depth >= DEPTH_MAX {
-            let raw: &RawValue = de::Deserialize::deserialize(deserializer)?;
+            let raw: &'de RawValue = de::Deserialize::deserialize(deserializer)?;
             if raw.get().starts_with(['{', '[']) {
                 reader.sink.opaque(raw.get())
             } else {
@@ -178,7 +184,7 @@ impl<'de, S: Sink> DeserializeSeed<'de> for Reader<'_, S> {
     }
 }
 
-impl<'de, S: Sink> Visitor<'de> for Reader<'_, S> {
+impl<'de, S: Sink<'de>> Visitor<'de> for Reader<'_, S> {
     type Value = S::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -208,13 +214,13 @@ impl<'de, S: Sink> Visitor<'de> for Reader<'_, S> {
         Ok(self.sink.scalar(self.rules, self.at, scalar))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<S::Value, E> {
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<S::Value, E> {
         let scalar = Scalar::Text(Cow::Borrowed(value));
         Ok(self.sink.scalar(self.rules, self.at, scalar))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<S::Value, E> {
-        let scalar = Scalar::Text(Cow::Owned(value));
+    fn visit_str<E>(self, value: &str) -> Result<S::Value, E> {
+        let scalar = Scalar::Text(Cow::Owned(value.to_owned()));
         Ok(self.sink.scalar(self.rules, self.at, scalar))
     }
 
@@ -239,37 +245,11 @@ impl<'de, S: Sink> Visitor<'de> for Reader<'_, S> {
         let mut is_part = false;
         while let Some(Text(key)) = access.next_key()? {
             match read_field(&mut self, &mut access, &key)? {
-                Some(value) => self.sink.field(&mut map, &key, value),
+                Some(value) => self.sink.field(&mut map, key, value),
                 None => is_part = true,
             }
         }
         Ok(self.sink.map(self.at, map, is_part))
-    }
-}
-
-/// A text that is copied only if it has escapes; a null is an empty text.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Text<'de>(pub(super) Cow<'de, str>);
-
-impl<'de> de::Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Text<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-            fn visit_unit<E>(self) -> Result<Text<'de>, E> {
-                Ok(Text::default())
-            }
-        }
-        deserializer.deserialize_any(TextVisitor)
     }
 }
 
@@ -350,7 +330,7 @@ impl<H: std::hash::Hasher> Measure<H> {
     }
 }
 
-impl<H: std::hash::Hasher> Sink for Measure<H> {
+impl<'de, H: std::hash::Hasher> Sink<'de> for Measure<H> {
     /// Bytes as JSON, with hidden values as marks.
     type Value = usize;
     type Map = MapSize;
@@ -391,9 +371,9 @@ impl<H: std::hash::Hasher> Sink for Measure<H> {
         self.text(7, key);
     }
 
-    fn field(&mut self, map: &mut MapSize, key: &str, value: usize) {
+    fn field(&mut self, map: &mut MapSize, key: Cow<'de, str>, value: usize) {
         map.keys += 1;
-        map.bytes += json_bytes(key) + ":,".len() + value;
+        map.bytes += json_bytes(&key) + ":,".len() + value;
     }
 
     fn map(&mut self, _: At, map: MapSize, _: bool) -> usize {
@@ -439,20 +419,20 @@ impl<H: std::hash::Hasher> Sink for Measure<H> {
         self.next
     }
 
-    fn top(&mut self, _: bool, key: &str, numbers: (u32, u32), bytes: usize) {
-        self.top_bytes += json_bytes(key) + ":,".len() + bytes;
+    fn top(&mut self, _: bool, key: Cow<'de, str>, numbers: (u32, u32), bytes: usize) {
+        self.top_bytes += json_bytes(&key) + ":,".len() + bytes;
         self.top.push((numbers, bytes));
     }
 }
 
 /// Builds what is read: values as they are, keys escaped, and what is opaque as the placeholder that `opaque` makes.
-pub(super) struct Build<'p, F> {
+pub(super) struct Build<'p, 'de, F> {
     next: u32,
     /// What is still to come.
     too_large: &'p [TooLarge],
     opaque: F,
-    fields: Vec<(Box<str>, Stored)>,
-    metadata: Vec<(Box<str>, Stored)>,
+    fields: Vec<Entry<'de>>,
+    metadata: Vec<Entry<'de>>,
     /// What is left for the top level, if that is too large.
     left: Option<Left>,
 }
@@ -463,7 +443,7 @@ struct Left {
     rest: String,
 }
 
-impl<'p, F: FnMut(&str) -> Stored> Build<'p, F> {
+impl<'p, 'de, F: FnMut(&str) -> Stored<'static>> Build<'p, 'de, F> {
     pub(super) fn new(oversize: &'p Oversize, opaque: F) -> Self {
         Self {
             next: 0,
@@ -479,7 +459,7 @@ impl<'p, F: FnMut(&str) -> Stored> Build<'p, F> {
     }
 
     /// The fields of the object.
-    pub(super) fn finish(mut self) -> Fields {
+    pub(super) fn finish(mut self) -> Fields<'de> {
         if let Some(left) = self.left
             && !left.rest.is_empty()
         {
@@ -493,13 +473,13 @@ impl<'p, F: FnMut(&str) -> Stored> Build<'p, F> {
     }
 }
 
-impl<F: FnMut(&str) -> Stored> Sink for Build<'_, F> {
+impl<'de, F: FnMut(&str) -> Stored<'static>> Sink<'de> for Build<'_, 'de, F> {
     /// `None`: nothing of it is in the body.
-    type Value = Option<Stored>;
-    type Map = Vec<(Box<str>, Stored)>;
-    type List = Vec<Stored>;
+    type Value = Option<Stored<'de>>;
+    type Map = Vec<Entry<'de>>;
+    type List = Vec<Stored<'de>>;
 
-    fn scalar(&mut self, rules: &Rules, at: At, scalar: Scalar<'_>) -> Option<Stored> {
+    fn scalar(&mut self, rules: &Rules, at: At, scalar: Scalar<'de>) -> Option<Stored<'de>> {
         if at.mode == Mode::Only {
             return None;
         }
@@ -509,33 +489,33 @@ impl<F: FnMut(&str) -> Stored> Sink for Build<'_, F> {
             Scalar::Null => Some(Stored::Null),
             Scalar::Bool(value) => Some(Stored::Bool(value)),
             Scalar::Number(number) => Some(Stored::Number(number)),
-            Scalar::Text(text) => Some(Stored::Text(text.into())),
+            Scalar::Text(text) => Some(Stored::Text(text)),
         }
     }
 
     fn key(&mut self, _: &str) {}
 
-    fn field(&mut self, map: &mut Vec<(Box<str>, Stored)>, key: &str, value: Option<Stored>) {
+    fn field(&mut self, map: &mut Vec<Entry<'de>>, key: Cow<'de, str>, value: Option<Stored<'de>>) {
         if let Some(value) = value {
-            map.push((escaped(key).into(), value));
+            map.push((escaped_key(key), value));
         }
     }
 
-    fn map(&mut self, at: At, map: Vec<(Box<str>, Stored)>, is_part: bool) -> Option<Stored> {
+    fn map(&mut self, at: At, map: Vec<Entry<'de>>, is_part: bool) -> Option<Stored<'de>> {
         // A map of which nothing is in the body is absent: whether the rest of it is there says nothing.
         let is_empty = map.is_empty() && (is_part || at.mode == Mode::Only);
         (!is_empty).then(|| Stored::Map(Fields::new(map)))
     }
 
-    fn element(&mut self, list: &mut Vec<Stored>, value: Option<Stored>) {
+    fn element(&mut self, list: &mut Vec<Stored<'de>>, value: Option<Stored<'de>>) {
         list.extend(value);
     }
 
-    fn list(&mut self, at: At, list: Vec<Stored>) -> Option<Stored> {
+    fn list(&mut self, at: At, list: Vec<Stored<'de>>) -> Option<Stored<'de>> {
         (at.mode != Mode::Only || !list.is_empty()).then_some(Stored::List(list))
     }
 
-    fn opaque(&mut self, raw: &str) -> Option<Stored> {
+    fn opaque(&mut self, raw: &str) -> Option<Stored<'de>> {
         Some((self.opaque)(raw))
     }
 
@@ -556,7 +536,7 @@ impl<F: FnMut(&str) -> Stored> Sink for Build<'_, F> {
         }
     }
 
-    fn end(&mut self, _: u32, value: Option<Stored>) -> Option<Stored> {
+    fn end(&mut self, _: u32, value: Option<Stored<'de>>) -> Option<Stored<'de>> {
         value
     }
 
@@ -564,7 +544,13 @@ impl<F: FnMut(&str) -> Stored> Sink for Build<'_, F> {
         self.next
     }
 
-    fn top(&mut self, in_metadata: bool, key: &str, _: (u32, u32), value: Option<Stored>) {
+    fn top(
+        &mut self,
+        in_metadata: bool,
+        key: Cow<'de, str>,
+        _: (u32, u32),
+        value: Option<Stored<'de>>,
+    ) {
         let Some(value) = value else {
             return;
         };
@@ -572,9 +558,9 @@ impl<F: FnMut(&str) -> Stored> Sink for Build<'_, F> {
             && !in_metadata
         {
             let text = value.to_text();
-            let bytes = json_bytes(key) + ":,".len() + text.len();
+            let bytes = json_bytes(&key) + ":,".len() + text.len();
             if bytes > left.bytes || self.fields.len() >= KEYS_MAX || !left.rest.is_empty() {
-                left.rest.extend([key, "\0", &text, "\0"]);
+                left.rest.extend([&*key, "\0", &text, "\0"]);
                 return;
             }
             left.bytes -= bytes;
@@ -584,6 +570,14 @@ impl<F: FnMut(&str) -> Stored> Sink for Build<'_, F> {
         } else {
             &mut self.fields
         };
-        fields.push((escaped(key).into(), value));
+        fields.push((escaped_key(key), value));
+    }
+}
+
+/// A key as it is stored.
+fn escaped_key(key: Cow<'_, str>) -> Cow<'_, str> {
+    match key {
+        Cow::Borrowed(key) => escaped(key),
+        Cow::Owned(key) => Cow::Owned(escaped(&key).into_owned()),
     }
 }

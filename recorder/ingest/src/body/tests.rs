@@ -1,4 +1,5 @@
 use foldhash::quality::FixedState;
+use kube9_model::change::body::Body;
 use kube9_model::change::diff;
 use kube9_model::change::kinds::{BUILT_IN, TrackedKind};
 use serde_json::{Map, Value, json};
@@ -24,8 +25,9 @@ fn scan<'j>(kind: &'j TrackedKind, json: &'j str) -> Object<'j> {
     .unwrap()
 }
 
-fn body(kind: &TrackedKind, object: &Value) -> kube9_model::change::body::Body {
-    scan(kind, &object.to_string()).body(&key()).unwrap()
+fn body(kind: &TrackedKind, object: &Value) -> Body<'static> {
+    let json = object.to_string();
+    scan(kind, &json).body(&key()).unwrap().into_owned()
 }
 
 fn hash(kind: &TrackedKind, object: &Value) -> u64 {

@@ -28,7 +28,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct EndFacts<'a> {
     /// Its last body.
-    pub(super) body: Option<&'a Body>,
+    pub(super) body: Option<&'a Body<'a>>,
     /// The name of the definition of its kind.
     pub(super) definition: Option<&'a str>,
     /// When a Job had finished, and whether it failed.
@@ -56,7 +56,7 @@ impl<'a> Reference<'a> {
         }
     }
 
-    fn of_owner(value: &'a Stored) -> Option<Self> {
+    fn of_owner(value: &'a Stored<'a>) -> Option<Self> {
         let text = |key| value.get(key)?.as_text();
         let version = text("apiVersion")?;
         Some(Self {
@@ -158,12 +158,11 @@ impl Referrer<'_> {
         Ok(finalizers.elements().into_iter().any(is_foreground))
     }
 
-    fn body(&self, owner: &StoredObject) -> rusqlite::Result<Body> {
+    fn body(&self, owner: &StoredObject) -> rusqlite::Result<Body<'static>> {
         let newest = RevisionTable::of(self.conn).read(owner.id, owner.revision)?;
         let text = newest.and_then(|newest| newest.body);
-        Ok(text
-            .and_then(|text| Body::parse(&text).ok())
-            .unwrap_or_default())
+        let body = text.as_deref().and_then(|text| Body::parse(text).ok());
+        Ok(body.unwrap_or_default().into_owned())
     }
 
     fn is_gone(&self, reference: &Reference<'_>) -> rusqlite::Result<bool> {
@@ -302,7 +301,7 @@ pub(super) fn cause_of(
 /// The kind of an object's owner, and what is known of it. The garbage collector deletes what has no owner left.
 fn owners<'a>(
     referrer: &Referrer<'_>,
-    body: Option<&'a Body>,
+    body: Option<&'a Body<'a>>,
     controller: Option<Reference<'a>>,
 ) -> rusqlite::Result<(&'a str, OwnerState)> {
     let listed = body.and_then(|body| body.stored().get("metadata")?.get("ownerReferences"));
@@ -361,8 +360,8 @@ pub(crate) fn cause_of_pod(
     let Some(stored) = found.filter(StoredObject::is_ending) else {
         return Ok(None);
     };
-    let body = RevisionTable::of(conn).last_body(stored.id)?;
-    let body = body.and_then(|text| Body::parse(&text).ok());
+    let text = RevisionTable::of(conn).last_body(stored.id)?;
+    let body = text.as_deref().and_then(|text| Body::parse(text).ok());
     let facts = EndFacts {
         body: body.as_ref(),
         ..EndFacts::default()

@@ -25,7 +25,7 @@ pub(super) struct Member<'a> {
     pub(super) name: &'a str,
     /// `Kind/name` of its controller, if that is tracked.
     pub(super) owner: Option<&'a str>,
-    pub(super) body: &'a Body,
+    pub(super) body: &'a Body<'a>,
 }
 
 impl Member<'_> {
@@ -44,7 +44,7 @@ impl Member<'_> {
         })
     }
 
-    fn annotation(&self, key: &str) -> Option<&Stored> {
+    fn annotation(&self, key: &str) -> Option<&Stored<'_>> {
         let metadata = self.body.stored().get("metadata")?;
         metadata.get("annotations")?.get(key)
     }
@@ -73,9 +73,8 @@ impl Member<'_> {
                 continue;
             };
             let newest = RevisionTable::of(conn).read(set.id, set.revision)?;
-            let body = newest
-                .and_then(|newest| newest.body)
-                .and_then(|text| Body::parse(&text).ok());
+            let text = newest.and_then(|newest| newest.body);
+            let body = text.as_deref().and_then(|text| Body::parse(text).ok());
             if body.is_some_and(|body| has_claim_template(&body, template)) {
                 return Ok(true);
             }

@@ -886,7 +886,7 @@ impl TrackedApplier<'_> {
         Ok(())
     }
 
-    fn body_of<'o>(&self, object: &'o ObservedObject) -> Option<(&'o ObservedContent, Body)> {
+    fn body_of<'o>(&self, object: &'o ObservedObject) -> Option<(&'o ObservedContent, Body<'o>)> {
         let content = object.content.as_ref()?;
         match Body::parse(content.body.as_str()) {
             Ok(body) => Some((content, body)),

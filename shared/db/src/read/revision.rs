@@ -52,7 +52,7 @@ pub struct State {
     /// States between `from` and `at` that have no revisions.
     pub left_out: u32,
     /// `None`: the object did not exist.
-    pub body: Option<Body>,
+    pub body: Option<Body<'static>>,
 }
 
 impl Reader {
@@ -85,12 +85,12 @@ impl Reader {
     ///
     /// # Errors
     /// The database cannot be read, or the body is not one.
-    pub fn revision(&self, object: i64, number: i64) -> Result<Option<Body>, ReadError> {
+    pub fn revision(&self, object: i64, number: i64) -> Result<Option<Body<'static>>, ReadError> {
         self.limited(|connection| Ok(body(connection, object << 24 | number)?))
     }
 }
 
-fn body(connection: &Connection, id: i64) -> rusqlite::Result<Option<Body>> {
+fn body(connection: &Connection, id: i64) -> rusqlite::Result<Option<Body<'static>>> {
     let mut patches: Vec<String> = Vec::new();
     let mut statement = connection.prepare_cached(
         "SELECT id, is_patch, body FROM revision WHERE id >= ?1 AND id < ((?1 >> 24) + 1) << 24 ORDER BY id LIMIT ?2",
@@ -110,11 +110,11 @@ fn body(connection: &Connection, id: i64) -> rusqlite::Result<Option<Body>> {
         };
         let mut body = Body::parse(&text).map_err(|error| bad(error.to_string()))?;
         for patch in patches.iter().rev() {
-            let patch: Stored =
+            let patch: Stored<'_> =
                 serde_json::from_str(patch).map_err(|error| bad(error.to_string()))?;
             patch::apply(&mut body, patch);
         }
-        return Ok(Some(body));
+        return Ok(Some(body.into_owned()));
     }
     Ok(None)
 }

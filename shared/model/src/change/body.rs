@@ -42,7 +42,7 @@ const IDENTITY_BYTES_MAX: usize = 256;
 
 /// The stored form of an object's body.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Body(Stored);
+pub struct Body<'t>(Stored<'t>);
 
 /// The text is not a stored body.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +55,9 @@ pub enum BadBody {
     NotAnObject,
 }
 
-impl Body {
+impl<'t> Body<'t> {
     /// From a value in the stored form.
-    pub const fn from_stored(fields: Fields) -> Self {
+    pub const fn from_stored(fields: Fields<'t>) -> Self {
         Self(Stored::Map(fields))
     }
 
@@ -65,11 +65,16 @@ impl Body {
     ///
     /// # Errors
     /// The text is not a JSON object.
-    pub fn parse(text: &str) -> Result<Self, BadBody> {
+    pub fn parse(text: &'t str) -> Result<Self, BadBody> {
         match serde_json::from_str(text)? {
             value @ Stored::Map(_) => Ok(Self(value)),
             _ => Err(BadBody::NotAnObject),
         }
+    }
+
+    /// A copy that does not need the text that it was read from.
+    pub fn into_owned(self) -> Body<'static> {
+        Body(self.0.into_owned())
     }
 
     /// The text that is stored.
@@ -78,12 +83,12 @@ impl Body {
     }
 
     /// The value in the stored form.
-    pub const fn stored(&self) -> &Stored {
+    pub const fn stored(&self) -> &Stored<'t> {
         &self.0
     }
 
     /// The value in the stored form, for patches.
-    pub(super) const fn stored_mut(&mut self) -> &mut Stored {
+    pub(super) const fn stored_mut(&mut self) -> &mut Stored<'t> {
         &mut self.0
     }
 
@@ -102,9 +107,9 @@ impl Body {
 #[derive(Debug, Clone, Copy)]
 pub enum Shape<'v> {
     /// A text, a number or a boolean.
-    Scalar(&'v Stored),
+    Scalar(&'v Stored<'v>),
     /// An object, or a map of texts.
-    Map(&'v Fields),
+    Map(&'v Fields<'v>),
     /// A list.
     List(List<'v>),
     /// A null of a custom resource.
@@ -120,7 +125,7 @@ pub enum Shape<'v> {
 
 impl<'v> Shape<'v> {
     /// What a stored value stands for.
-    pub fn of(value: &'v Stored) -> Self {
+    pub fn of(value: &'v Stored<'v>) -> Self {
         match value {
             Stored::List(elements) => Self::List(List::Array(elements)),
             Stored::Map(fields) => match fields.get(SPECIAL) {
@@ -146,19 +151,19 @@ impl<'v> Shape<'v> {
 #[derive(Debug, Clone, Copy)]
 pub enum List<'v> {
     /// Its elements have no identities.
-    Array(&'v [Stored]),
+    Array(&'v [Stored<'v>]),
     /// Its elements by their identities.
     Keyed {
         /// The keys, in the list's order.
-        order: &'v [Stored],
+        order: &'v [Stored<'v>],
         /// The elements; also the order.
-        fields: &'v Fields,
+        fields: &'v Fields<'v>,
     },
 }
 
 impl<'v> List<'v> {
     /// Its elements, in order.
-    pub fn elements(self) -> Vec<&'v Stored> {
+    pub fn elements(self) -> Vec<&'v Stored<'v>> {
         match self {
             Self::Array(elements) => elements.iter().collect(),
             Self::Keyed { order, fields } => order
@@ -200,17 +205,17 @@ pub fn unescaped(key: &str) -> &str {
 }
 
 /// The stored form of a null.
-pub fn null() -> Stored {
-    special(NULL)
+pub fn null() -> Stored<'static> {
+    special(Cow::Borrowed(NULL))
 }
 
 /// The stored form of a hidden value.
-pub fn hidden(digits: u64) -> Stored {
-    special(&format!("#{digits:016x}"))
+pub fn hidden(digits: u64) -> Stored<'static> {
+    special(format!("#{digits:016x}").into())
 }
 
 /// The stored form of a part that is too large.
-pub fn too_large(digits: u64, size: u64) -> Stored {
+pub fn too_large(digits: u64, size: u64) -> Stored<'static> {
     let mut value = hidden(digits);
     if let Stored::Map(fields) = &mut value {
         fields.insert(SIZE.into(), Stored::Number(size.into()));
@@ -218,24 +223,26 @@ pub fn too_large(digits: u64, size: u64) -> Stored {
     value
 }
 
-fn special(text: &str) -> Stored {
-    Stored::Map(Fields::new(vec![(SPECIAL.into(), text.into())]))
+fn special(text: Cow<'static, str>) -> Stored<'static> {
+    Stored::Map(Fields::new(vec![(SPECIAL.into(), Stored::Text(text))]))
 }
 
 /// The stored form of a list whose elements have these identities.
-pub fn keyed(elements: Vec<Stored>, identities: &[String]) -> Stored {
-    let keys = identities.iter().map(|text| escaped(text));
-    let order = keys.clone().map(|key| Stored::from(&*key)).collect();
+pub fn keyed<'t>(elements: Vec<Stored<'t>>, identities: &[String]) -> Stored<'t> {
+    let keys = identities
+        .iter()
+        .map(|text| Cow::Owned(escaped(text).into_owned()));
+    let order = keys.clone().map(Stored::Text).collect();
     let mut fields = Vec::with_capacity(elements.len() + 1);
     fields.push((SPECIAL.into(), Stored::List(order)));
-    fields.extend(keys.map(Into::into).zip(elements));
+    fields.extend(keys.zip(elements));
     Stored::Map(Fields::new(fields))
 }
 
 /// The identities of a list's elements: by the first of `choices` that each element has, and no two share.
 pub fn identities<'v>(
     choices: &[Identity],
-    elements: impl Iterator<Item = &'v Stored> + Clone,
+    elements: impl Iterator<Item = &'v Stored<'v>> + Clone,
 ) -> Option<Vec<String>> {
     choices.iter().find_map(|choice| {
         let texts: Option<Vec<String>> = elements
@@ -334,16 +341,20 @@ pub(crate) mod testing {
     use super::super::rules::Rules;
     use super::*;
     use crate::change::automaton::{Automaton, State};
+    use crate::change::stored::Entry;
 
-    pub(crate) fn stored(rules: &Rules, value: Value) -> Body {
-        let value = serde_json::from_value(value).unwrap();
+    pub(crate) fn stored(rules: &Rules, value: Value) -> Body<'static> {
+        let text = value.to_string();
+        let value = serde_json::from_str::<Stored<'_>>(&text)
+            .unwrap()
+            .into_owned();
         let Stored::Map(fields) = store(rules, Automaton::<()>::ROOT, value) else {
             panic!("a body is an object");
         };
         Body::from_stored(fields)
     }
 
-    fn store(rules: &Rules, state: State, value: Stored) -> Stored {
+    fn store<'t>(rules: &Rules, state: State, value: Stored<'t>) -> Stored<'t> {
         let all = rules.automaton();
         match value {
             Stored::Null => null(),
@@ -359,9 +370,10 @@ pub(crate) mod testing {
                 }
             }
             Stored::Map(fields) => {
-                let field = |(key, value): (Box<str>, Stored)| {
+                let field = |(key, value): Entry<'t>| {
                     let state = all.step(state, &key);
-                    (escaped(&key).into(), store(rules, state, value))
+                    let key = Cow::Owned(escaped(&key).into_owned());
+                    (key, store(rules, state, value))
                 };
                 Stored::Map(Fields::new(fields.into_iter().map(field).collect()))
             }

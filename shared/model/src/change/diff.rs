@@ -51,9 +51,9 @@ pub struct FieldChange<'b> {
     /// What happened to it.
     pub op: Op,
     /// Its value before; of a list in another order, the order.
-    pub from: Option<&'b Stored>,
+    pub from: Option<&'b Stored<'b>>,
     /// Its value after.
-    pub to: Option<&'b Stored>,
+    pub to: Option<&'b Stored<'b>>,
     /// By itself it makes no row.
     pub silent: bool,
     /// Changes of this field often break something.
@@ -65,8 +65,8 @@ pub struct FieldChange<'b> {
 /// The fields in which two bodies differ; `deleting` if a deletion waits for the object's finalizers.
 pub fn changes<'b>(
     rules: &Rules,
-    before: &'b Body,
-    after: &'b Body,
+    before: &'b Body<'b>,
+    after: &'b Body<'b>,
     deleting: bool,
 ) -> Vec<FieldChange<'b>> {
     let mut diff = Diff {
@@ -164,7 +164,7 @@ impl<'b> Diff<'_, 'b> {
         self.path.pop();
     }
 
-    fn emit(&mut self, at: At, op: Op, from: Option<&'b Stored>, to: Option<&'b Stored>) {
+    fn emit(&mut self, at: At, op: Op, from: Option<&'b Stored<'b>>, to: Option<&'b Stored<'b>>) {
         let silent = match at.silence {
             Silence::Never => false,
             Silence::WhenSet => op == Op::Added,
@@ -184,7 +184,7 @@ impl<'b> Diff<'_, 'b> {
         });
     }
 
-    fn values(&mut self, at: At, before: &'b Stored, after: &'b Stored) {
+    fn values(&mut self, at: At, before: &'b Stored<'b>, after: &'b Stored<'b>) {
         match (Shape::of(before), Shape::of(after)) {
             (Shape::Map(old), Shape::Map(new)) => self.maps(at, old, new),
             (Shape::List(old), Shape::List(new)) => {
@@ -198,7 +198,7 @@ impl<'b> Diff<'_, 'b> {
         }
     }
 
-    fn maps(&mut self, at: At, before: &'b Fields, after: &'b Fields) {
+    fn maps(&mut self, at: At, before: &'b Fields<'b>, after: &'b Fields<'b>) {
         for (key, old, new) in merged(before, after) {
             let name = unescaped(key);
             let mut at = self.field(at, name);
@@ -217,7 +217,7 @@ impl<'b> Diff<'_, 'b> {
     }
 
     /// A field that one of the bodies lacks.
-    fn one_sided(&mut self, at: At, op: Op, value: &'b Stored) {
+    fn one_sided(&mut self, at: At, op: Op, value: &'b Stored<'b>) {
         let is_plain = |value: &Stored| !matches!(Shape::of(value), Shape::Map(_) | Shape::List(_));
         match Shape::of(value) {
             Shape::Map(fields)
@@ -245,7 +245,7 @@ impl<'b> Diff<'_, 'b> {
         }
     }
 
-    fn one_value(&mut self, at: At, op: Op, value: &'b Stored) {
+    fn one_value(&mut self, at: At, op: Op, value: &'b Stored<'b>) {
         if op == Op::Added {
             self.emit(at, op, None, Some(value));
         } else {
@@ -253,7 +253,12 @@ impl<'b> Diff<'_, 'b> {
         }
     }
 
-    fn lists(&mut self, at: At, before: (List<'b>, &'b Stored), after: (List<'b>, &'b Stored)) {
+    fn lists(
+        &mut self,
+        at: At,
+        before: (List<'b>, &'b Stored<'b>),
+        after: (List<'b>, &'b Stored<'b>),
+    ) {
         let field = self.rules.field(at.state);
         if let (
             List::Keyed {
@@ -293,7 +298,7 @@ impl<'b> Diff<'_, 'b> {
             return;
         }
         let choices = self.rules.identities(at.state);
-        let of = |choice, list: &[&'b Stored]| {
+        let of = |choice, list: &[&'b Stored<'b>]| {
             if list.is_empty() {
                 return Some(Vec::new());
             }
@@ -317,8 +322,8 @@ impl<'b> Diff<'_, 'b> {
     fn by_identity(
         &mut self,
         list: At,
-        (old, old_texts): (&[&'b Stored], &[String]),
-        (new, new_texts): (&[&'b Stored], &[String]),
+        (old, old_texts): (&[&'b Stored<'b>], &[String]),
+        (new, new_texts): (&[&'b Stored<'b>], &[String]),
     ) {
         let index = |texts: &'_ [String]| -> HashMap<String, usize> {
             texts
@@ -352,8 +357,8 @@ impl<'b> Diff<'_, 'b> {
     fn arrays(
         &mut self,
         at: At,
-        (old, before): (&[&'b Stored], &'b Stored),
-        (new, after): (&[&'b Stored], &'b Stored),
+        (old, before): (&[&'b Stored<'b>], &'b Stored<'b>),
+        (new, after): (&[&'b Stored<'b>], &'b Stored<'b>),
     ) {
         if old == new {
             return;

@@ -22,14 +22,14 @@ const CHAIN_BYTES: u64 = 16 << 10;
 /// The patch that turns `from` into `to`, or `None` where they are equal.
 ///
 /// Neither holds a null, so that a null of the patch always means a removal.
-pub fn between(from: &Body, to: &Body) -> Option<Stored> {
+pub fn between<'b>(from: &'b Body<'b>, to: &'b Body<'b>) -> Option<Stored<'b>> {
     match (from.stored(), to.stored()) {
         (Stored::Map(from), Stored::Map(to)) => maps(from, to),
         (from, to) => (from != to).then(|| to.clone()),
     }
 }
 
-fn maps(from: &Fields, to: &Fields) -> Option<Stored> {
+fn maps<'b>(from: &'b Fields<'b>, to: &'b Fields<'b>) -> Option<Stored<'b>> {
     let mut patch = Vec::new();
     for (key, old, new) in merged(from, to) {
         let value = match (old, new) {
@@ -47,11 +47,11 @@ fn maps(from: &Fields, to: &Fields) -> Option<Stored> {
 }
 
 /// Applies a patch, as RFC 7396 and SQLite's `json_patch` do.
-pub fn apply(body: &mut Body, patch: Stored) {
+pub fn apply<'t>(body: &mut Body<'t>, patch: Stored<'t>) {
     merge(body.stored_mut(), patch);
 }
 
-fn merge(target: &mut Stored, patch: Stored) {
+fn merge<'t>(target: &mut Stored<'t>, patch: Stored<'t>) {
     let Stored::Map(patch) = patch else {
         *target = patch;
         return;
@@ -114,12 +114,13 @@ impl Chain {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize as _;
     use serde_json::{Map, Value, json};
 
     use super::*;
 
-    fn body(value: &Value) -> Body {
-        Body::parse(&value.to_string()).unwrap()
+    fn body(value: &Value) -> Body<'static> {
+        Body::parse(&value.to_string()).unwrap().into_owned()
     }
 
     #[test]
@@ -195,7 +196,7 @@ mod tests {
             let mut made = body(&json!({"root": target}));
             apply(
                 &mut made,
-                serde_json::from_value(json!({"root": patch})).unwrap(),
+                Stored::deserialize(json!({"root": patch})).unwrap(),
             );
             assert_eq!(made, body(&json!({"root": expected})), "{target} {patch}");
         }

@@ -1,8 +1,10 @@
 //! JSON with sorted maps, for bodies and patches.
 //!
 //! A body is read, compared and written with each change. Maps of `serde_json` keep the order of their keys in a hash table,
-//! whose hashing and memory took most of that time; the keys of an object have no order that matters.
+//! whose hashing and memory took most of that time; the keys of an object have no order that matters. Texts are parts of the
+//! JSON that was read: only those with escapes are copied.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -11,7 +13,7 @@ use serde_json::{Number, Value};
 
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub enum Stored {
+pub enum Stored<'t> {
     /// In a patch: a removal. A body has none.
     #[default]
     Null,
@@ -20,14 +22,14 @@ pub enum Stored {
     /// A number.
     Number(Number),
     /// A text.
-    Text(Box<str>),
+    Text(Cow<'t, str>),
     /// A list.
     List(Vec<Self>),
     /// A map.
-    Map(Fields),
+    Map(Fields<'t>),
 }
 
-impl Stored {
+impl<'t> Stored<'t> {
     /// The text, if it is one.
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -37,7 +39,7 @@ impl Stored {
     }
 
     /// The map, if it is one.
-    pub const fn as_map(&self) -> Option<&Fields> {
+    pub const fn as_map(&self) -> Option<&Fields<'t>> {
         match self {
             Self::Map(fields) => Some(fields),
             _ => None,
@@ -54,6 +56,20 @@ impl Stored {
         match self {
             Self::Map(fields) => fields.get_mut(key),
             _ => None,
+        }
+    }
+
+    /// A copy that does not need the text that it was read from.
+    pub fn into_owned(self) -> Stored<'static> {
+        match self {
+            Self::Null => Stored::Null,
+            Self::Bool(value) => Stored::Bool(value),
+            Self::Number(number) => Stored::Number(number),
+            Self::Text(text) => Stored::Text(text.into_owned().into()),
+            Self::List(elements) => {
+                Stored::List(elements.into_iter().map(Self::into_owned).collect())
+            }
+            Self::Map(fields) => Stored::Map(fields.into_owned()),
         }
     }
 
@@ -81,19 +97,22 @@ impl Stored {
     }
 }
 
-impl From<&str> for Stored {
-    fn from(text: &str) -> Self {
+impl<'t> From<&'t str> for Stored<'t> {
+    fn from(text: &'t str) -> Self {
         Self::Text(text.into())
     }
 }
 
 /// A map, sorted by its keys.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Fields(Vec<(Box<str>, Stored)>);
+pub struct Fields<'t>(Vec<Entry<'t>>);
 
-impl Fields {
+/// A key and its value.
+pub type Entry<'t> = (Cow<'t, str>, Stored<'t>);
+
+impl<'t> Fields<'t> {
     /// From fields in any order; of those with the same key the last one counts.
-    pub fn new(mut fields: Vec<(Box<str>, Stored)>) -> Self {
+    pub fn new(mut fields: Vec<Entry<'t>>) -> Self {
         if !fields.is_sorted_by(|(a, _), (b, _)| a < b) {
             fields.sort_by(|(a, _), (b, _)| a.cmp(b));
             fields.dedup_by(|later, earlier| {
@@ -107,17 +126,23 @@ impl Fields {
         Self(fields)
     }
 
+    /// A copy that does not need the text that it was read from.
+    pub fn into_owned(self) -> Fields<'static> {
+        let owned = |(key, value): Entry<'_>| (key.into_owned().into(), value.into_owned());
+        Fields(self.0.into_iter().map(owned).collect())
+    }
+
     fn find(&self, key: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|(one, _)| (**one).cmp(key))
     }
 
     /// The value under a key.
-    pub fn get(&self, key: &str) -> Option<&Stored> {
+    pub fn get(&self, key: &str) -> Option<&Stored<'t>> {
         self.find(key).ok().map(|at| &self.0[at].1)
     }
 
     /// The value under a key.
-    pub fn get_mut(&mut self, key: &str) -> Option<&mut Stored> {
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Stored<'t>> {
         self.find(key).ok().map(|at| &mut self.0[at].1)
     }
 
@@ -127,7 +152,7 @@ impl Fields {
     }
 
     /// Sets the value under a key.
-    pub fn insert(&mut self, key: Box<str>, value: Stored) {
+    pub fn insert(&mut self, key: Cow<'t, str>, value: Stored<'t>) {
         match self.find(&key) {
             Ok(at) => self.0[at].1 = value,
             Err(at) => self.0.insert(at, (key, value)),
@@ -135,22 +160,22 @@ impl Fields {
     }
 
     /// Takes a field out.
-    pub fn remove(&mut self, key: &str) -> Option<Stored> {
+    pub fn remove(&mut self, key: &str) -> Option<Stored<'t>> {
         self.find(key).ok().map(|at| self.0.remove(at).1)
     }
 
     /// The fields, sorted.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Stored)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Stored<'t>)> {
         self.0.iter().map(|(key, value)| (&**key, value))
     }
 
     /// The fields, sorted.
-    pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (&str, &mut Stored)> {
+    pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (&str, &mut Stored<'t>)> {
         self.0.iter_mut().map(|(key, value)| (&**key, value))
     }
 
     /// The values, sorted by their keys.
-    pub fn values(&self) -> impl ExactSizeIterator<Item = &Stored> {
+    pub fn values(&self) -> impl ExactSizeIterator<Item = &Stored<'t>> {
         self.0.iter().map(|(_, value)| value)
     }
 
@@ -165,8 +190,8 @@ impl Fields {
     }
 }
 
-impl IntoIterator for Fields {
-    type Item = (Box<str>, Stored);
+impl<'t> IntoIterator for Fields<'t> {
+    type Item = Entry<'t>;
     type IntoIter = std::vec::IntoIter<Self::Item>;
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
@@ -175,9 +200,9 @@ impl IntoIterator for Fields {
 
 /// Two maps side by side: each key with its values.
 pub fn merged<'a, 'b>(
-    a: &'a Fields,
-    b: &'b Fields,
-) -> impl Iterator<Item = (&'a str, Option<&'a Stored>, Option<&'b Stored>)>
+    a: &'a Fields<'a>,
+    b: &'b Fields<'b>,
+) -> impl Iterator<Item = (&'a str, Option<&'a Stored<'a>>, Option<&'b Stored<'b>>)>
 where
     'b: 'a,
 {
@@ -199,7 +224,7 @@ where
     })
 }
 
-impl Serialize for Stored {
+impl Serialize for Stored<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Null => serializer.serialize_unit(),
@@ -218,53 +243,79 @@ impl Serialize for Stored {
     }
 }
 
-impl<'de> Deserialize<'de> for Stored {
+impl<'de> Deserialize<'de> for Stored<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct StoredVisitor;
         impl<'de> Visitor<'de> for StoredVisitor {
-            type Value = Stored;
+            type Value = Stored<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a value")
             }
-            fn visit_unit<E>(self) -> Result<Stored, E> {
+            fn visit_unit<E>(self) -> Result<Stored<'de>, E> {
                 Ok(Stored::Null)
             }
-            fn visit_bool<E>(self, value: bool) -> Result<Stored, E> {
+            fn visit_bool<E>(self, value: bool) -> Result<Stored<'de>, E> {
                 Ok(Stored::Bool(value))
             }
-            fn visit_i64<E>(self, value: i64) -> Result<Stored, E> {
+            fn visit_i64<E>(self, value: i64) -> Result<Stored<'de>, E> {
                 Ok(Stored::Number(value.into()))
             }
-            fn visit_u64<E>(self, value: u64) -> Result<Stored, E> {
+            fn visit_u64<E>(self, value: u64) -> Result<Stored<'de>, E> {
                 Ok(Stored::Number(value.into()))
             }
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Stored, E> {
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Stored<'de>, E> {
                 Number::from_f64(value)
                     .map(Stored::Number)
                     .ok_or_else(|| E::custom("a number is not finite"))
             }
-            fn visit_str<E>(self, text: &str) -> Result<Stored, E> {
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Stored<'de>, E> {
                 Ok(Stored::Text(text.into()))
             }
-            fn visit_string<E>(self, text: String) -> Result<Stored, E> {
-                Ok(Stored::Text(text.into()))
+            fn visit_str<E>(self, text: &str) -> Result<Stored<'de>, E> {
+                Ok(Stored::Text(text.to_owned().into()))
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Stored, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Stored<'de>, A::Error> {
                 let mut elements = Vec::new();
                 while let Some(element) = access.next_element()? {
                     elements.push(element);
                 }
                 Ok(Stored::List(elements))
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Stored, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Stored<'de>, A::Error> {
                 let mut fields = Vec::new();
-                while let Some(field) = access.next_entry()? {
-                    fields.push(field);
+                while let Some((Text(key), value)) = access.next_entry()? {
+                    fields.push((key, value));
                 }
                 Ok(Stored::Map(Fields::new(fields)))
             }
         }
         deserializer.deserialize_any(StoredVisitor)
+    }
+}
+
+/// A text that is copied only if it has escapes; a null is an empty text. `Cow` itself copies each.
+#[derive(Debug, Clone, Default)]
+pub struct Text<'t>(pub Cow<'t, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+            fn visit_unit<E>(self) -> Result<Text<'de>, E> {
+                Ok(Text::default())
+            }
+        }
+        deserializer.deserialize_any(TextVisitor)
     }
 }
 
