@@ -7,6 +7,8 @@
 //!
 //! A write that changes several fields is one row.
 
+use std::borrow::Cow;
+
 use kube9_model::change::body::{Body, Shape, plain, unescaped};
 use kube9_model::change::diff::{FieldChange, Op, shown};
 use kube9_model::change::kinds::{TrackedKind, is_own_group};
@@ -17,9 +19,11 @@ use kube9_model::time::Timestamp;
 use kube9_model::{EventType, ObjectRef, Severity};
 use serde_json::{Map, Value, json};
 
-use crate::attribution::Certainty;
+use crate::attribution::{Certainty, ShownAuthor};
 use crate::deletion::{CauseCertainty, DeletionCause};
 use crate::objects::announces_removal;
+use crate::redact::redact;
+use crate::sanitize::Redacted;
 
 /// Fields that a description names; the metadata has more of them.
 const DESCRIBED_MAX: usize = 5;
@@ -72,8 +76,8 @@ pub struct ChangeRow<'a> {
     /// It was observed later than it happened.
     pub observed_late: bool,
     pub resource_version: String,
-    /// Who changed what; as [`crate::attribution::ChangeAuthor::to_json`] makes it.
-    pub by: Vec<Value>,
+    /// Who changed what.
+    pub by: Vec<ShownAuthor>,
     pub cause: Option<(DeletionCause, CauseCertainty)>,
 }
 
@@ -83,10 +87,13 @@ impl ChangeRow<'_> {
         format!("{} {}", self.kind.kind, object_name(&self.object))
     }
 
-    /// The row.
-    pub fn record(self) -> Record {
+    /// The row. What is in it is from bodies, which are redacted, or redacted here: names, and the version.
+    pub fn record(mut self) -> Redacted {
+        redact_name(&mut self.object);
+        self.owner.as_mut().map(redact_name);
         let mut words = self.words();
-        add_authors(&mut words.description, &self.by);
+        let by: Vec<Value> = self.by.into_iter().map(ShownAuthor::into_json).collect();
+        add_authors(&mut words.description, &by);
         let mut extra = Map::new();
         extra.insert("op".to_owned(), self.what.op().into());
         if !self.kind.group.is_empty() {
@@ -103,8 +110,8 @@ impl ChangeRow<'_> {
         if let What::Deleting { finalizers } = self.what {
             extra.insert("finalizers".to_owned(), json!(finalizers));
         }
-        if !self.by.is_empty() {
-            extra.insert("by".to_owned(), Value::Array(self.by));
+        if !by.is_empty() {
+            extra.insert("by".to_owned(), Value::Array(by));
         }
         if let Some((cause, certainty)) = self.cause {
             extra.insert(
@@ -112,7 +119,8 @@ impl ChangeRow<'_> {
                 json!({"kind": cause.as_str(), "certainty": certainty.as_str()}),
             );
         }
-        extra.insert("resource_version".to_owned(), self.resource_version.into());
+        let version = redact(&self.resource_version).into_owned();
+        extra.insert("resource_version".to_owned(), version.into());
         if self.observed_late || self.between.is_some() {
             extra.insert("observed_late".to_owned(), true.into());
         }
@@ -121,7 +129,7 @@ impl ChangeRow<'_> {
             extra.insert("between".to_owned(), interval);
         }
         let group = &*self.kind.group;
-        Record {
+        Redacted::new(Record {
             event_type: EventType::Cluster,
             api_group: if is_own_group(group) { "" } else { group }.to_owned(),
             severity: words.severity,
@@ -133,7 +141,7 @@ impl ChangeRow<'_> {
             reason: words.reason,
             extra,
             ..Record::internal(self.at)
-        }
+        })
     }
 
     fn words(&self) -> Words {
@@ -202,6 +210,14 @@ impl ChangeRow<'_> {
             _ => Severity::Info,
         };
         Words::new(format!("{kind}Deleted"), format!("{kind} deleted"), text).severity(severity)
+    }
+}
+
+fn redact_name(object: &mut ObjectRef) {
+    for part in [&mut object.kind, &mut object.namespace, &mut object.name] {
+        if let Cow::Owned(redacted) = redact(part) {
+            *part = redacted;
+        }
     }
 }
 
@@ -766,7 +782,9 @@ mod tests {
     use kube9_model::change::kinds::BUILT_IN;
 
     use super::*;
+    use crate::attribution::ChangeAuthor;
     use crate::body::{MarkKey, Object};
+    use crate::sanitize::sanitize;
 
     fn kind(name: &str) -> &'static TrackedKind {
         TrackedKind::find(BUILT_IN.iter(), name).unwrap()
@@ -781,7 +799,7 @@ mod tests {
     }
 
     fn row(kind: &TrackedKind, what: What<'_>) -> Record {
-        change_row(kind, what).record()
+        change_row(kind, what).record().record().clone()
     }
 
     fn change_row<'a>(kind: &'a TrackedKind, what: What<'a>) -> ChangeRow<'a> {
@@ -995,10 +1013,68 @@ mod tests {
         }
     }
 
+    fn author(manager: &str, certainty: Certainty) -> ShownAuthor {
+        let entry = json!({
+            "manager": manager, "operation": manager, "subresource": manager, "time": "2026-11-30T10:00:00Z",
+        });
+        let text = entry.to_string();
+        let author = ChangeAuthor {
+            entry: &serde_json::from_str(&text).unwrap(),
+            certainty,
+            paths: Vec::new(),
+        };
+        author.shown(None)
+    }
+
+    #[test]
+    fn row_of_secret_names_and_authors_has_no_secret() {
+        const SECRET: &str = "glpat-pLaNtEd0aB3dE6gH9j";
+        let kind = kind("deploy");
+        let (before, after) = (
+            body(
+                kind,
+                json!({"spec": {"replicas": 2}, "metadata": {"labels": {SECRET: SECRET}}}),
+            ),
+            body(
+                kind,
+                json!({"spec": {"replicas": 5, "schedulerName": SECRET}}),
+            ),
+        );
+        let fields = diff::changes(kind.rules, &before, &after, false);
+        let object = ObjectRef {
+            kind: "Deployment".to_owned(),
+            namespace: SECRET.to_owned(),
+            name: SECRET.to_owned(),
+        };
+        for what in [
+            What::Created(&after),
+            What::Changed {
+                before: &before,
+                after: &after,
+                fields: &fields,
+            },
+            What::Deleted(&before),
+        ] {
+            let row = ChangeRow {
+                object: object.clone(),
+                owner: Some(object.clone()),
+                by: vec![author(SECRET, Certainty::Field)],
+                resource_version: SECRET.to_owned(),
+                ..change_row(kind, what)
+            };
+            let row = row.record().sanitize();
+            let shown = format!("{row:?}").to_lowercase();
+            assert!(!shown.contains("planted"), "{shown}");
+            // Redacted once is as good as redacted again.
+            let again = sanitize(row.record().clone());
+            assert_eq!(again.record().description, row.record().description);
+        }
+    }
+
     #[test]
     fn description_names_fields_and_authors_with_what_is_proven() {
-        let by = |manager: &str, certainty: Certainty| json!({"manager": manager, "certainty": certainty.as_str()});
-        let described = |authors: &[Value]| {
+        let by = |manager, certainty| (manager, certainty);
+        let described = |authors: &[(&str, Certainty)]| {
             let kind = kind("deploy");
             let (before, after) = (
                 body(kind, json!({"spec": {"replicas": 2}})),
@@ -1011,10 +1087,10 @@ mod tests {
                 fields: &fields,
             };
             let row = ChangeRow {
-                by: authors.to_vec(),
+                by: authors.iter().map(|(m, c)| author(m, *c)).collect(),
                 ..change_row(kind, what)
             };
-            row.record().description
+            row.record().record().description.clone()
         };
         let text = "spec.replicas from 2 to 5.";
         assert_eq!(described(&[]), text);

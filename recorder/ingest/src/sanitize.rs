@@ -1,5 +1,7 @@
 //! Makes text safe to store and to print: redacts secrets, bounds lengths, escapes invisible characters. Pure.
 //!
+//! [`Redacted`] rows come from bodies, which were redacted before; only bounds and escapes are left for them.
+//!
 //! [`Sanitized`] (a row) and [`Clean`] (a text beside the rows: facts, findings) can only be made here, and the queue accepts
 //! nothing else, so no producer can skip it.
 //!
@@ -48,7 +50,7 @@ const TRUNCATED: &str = "truncated";
 /// A cut or an escape can make text look like a secret, so another round is needed. No test has needed more than two.
 const ROUNDS_MAX: usize = 6;
 
-/// A row that is safe to store. The only way to make one is [`sanitize`].
+/// A row that is safe to store. The only ways to make one are [`sanitize`] and [`Redacted::sanitize`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sanitized {
     record: Record,
@@ -111,9 +113,35 @@ fn memory(r: &Record, text: &StoredMessage, intern_keys: &InternKeys) -> usize {
         + memory_of(&r.extra)
 }
 
+/// A row of which each text was redacted when it was made. A body is redacted once, not again with each row of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Redacted(Record);
+
+impl Redacted {
+    /// The caller proves by the types of its parts that none of them holds a secret.
+    pub(crate) const fn new(record: Record) -> Self {
+        Self(record)
+    }
+
+    /// The row.
+    pub const fn record(&self) -> &Record {
+        &self.0
+    }
+
+    /// Bounds the row, as [`sanitize`] does.
+    pub fn sanitize(self) -> Sanitized {
+        bound(self.0, false)
+    }
+}
+
 /// Redacts a row, then bounds it; marks it `truncated` in its metadata if anything was cut.
 pub fn sanitize(record: Record) -> Sanitized {
+    bound(record, true)
+}
+
+fn bound(record: Record, redacts: bool) -> Sanitized {
     let mut cleaner = Cleaner {
+        redacts,
         cut: record.extra.get(TRUNCATED) == Some(&Value::Bool(true)),
     };
     let record = Record {
@@ -164,7 +192,7 @@ pub fn sanitize(record: Record) -> Sanitized {
 
 /// A redacted, escaped and bounded text, for logs and messages that are not rows.
 pub fn clean_text(text: &str, bytes_max: usize) -> String {
-    Cleaner { cut: false }.text(text.to_owned(), Limit::Bytes(bytes_max))
+    Cleaner::default().text(text.to_owned(), Limit::Bytes(bytes_max))
 }
 
 /// `namespace/name` of an object as stored beside the rows; nearly always unchanged. A name that looks like a secret, or
@@ -172,7 +200,7 @@ pub fn clean_text(text: &str, bytes_max: usize) -> String {
 /// that looks like a secret is hashed separately, so that its objects stay together.
 pub fn clean_name(name: &str) -> Cow<'_, str> {
     let is_clean =
-        |text: &str| Cleaner { cut: false }.name(text.to_owned(), 2 * NAME_BYTES_MAX) == text;
+        |text: &str| Cleaner::default().name(text.to_owned(), 2 * NAME_BYTES_MAX) == text;
     if is_clean(name) {
         return Cow::Borrowed(name);
     }
@@ -203,7 +231,7 @@ impl Clean {
     /// A value as JSON with clean texts and keys. Unlike in a row, keys do not decide about redaction: they are names of
     /// containers and ConfigMap keys. `None` if the value is not JSON.
     pub fn json(value: &impl Serialize) -> Option<Self> {
-        let clean = Cleaner { cut: false }.texts(serde_json::to_value(value).ok()?);
+        let clean = Cleaner::default().texts(serde_json::to_value(value).ok()?);
         Some(Self(clean.to_string()))
     }
 
@@ -225,7 +253,19 @@ impl fmt::Display for Clean {
 }
 
 struct Cleaner {
+    /// The texts may hold secrets.
+    redacts: bool,
+    /// Something was cut.
     cut: bool,
+}
+
+impl Default for Cleaner {
+    fn default() -> Self {
+        Self {
+            redacts: true,
+            cut: false,
+        }
+    }
 }
 
 impl Cleaner {
@@ -241,7 +281,11 @@ impl Cleaner {
 
     fn clean(&mut self, mut text: String, limit: Limit, hides: Hides) -> String {
         for _ in 0..ROUNDS_MAX {
-            let redacted = redact(&text);
+            let redacted = if self.redacts {
+                redact(&text)
+            } else {
+                Cow::Borrowed(&*text)
+            };
             let escaped = escape(&redacted, hides);
             let kept = truncation_point(&escaped, limit);
             if kept == escaped.len()
@@ -318,6 +362,13 @@ impl Cleaner {
     }
 
     fn map(&mut self, map: Map<String, Value>, depth: usize) -> Map<String, Value> {
+        if !self.redacts {
+            let field = |(key, value)| {
+                let key = self.name(key, NAME_BYTES_MAX);
+                (key, self.value(value, depth))
+            };
+            return map.into_iter().map(field).collect();
+        }
         // {"name": "DB_PASSWORD", "value": "…"}, as containers list their environment
         let named = ["name", "key"]
             .iter()

@@ -33,6 +33,8 @@ use serde_json::{Map, Value};
 use owned::{Holds, holds};
 pub use stamps::Stamps;
 
+use crate::redact::redact;
+
 /// An entry of `metadata.managedFields`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -381,32 +383,49 @@ impl<'e> ChangeAuthor<'e> {
     }
 
     /// The author as a row shows it: of its paths as many as a row has fields.
-    pub fn to_json(&self, via: Option<&str>) -> Value {
+    pub fn shown(&self, via: Option<&Via>) -> ShownAuthor {
         let mut by = Map::new();
-        by.insert("manager".to_owned(), (*self.entry.manager).into());
-        by.insert("operation".to_owned(), (*self.entry.operation).into());
+        // Clients choose these.
+        let redacted = |text: &str| Value::String(redact(text).into_owned());
+        by.insert("manager".to_owned(), redacted(&self.entry.manager));
+        by.insert("operation".to_owned(), redacted(&self.entry.operation));
         if !self.entry.subresource.is_empty() {
-            by.insert("subresource".to_owned(), (*self.entry.subresource).into());
+            by.insert("subresource".to_owned(), redacted(&self.entry.subresource));
         }
         if let Some(at) = self.entry.at() {
             by.insert("at".to_owned(), at.to_string().into());
         }
         by.insert("certainty".to_owned(), self.certainty.as_str().into());
-        if let Some(via) = via {
-            by.insert("via".to_owned(), via.into());
+        if let Some(Via(via)) = via {
+            by.insert("via".to_owned(), via.as_str().into());
         }
         let paths = self.paths.iter().take(FIELDS_MAX);
         let paths: Vec<Value> = paths.map(|path| path.to_string().into()).collect();
         by.insert("paths".to_owned(), paths.into());
-        Value::Object(by)
+        ShownAuthor(Value::Object(by))
     }
 }
+
+/// An author as a row shows it; its texts are redacted.
+#[derive(Debug)]
+pub struct ShownAuthor(Value);
+
+impl ShownAuthor {
+    /// The JSON object.
+    pub fn into_json(self) -> Value {
+        self.0
+    }
+}
+
+/// What an object says of the tool behind its managers. It is from a body, and so redacted.
+#[derive(Debug)]
+pub struct Via(String);
 
 /// What the object itself says of the tool behind its managers: annotations and labels that deployment tools write.
 ///
 /// The cause of a change (`kubernetes.io/change-cause`) is repeated only if it changed too: an old one would name the wrong
 /// change.
-pub fn via(after: &Body, changes: &[FieldChange<'_>]) -> Option<String> {
+pub fn via(after: &Body, changes: &[FieldChange<'_>]) -> Option<Via> {
     const CAUSE: &str = "kubernetes.io/change-cause";
     let text = |group: &str, key: &str| -> Option<&str> {
         let value = after.stored().get("metadata")?.get(group)?.get(key)?;
@@ -419,10 +438,10 @@ pub fn via(after: &Body, changes: &[FieldChange<'_>]) -> Option<String> {
     if let Some(cause) = text("annotations", CAUSE)
         && changes.iter().any(is_cause)
     {
-        return Some(format!("change-cause: {cause}"));
+        return Some(Via(format!("change-cause: {cause}")));
     }
     if let Some(id) = text("annotations", "argocd.argoproj.io/tracking-id") {
-        return Some(format!("Argo CD: {id}"));
+        return Some(Via(format!("Argo CD: {id}")));
     }
     for (tool, place, name, namespace) in [
         (
@@ -446,7 +465,7 @@ pub fn via(after: &Body, changes: &[FieldChange<'_>]) -> Option<String> {
     ] {
         if let Some(name) = text(place, name) {
             let namespace = text(place, namespace).unwrap_or_default();
-            return Some(format!("{tool}: {namespace}/{name}"));
+            return Some(Via(format!("{tool}: {namespace}/{name}")));
         }
     }
     None

@@ -636,7 +636,7 @@ fn row_names_each_author_with_its_fields_and_its_tool() {
         let via = via(&new_body, &changes);
         ChangeAuthor::group(&authors, &changes)
             .iter()
-            .map(|by| by.to_json(via.as_deref()))
+            .map(|by| by.shown(via.as_ref()).into_json())
             .collect::<Vec<_>>()
     };
     let at = |image: &str, cause: &str, second| {

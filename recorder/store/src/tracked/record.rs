@@ -4,7 +4,7 @@ use std::hash::BuildHasher;
 use std::time::Duration;
 
 use kube9_ingest::attribution::{
-    Authorship, Certainty, ChangeAuthor, Event, ManagedEntry, creator, via,
+    Authorship, Certainty, ChangeAuthor, Event, ManagedEntry, ShownAuthor, creator, via,
 };
 use kube9_ingest::change_row::{
     ChangeRow, What, breaking, describe_folded, describe_set_up, is_brief_finalizer,
@@ -177,7 +177,7 @@ impl TrackedApplier<'_> {
                         certainty: Certainty::Field,
                         paths: Vec::new(),
                     };
-                    author.to_json(via(&body, &[]).as_deref())
+                    author.shown(via(&body, &[]).as_ref())
                 });
                 let what = What::Created(&body);
                 let row = self.change_row(object, what, when, Vec::from_iter(by));
@@ -360,7 +360,7 @@ impl TrackedApplier<'_> {
                 None
             } else {
                 let via = via(&after, &loud);
-                let by = by.iter().map(|by| by.to_json(via.as_deref())).collect();
+                let by = by.iter().map(|by| by.shown(via.as_ref())).collect();
                 let what = What::Changed {
                     before: &before,
                     after: &after,
@@ -556,7 +556,7 @@ impl TrackedApplier<'_> {
     fn fold(&mut self, target: FoldTarget, row: ChangeRow<'_>) -> rusqlite::Result<EventKey> {
         let (at, what, op) = (row.at, row.name(), row.what.op());
         let kind = self.kind.kind.clone();
-        let mut record = sanitize(row.record()).record().clone();
+        let mut record = row.record().sanitize().record().clone();
         self.note_breaking(&record, at);
         let known = self.state.churn.fold(&target, at).cloned();
         let is_open = known.is_some();
@@ -911,7 +911,7 @@ impl TrackedApplier<'_> {
         object: &ObservedObject,
         what: What<'w>,
         when: When,
-        by: Vec<Value>,
+        by: Vec<ShownAuthor>,
     ) -> ChangeRow<'w>
     where
         Self: 'w,
@@ -937,7 +937,7 @@ impl TrackedApplier<'_> {
 
     fn insert(&mut self, row: ChangeRow<'_>) -> rusqlite::Result<EventKey> {
         let at = row.at;
-        let row = sanitize(row.record());
+        let row = row.record().sanitize();
         self.note_breaking(row.record(), at);
         self.rows.insert_internal(self.conn, &row, at, at)
     }

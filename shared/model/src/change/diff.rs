@@ -185,16 +185,16 @@ impl<'b> Diff<'_, 'b> {
     }
 
     fn values(&mut self, at: At, before: &'b Stored<'b>, after: &'b Stored<'b>) {
+        // Nearly all of two states is equal, and a comparison costs less than the walk.
+        if before == after {
+            return;
+        }
         match (Shape::of(before), Shape::of(after)) {
             (Shape::Map(old), Shape::Map(new)) => self.maps(at, old, new),
             (Shape::List(old), Shape::List(new)) => {
                 self.lists(at, (old, before), (new, after));
             }
-            _ => {
-                if before != after {
-                    self.emit(at, Op::Changed, Some(before), Some(after));
-                }
-            }
+            _ => self.emit(at, Op::Changed, Some(before), Some(after)),
         }
     }
 
