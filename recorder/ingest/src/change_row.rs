@@ -94,6 +94,10 @@ impl ChangeRow<'_> {
         let mut words = self.words();
         let by: Vec<Value> = self.by.into_iter().map(ShownAuthor::into_json).collect();
         add_authors(&mut words.description, &by);
+        let values = match self.what {
+            What::Changed { fields, .. } => described_values(fields),
+            _ => Vec::new(),
+        };
         let mut extra = Map::new();
         extra.insert("op".to_owned(), self.what.op().into());
         if !self.kind.group.is_empty() {
@@ -129,7 +133,7 @@ impl ChangeRow<'_> {
             extra.insert("between".to_owned(), interval);
         }
         let group = &*self.kind.group;
-        Redacted::new(Record {
+        let record = Record {
             event_type: EventType::Cluster,
             api_group: if is_own_group(group) { "" } else { group }.to_owned(),
             severity: words.severity,
@@ -141,7 +145,8 @@ impl ChangeRow<'_> {
             reason: words.reason,
             extra,
             ..Record::internal(self.at)
-        })
+        };
+        Redacted::new(record, values)
     }
 
     fn words(&self) -> Words {
@@ -683,6 +688,13 @@ pub fn describe_set_up(text: &str, parts: &[Value]) -> String {
         named.push_str(", and more");
     }
     format!("{text} Set in its first minutes: {named}.")
+}
+
+/// The values in a description, which no other row has; what is left of it is stored once for many.
+fn described_values(fields: &[FieldChange<'_>]) -> Vec<String> {
+    let of = |field: &FieldChange<'_>| [field.from.map(word), field.to.map(word)];
+    let loud = fields.iter().filter(|field| !field.silent);
+    loud.take(DESCRIBED_MAX).flat_map(of).flatten().collect()
 }
 
 /// Appends who made a change, as the clients call themselves.

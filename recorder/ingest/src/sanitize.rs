@@ -115,31 +115,35 @@ fn memory(r: &Record, text: &StoredMessage, intern_keys: &InternKeys) -> usize {
 
 /// A row of which each text was redacted when it was made. A body is redacted once, not again with each row of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Redacted(Record);
+pub struct Redacted {
+    record: Record,
+    /// Parts of the description that other rows do not have.
+    values: Vec<String>,
+}
 
 impl Redacted {
     /// The caller proves by the types of its parts that none of them holds a secret.
-    pub(crate) const fn new(record: Record) -> Self {
-        Self(record)
+    pub(crate) const fn new(record: Record, values: Vec<String>) -> Self {
+        Self { record, values }
     }
 
     /// The row.
     pub const fn record(&self) -> &Record {
-        &self.0
+        &self.record
     }
 
     /// Bounds the row, as [`sanitize`] does.
     pub fn sanitize(self) -> Sanitized {
-        bound(self.0, false)
+        bound(self.record, &self.values, false)
     }
 }
 
 /// Redacts a row, then bounds it; marks it `truncated` in its metadata if anything was cut.
 pub fn sanitize(record: Record) -> Sanitized {
-    bound(record, true)
+    bound(record, &[], true)
 }
 
-fn bound(record: Record, redacts: bool) -> Sanitized {
+fn bound(record: Record, values: &[String], redacts: bool) -> Sanitized {
     let mut cleaner = Cleaner {
         redacts,
         cut: record.extra.get(TRUNCATED) == Some(&Value::Bool(true)),
@@ -180,7 +184,7 @@ fn bound(record: Record, redacts: bool) -> Sanitized {
     let (name, namespace) = record.object.as_ref().map_or(("", ""), |object| {
         (object.name.as_str(), object.namespace.as_str())
     });
-    let text = template::split(&record.description, name, namespace).into();
+    let text = template::split_values(&record.description, values, name, namespace).into();
     let intern_keys = InternKeys::of(&record);
     Sanitized {
         bytes: memory(&record, &text, &intern_keys),

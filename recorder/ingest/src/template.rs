@@ -82,6 +82,16 @@ const NAME_MIN: usize = 4;
 
 /// Splits a description. `name` and `namespace` are the object's, empty if there is none.
 pub fn split(description: &str, name: &str, namespace: &str) -> MessageTemplate {
+    split_values(description, &[], name, namespace)
+}
+
+/// Splits a description, and knows some parts that differ from row to row.
+pub fn split_values(
+    description: &str,
+    values: &[String],
+    name: &str,
+    namespace: &str,
+) -> MessageTemplate {
     // Stored text has no control characters (Sanitized); one that slips through must not act as a placeholder.
     // Branch-free, so that the compiler vectorizes it.
     let has_control = description
@@ -92,6 +102,17 @@ pub fn split(description: &str, name: &str, namespace: &str) -> MessageTemplate 
     } else {
         Cow::Borrowed(description)
     };
+    // Before the names, which may be in them: an argument has no placeholder.
+    let mut args = Vec::new();
+    for value in values {
+        if value.len() >= NAME_MIN
+            && let Some(place) = placeholder::ARGS.get(args.len())
+            && let Some(replaced) = replace(&body, value, *place)
+        {
+            body = Cow::Owned(replaced);
+            args.push(value.clone());
+        }
+    }
     for (word, place) in [
         (name, placeholder::NAME),
         (namespace, placeholder::NAMESPACE),
@@ -102,7 +123,7 @@ pub fn split(description: &str, name: &str, namespace: &str) -> MessageTemplate 
             body = Cow::Owned(replaced);
         }
     }
-    take_arguments(&body)
+    take_arguments(&body, args)
 }
 
 /// `text` with each `word` replaced, as `str::replace` does; `None` if there is none. Names and texts are short, so
@@ -129,10 +150,9 @@ fn replace(text: &str, word: &str, place: char) -> Option<String> {
     })
 }
 
-fn take_arguments(text: &str) -> MessageTemplate {
+fn take_arguments(text: &str, mut args: Vec<String>) -> MessageTemplate {
     let bytes = text.as_bytes();
     let mut body = String::with_capacity(text.len());
-    let mut args: Vec<String> = Vec::new();
     let (mut at, mut copied) = (0, 0);
     while at < bytes.len() {
         let end = bytes[at..]
@@ -336,6 +356,16 @@ mod tests {
     }
 
     #[test]
+    fn split_takes_out_the_values_that_it_is_given() {
+        let values =
+            ["registry/web-1:v1", "registry/web-1:v2", "not there", "x"].map(str::to_owned);
+        let text = "image of web-1 from registry/web-1:v1 to registry/web-1:v2 x";
+        let template = split_values(text, &values, "web-1", "shop");
+        assert_eq!(template.body, "image of \u{1} from \u{3} to \u{4} x");
+        assert_eq!(template.args, values[..2]);
+    }
+
+    #[test]
     fn args_json_only_canonical_numbers_are_unquoted() {
         let template = MessageTemplate {
             body: String::new(),
@@ -364,8 +394,9 @@ mod tests {
         fn template_expands_to_what_was_split(
             text in "([a-z]{1,6}|[0-9]{1,6}[a-z]?|[ /:.,()=\"-]|web-1|shop|é|x-bcdfg){0,40}",
             name in "web-1|shop|[a-z]{0,5}", namespace in "shop|[a-z]{0,4}",
+            values in proptest::collection::vec("[a-z0-9]{1,2}[a-z0-9 /:.-]{2,6}|web-1|shop.*|\u{3}web", 0..7),
         ) {
-            let template = split(&text, &name, &namespace);
+            let template = split_values(&text, &values, &name, &namespace);
             prop_assert_eq!(expand(&template, &name, &namespace), text);
             prop_assert!(template.args.len() <= placeholder::ARGS.len());
         }
