@@ -42,7 +42,7 @@ const LARGE_ROWS: u64 = 1_500_000;
 const PEAK_KIB: f64 = 12_288.0;
 /// Of an empty static C program, for `--version`.
 const VERSION_RATIO: f64 = 2.0;
-/// Of bare SQLite on the same rows, in process.
+/// Of bare SQLite on the same rows, in process, up to [`LARGE_ROWS`].
 const BARE_RATIO: f64 = 2.0;
 
 /// A query: its name, its arguments and its limit.
@@ -64,7 +64,7 @@ pub fn run(
     let (path, rows) = (saved.path(), saved.rows);
     // A copy, because it is written to below.
     let copy = copy_of(&saved)?;
-    in_process(copy.path(), report)?;
+    in_process(copy.path(), rows, report)?;
     let runner = match Runner::new() {
         Ok(runner) => runner,
         Err(error) => {
@@ -239,15 +239,24 @@ fn micros(times: usize, mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow:
 
 /// Next to an idle recorder, as usual for a reader. Without one, SQLite's read-only access to the WAL drops the page
 /// cache after every transaction, also for a plain SELECT.
-fn in_process(directory: &Path, report: &mut Report) -> anyhow::Result<()> {
+fn in_process(directory: &Path, rows: u64, report: &mut Report) -> anyhow::Result<()> {
     let path = &directory.join("kube9.db");
     let store = store(directory)?;
-    let measured = compare(path, report);
+    let measured = compare(path, rows, report);
     store.stop()?;
     measured
 }
 
-fn compare(path: &Path, report: &mut Report) -> anyhow::Result<()> {
+/// The limit of a database of so many rows: larger ones have none.
+fn within(rows: u64, most: f64) -> Limit {
+    if rows > LARGE_ROWS {
+        Limit::None
+    } else {
+        Limit::AtMost(most)
+    }
+}
+
+fn compare(path: &Path, rows: u64, report: &mut Report) -> anyhow::Result<()> {
     let reader = Reader::open(path, Duration::from_secs(30))?;
     let bare = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let key: i64 = bare.query_row(
@@ -285,7 +294,7 @@ fn compare(path: &Path, report: &mut Report) -> anyhow::Result<()> {
             format!("in process: {name}, relative to a plain SELECT ({bare:.0} µs)"),
             ours / bare,
             "×",
-            Limit::AtMost(BARE_RATIO),
+            within(rows, BARE_RATIO),
         );
     }
     Ok(())
@@ -388,19 +397,15 @@ fn questions(path: &Path, rows: u64) -> anyhow::Result<Vec<Question>> {
     let week_before_end = Timestamp::from_secs(END.second() - 7 * 86_400).to_string();
     let deep = deep_cursor(path, rows / 2)?;
 
-    let within = |ms: f64| {
-        if rows > LARGE_ROWS {
-            Limit::None
+    let quick = within(
+        rows,
+        if rows > SMALL_ROWS {
+            FAST_MS.1
         } else {
-            Limit::AtMost(ms)
-        }
-    };
-    let quick = within(if rows > SMALL_ROWS {
-        FAST_MS.1
-    } else {
-        FAST_MS.0
-    });
-    let (column, other) = (within(COLUMN_MS), within(OTHER_MS));
+            FAST_MS.0
+        },
+    );
+    let (column, other) = (within(rows, COLUMN_MS), within(rows, OTHER_MS));
     let list = |name: &'static str, limit: Limit, args: &[&str]| Question {
         name,
         args: ["events", "list"]
