@@ -68,7 +68,8 @@ pub mod bucket {
     pub const HOUR: i64 = 3_600;
 }
 
-/// Bytes of a page. With 4096 an empty database took 119 KB and a row of history as much; with 1024 scans took longer.
+/// Bytes of a page. With 4096 an empty database takes 160 KiB and a row of history as much; with 1024 it takes 54 KiB, a
+/// row 2 % more, and scans take 10 to 15 % longer.
 pub const PAGE_BYTES: i64 = 2048;
 
 /// Creates everything in an empty database.
