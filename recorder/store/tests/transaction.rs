@@ -1,5 +1,7 @@
 //! Batches as the writer commits them, or fails to.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use kube9_ingest::item::Item;
 use kube9_model::time::Timestamp;
 use kube9_store::apply::Applier;

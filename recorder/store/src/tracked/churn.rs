@@ -432,7 +432,7 @@ impl Churn {
         before.or_insert_with(|| self.groups.get(group).cloned());
         let minute = at.minus(WINDOW).second().div_euclid(60);
         let is_old = |one: &GroupChurn| {
-            one.minute < minute && !one.fold.as_ref().is_some_and(|fold| at < fold.until)
+            one.minute < minute && one.fold.as_ref().is_none_or(|fold| at >= fold.until)
         };
         entry(&mut self.groups, GROUPS_MAX, group.clone(), is_old)
     }

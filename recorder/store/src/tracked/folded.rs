@@ -131,15 +131,15 @@ impl FoldedNamespaces {
     pub(crate) fn to_json(&self, now: Timestamp) -> (Vec<Value>, usize) {
         let named = self.all.iter().filter_map(|(namespace, one)| {
             let counts = one.named.filter(|named| named.is_named(now))?;
-            Some((namespace, counts))
+            Some((&**namespace, counts))
         });
-        let mut named: Vec<(&Box<str>, Counts)> = named.collect();
+        let mut named: Vec<(&str, Counts)> = named.collect();
         let total = named.len();
         named.sort_unstable_by_key(|(namespace, counts)| {
             (std::cmp::Reverse(counts.total()), *namespace)
         });
         named.truncate(SHOWN);
-        let to_json = |(namespace, counts): (&Box<str>, Counts)| {
+        let to_json = |(namespace, counts): (&str, Counts)| {
             json!({
                 "namespace": namespace,
                 "object_budget": counts.object,
