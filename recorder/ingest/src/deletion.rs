@@ -64,6 +64,8 @@ pub enum DeletionCause {
     Orphaned,
     /// A request; who made it is unknown.
     Request,
+    /// A controller or a request: what would tell was not seen.
+    Unknown,
 }
 
 impl DeletionCause {
@@ -88,6 +90,7 @@ impl DeletionCause {
             Self::NodeRemoved => "node removed",
             Self::Orphaned => "orphaned",
             Self::Request => "request",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -165,6 +168,8 @@ pub struct DeletedObject<'a> {
     pub is_surplus: bool,
     /// A pod's controller wants none.
     pub wants_none: bool,
+    /// Its last states were missed: a pod may have been evicted, a Job may have finished.
+    pub is_end_unseen: bool,
 }
 
 /// Why an object was deleted, and whether that was read or concluded.
@@ -227,7 +232,7 @@ fn inferred(object: &DeletedObject<'_>) -> DeletionCause {
         {
             return DeletionCause::CronJobHistoryLimit;
         }
-        if object.replaces && object.finished.is_none() {
+        if object.replaces && object.finished.is_none() && !object.is_end_unseen {
             return DeletionCause::Replaced;
         }
     }
@@ -251,6 +256,17 @@ fn inferred(object: &DeletedObject<'_>) -> DeletionCause {
         if within(scaled_down) && object.is_surplus {
             return DeletionCause::ScaleDown;
         }
+    }
+    let may_have_ended = match object.kind {
+        "Pod" => true,
+        "Job" => {
+            let is_controlled = object.ttl.is_some() || object.owner_kind == CRON_JOB;
+            is_controlled && object.finished.is_none()
+        }
+        _ => false,
+    };
+    if object.is_end_unseen && may_have_ended {
+        return DeletionCause::Unknown;
     }
     DeletionCause::Request
 }
@@ -398,6 +414,30 @@ mod tests {
             ..object("Job")
         };
         assert_eq!(inferred_of(running), DeletionCause::Replaced);
+        // Whether it had finished was not seen.
+        let of_cron_job = |finished: Option<i64>| {
+            inferred_of(DeletedObject {
+                owner_kind: "CronJob",
+                owner: exists(None, None),
+                replaces: true,
+                finished: finished.map(Timestamp::from_secs),
+                is_end_unseen: true,
+                ..object("Job")
+            })
+        };
+        assert_eq!(of_cron_job(None), DeletionCause::Unknown);
+        assert_eq!(of_cron_job(Some(9_900)), DeletionCause::Request);
+        for (kind, expected) in [
+            ("Pod", DeletionCause::Unknown),
+            ("Job", DeletionCause::Request),
+            ("ConfigMap", DeletionCause::Request),
+        ] {
+            let unseen = DeletedObject {
+                is_end_unseen: true,
+                ..object(kind)
+            };
+            assert_eq!(inferred_of(unseen), expected, "{kind}");
+        }
         // Long overdue: another request deleted it.
         let overdue = DeletedObject {
             finished: Some(Timestamp::from_secs(1)),

@@ -15,6 +15,7 @@
 //! Invariant: the position of a watch moves in the transaction of the items it covers. It moves past a dropped item only
 //! in the transaction that inserts its `dropped_range`.
 
+use kube9_ingest::deletion::DeletionCause;
 use kube9_ingest::item::{Change, Item, TrackedEvent};
 use kube9_ingest::sanitize::{Sanitized, sanitize};
 use kube9_model::change::kinds::TrackedKind;
@@ -248,10 +249,12 @@ impl Applier {
             {
                 let (cause, certainty) = deletion.cause;
                 extra.insert("op".to_owned(), "deleted".into());
-                extra.insert(
-                    "cause".to_owned(),
-                    json!({"kind": cause.as_str(), "certainty": certainty.as_str()}),
-                );
+                if cause != DeletionCause::Unknown {
+                    extra.insert(
+                        "cause".to_owned(),
+                        json!({"kind": cause.as_str(), "certainty": certainty.as_str()}),
+                    );
+                }
                 extra.insert(
                     "resource_version".to_owned(),
                     deletion.version.to_string().into(),

@@ -397,15 +397,18 @@ impl Rows {
         Ok(())
     }
 
-    /// Notes why an object was deleted, in the row of its deletion unless that is of other deletions too.
+    /// Notes why an object was deleted, or that it is unknown, in the row of its deletion unless that is of other deletions
+    /// too.
     pub(super) fn note_cause(
         &mut self,
         conn: &Connection,
         key: EventKey,
-        (kind, certainty): (&str, &str),
+        cause: Option<(&str, &str)>,
     ) -> rusqlite::Result<()> {
+        let (kind, certainty) = cause.unzip();
         conn.counted(
-            "UPDATE event SET extra = json_set(extra, '$.cause.kind', ?2, '$.cause.certainty', ?3) WHERE key = ?1 \
+            "UPDATE event SET extra = iif(?2 IS NULL, json_remove(extra, '$.cause'), \
+             json_set(extra, '$.cause', json_object('kind', ?2, 'certainty', ?3))) WHERE key = ?1 \
              AND extra ->> '$.changes' IS NULL",
         )?
         .execute((key.as_i64(), kind, certainty))?;

@@ -14,7 +14,7 @@ use kube9_ingest::item::{Item, TrackedEvent};
 use kube9_ingest::tracker::Tracker;
 use kube9_model::change::kinds::{BUILT_IN, TrackedKind};
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Origin, WatchId};
+use kube9_model::watch::{Origin, RelistCause, WatchId};
 use kube9_store::apply::Applier;
 use kube9_store::open::DataDir;
 use rusqlite::Connection;
@@ -30,6 +30,7 @@ struct Cluster {
     watches: BTreeMap<String, (WatchId, Tracker)>,
     now: Timestamp,
     version: u64,
+    origin: Origin,
 }
 
 impl Cluster {
@@ -45,6 +46,7 @@ impl Cluster {
             watches: BTreeMap::new(),
             now: Timestamp::from_secs(1_764_671_400),
             version: 100,
+            origin: Origin::Live,
         }
     }
 
@@ -82,9 +84,9 @@ impl Cluster {
         merge(&mut json, more);
         let text = json.to_string();
         let reading = if is_deleted {
-            tracker.deleted(&text, Origin::Live, self.now)
+            tracker.deleted(&text, self.origin, self.now)
         } else {
-            tracker.applied(&text, Origin::Live, self.now)
+            tracker.applied(&text, self.origin, self.now)
         };
         let event: TrackedEvent = tracker.emit(reading.unwrap());
         let item = Item::Tracked {
@@ -92,6 +94,46 @@ impl Cluster {
             kind: Arc::new(kind),
             event,
         };
+        self.commit(item);
+    }
+
+    /// A list of a kind shows nothing any more.
+    fn list_nothing(&mut self, word: &str) {
+        self.version += 1;
+        let (watch, tracker) = self.watches.get_mut(word).unwrap();
+        let (watch, kind) = (*watch, tracker.kind().clone());
+        let begins = tracker.list_begins(RelistCause::Expired, self.now);
+        let ends = tracker.list_ends(&self.version.to_string());
+        for event in [begins, ends] {
+            self.commit(Item::Tracked {
+                watch,
+                kind: kind.clone(),
+                event,
+            });
+        }
+    }
+
+    /// The recorder starts again, and reads what happened meanwhile.
+    fn restart(&mut self, after: u64) {
+        self.applier = Applier::default();
+        self.watches.clear();
+        self.wait(after);
+        self.origin = Origin::Watch;
+    }
+
+    fn cause(&self, name: &str) -> String {
+        let of = "SELECT r.cause FROM tracked_object o JOIN revision r ON r.id >> 24 = o.id \
+                  WHERE o.name = ?1 AND r.body IS NULL ORDER BY r.at_ms DESC, r.id DESC LIMIT 1";
+        self.conn.query_row(of, [name], |row| row.get(0)).unwrap()
+    }
+
+    /// The cause in the row of a deletion.
+    fn cause_in_row(&self, name: &str) -> Option<String> {
+        let of = "SELECT metadata ->> '$.cause.kind' FROM events WHERE object_name = ?1 AND metadata ->> 'op' = 'deleted'";
+        self.conn.query_row(of, [name], |row| row.get(0)).unwrap()
+    }
+
+    fn commit(&mut self, item: Item) {
         transaction::commit(&self.conn, &mut self.applier, &[item], self.now);
     }
 
@@ -102,10 +144,7 @@ impl Cluster {
     /// Returns the cause.
     fn deleted(&mut self, object: &str, uid: &str, more: &Value) -> String {
         self.see(object, uid, more, true);
-        let name = object.split_once(' ').unwrap().1;
-        let of = "SELECT r.cause FROM tracked_object o JOIN revision r ON r.id >> 24 = o.id \
-                  WHERE o.name = ?1 AND r.body IS NULL ORDER BY r.at_ms DESC, r.id DESC LIMIT 1";
-        self.conn.query_row(of, [name], |row| row.get(0)).unwrap()
+        self.cause(object.split_once(' ').unwrap().1)
     }
 
     fn rows(&self, reason: &str) -> i64 {
@@ -214,6 +253,141 @@ fn job_of_a_cron_job_has_a_row_only_if_a_request_deleted_it() {
     // As many as are kept.
     assert_eq!(cluster.deleted("job j2", "j2", &job("Complete")), "request");
     assert_eq!(cluster.rows("JobDeleted"), 1);
+}
+
+fn job_of(cron_job: &str, state: &str) -> Value {
+    let mut job = owned_by("batch/v1", "CronJob", cron_job, "c1");
+    let conditions =
+        json!([{"type": state, "status": "True", "lastTransitionTime": "2025-12-02T10:00:00Z"}]);
+    merge(&mut job, &json!({"status": {"conditions": conditions}}));
+    job
+}
+
+#[test]
+fn history_limits_of_a_cron_job_count_each_outcome() {
+    let mut cluster = Cluster::new();
+    let spec = json!({"spec": {"successfulJobsHistoryLimit": 2, "failedJobsHistoryLimit": 1}});
+    cluster.exists("cronjob c", "c1", &spec);
+    for (name, state) in [
+        ("f1", "Failed"),
+        ("s1", "Complete"),
+        ("s2", "Complete"),
+        ("s3", "Complete"),
+        ("f2", "Failed"),
+        ("f3", "Failed"),
+    ] {
+        cluster.exists(&format!("job {name}"), name, &job_of("c", state));
+    }
+    let mut deleted = |name: &str, state: &str| {
+        cluster.deleted(&format!("job {name}"), name, &job_of("c", state))
+    };
+    // Newer ones of the other outcome do not count.
+    assert_eq!(deleted("f3", "Failed"), "request");
+    assert_eq!(deleted("f1", "Failed"), "CronJob history limit");
+    assert_eq!(deleted("f2", "Failed"), "request");
+    assert_eq!(deleted("s2", "Complete"), "request");
+    assert_eq!(deleted("s1", "Complete"), "request");
+}
+
+#[test]
+fn job_that_is_gone_after_a_gap_has_a_cause_only_if_its_outcome_was_seen() {
+    let mut cluster = Cluster::new();
+    let spec = json!({"spec": {"successfulJobsHistoryLimit": 1, "concurrencyPolicy": "Replace"}});
+    cluster.exists("cronjob c", "c1", &spec);
+    cluster.exists(
+        "job running",
+        "r",
+        &owned_by("batch/v1", "CronJob", "c", "c1"),
+    );
+    cluster.exists("job done", "d", &job_of("c", "Complete"));
+    cluster.exists("job single", "s", &json!({}));
+    cluster.wait(600);
+    cluster.list_nothing("job");
+    let causes = ["running", "done", "single"].map(|name| cluster.cause(name));
+    assert_eq!(causes, ["unknown", "request", "request"]);
+    assert_eq!(cluster.rows("JobDeleted"), 2);
+}
+
+#[test]
+fn late_cause_is_added_at_the_next_start_if_the_versions_prove_it() {
+    let job = || job_of("c", "Complete");
+    for (before, expected) in [(true, "owner deleted"), (false, "request")] {
+        let mut cluster = Cluster::new();
+        cluster.exists("cronjob c", "c1", &json!({}));
+        cluster.exists("job j", "j1", &job());
+        let version = cluster.version;
+        cluster.version += 10;
+        assert_eq!(cluster.deleted("job j", "j1", &job()), "request");
+        assert_eq!(cluster.cause_in_row("j").as_deref(), Some("request"));
+        // The owner was deleted before the Job, or long after it.
+        cluster.version = if before { version } else { version + 100 };
+        cluster.restart(3_600);
+        cluster.deleted("cronjob c", "c1", &json!({}));
+        assert_eq!(cluster.cause("j"), expected);
+        assert_eq!(cluster.cause_in_row("j").as_deref(), Some(expected));
+    }
+}
+
+#[test]
+fn owner_that_is_gone_after_a_gap_proves_no_cause() {
+    let job = || job_of("c", "Complete");
+    let mut cluster = Cluster::new();
+    cluster.exists("cronjob c", "c1", &json!({}));
+    cluster.exists("job j", "j1", &job());
+    assert_eq!(cluster.deleted("job j", "j1", &job()), "request");
+    cluster.wait(3_600);
+    cluster.list_nothing("cronjob");
+    assert_eq!(cluster.cause("j"), "unknown");
+    assert_eq!(cluster.cause_in_row("j"), None);
+    // It existed afterwards.
+    let mut cluster = Cluster::new();
+    cluster.exists("job j", "j1", &job());
+    cluster.exists("cronjob c", "c1", &json!({}));
+    assert_eq!(cluster.deleted("job j", "j1", &job()), "request");
+    cluster.wait(60);
+    cluster.exists("cronjob c", "c1", &json!({"spec": {"suspend": true}}));
+    cluster.wait(3_600);
+    cluster.list_nothing("cronjob");
+    assert_eq!(cluster.cause_in_row("j").as_deref(), Some("request"));
+}
+
+#[test]
+fn what_is_listed_before_its_namespace_or_claim_is_gone_with_it() {
+    let mut cluster = Cluster::new();
+    cluster.exists("ns shop", "n1", &json!({}));
+    cluster.exists("cm settings", "m1", &json!({"data": {"a": "1"}}));
+    let bound = json!({"spec": {"volumeName": "pv-1", "storageClassName": "fast"}});
+    cluster.exists("pvc data", "p1", &bound);
+    let volume = json!({"spec": {"claimRef": {"namespace": "shop", "name": "data"}, "persistentVolumeReclaimPolicy": "Delete"}});
+    cluster.exists("pv pv-1", "v1", &volume);
+    cluster.wait(3_600);
+    for kind in ["cm", "pv", "pvc"] {
+        cluster.list_nothing(kind);
+        cluster.wait(60);
+    }
+    assert_eq!(cluster.cause("settings"), "request");
+    assert_eq!(cluster.cause("pv-1"), "claim deleted");
+    cluster.list_nothing("ns");
+    assert_eq!(cluster.cause("settings"), "namespace deleted");
+    assert_eq!(
+        cluster.cause_in_row("settings").as_deref(),
+        Some("namespace deleted")
+    );
+    assert_eq!(cluster.cause("data"), "namespace deleted");
+}
+
+#[test]
+fn watch_that_is_behind_does_not_make_an_owner_the_cause() {
+    let mut cluster = Cluster::new();
+    let job = || job_of("c", "Complete");
+    cluster.exists("cronjob c", "c1", &json!({}));
+    cluster.exists("job j", "j1", &job());
+    let version = cluster.version;
+    cluster.version += 10;
+    cluster.deleted("cronjob c", "c1", &json!({}));
+    // Deleted before, seen afterwards.
+    cluster.version = version;
+    assert_eq!(cluster.deleted("job j", "j1", &job()), "request");
 }
 
 #[test]

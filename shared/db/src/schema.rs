@@ -232,10 +232,12 @@ CREATE TABLE tracked_object (
     template_ms      INTEGER,        -- when its template of pods last changed
     disruption       TEXT,           -- why a pod is being deleted, by its condition
     finished_ms      INTEGER,        -- when a Job finished
+    is_failed        INTEGER,        -- whether it failed
     deleted_ms       INTEGER,        -- NULL while it exists, or may exist
     unwatched_ms     INTEGER,        -- what became of it after that is unknown: its kind or namespace is not watched any more
     UNIQUE (kind, namespace, name)
 );
+CREATE INDEX tracked_object_deleted ON tracked_object (deleted_ms) WHERE deleted_ms IS NOT NULL;
 
 -- Who changed objects. Clients choose their names: a few thousand are stored here, and more of them with their revisions.
 CREATE TABLE author (

@@ -33,6 +33,10 @@ pub(super) struct EndFacts<'a> {
     pub(super) definition: Option<&'a str>,
     /// When a Job had finished, and whether it failed.
     pub(super) finished: Option<FinishedJob>,
+    /// Its last states were missed.
+    pub(super) is_unseen: bool,
+    /// The resourceVersion of its deletion, if that was seen.
+    pub(super) version: Option<&'a ResourceVersion>,
 }
 
 /// What another object is to this one: its owner, its namespace, its node.
@@ -96,6 +100,8 @@ struct Referrer<'a> {
     namespace: &'a str,
     /// When the object was first seen.
     since: Option<Timestamp>,
+    /// See [`EndFacts::version`].
+    version: Option<&'a ResourceVersion>,
 }
 
 impl Referrer<'_> {
@@ -130,6 +136,19 @@ impl Referrer<'_> {
                 OwnerState::Deleted
             } else {
                 OwnerState::Missing
+            });
+        }
+        // Watches of different kinds are not in order, but their versions are.
+        if owner.deleted.is_some()
+            && owner.deletion.is_none()
+            && self
+                .version
+                .is_some_and(|version| version.is_older_than(&owner.version))
+            && RevisionTable::of(self.conn).is_exact(owner.id, owner.revision)?
+        {
+            return Ok(OwnerState::Exists {
+                scaled_down: owner.scaled_down,
+                template_changed: owner.template_changed,
             });
         }
         // A pod that is being deleted does not wait for what it owns.
@@ -184,12 +203,14 @@ pub(super) fn cause_of(
         conn,
         namespace,
         since,
+        version: facts.version,
     };
     let is_deleting = |reference: Reference<'_>, namespace: &str| {
         let of = Referrer {
             conn,
             namespace,
             since,
+            version: None,
         };
         let found = of.find(&reference)?.flatten();
         Ok::<_, rusqlite::Error>(found.is_some_and(|found| found.is_ending()))
@@ -257,7 +278,8 @@ pub(super) fn cause_of(
                     };
                     let limit = u32::try_from(number(name).unwrap_or(default));
                     if let Some((kind, _)) = table.known_kind_scope("batch", kind)? {
-                        let newer = table.newer_finished(kind, namespace, stored)?;
+                        let newer =
+                            table.newer_finished(kind, namespace, stored, finished.is_failed)?;
                         history = Some((limit.unwrap_or(u32::MAX), newer));
                     }
                 }
@@ -295,6 +317,7 @@ pub(super) fn cause_of(
         replaces,
         is_surplus,
         wants_none,
+        is_end_unseen: facts.is_unseen,
     }))
 }
 
@@ -360,6 +383,16 @@ pub(crate) fn cause_of_pod(
     let Some(stored) = found.filter(StoredObject::is_ending) else {
         return Ok(None);
     };
+    if RevisionTable::of(conn)
+        .cause(stored.id, stored.revision)?
+        .as_deref()
+        == Some(DeletionCause::Unknown.as_str())
+    {
+        return Ok(Some(PodDeletion {
+            cause: (DeletionCause::Unknown, CauseCertainty::Inferred),
+            version: stored.version,
+        }));
+    }
     let text = RevisionTable::of(conn).last_body(stored.id)?;
     let body = text.as_deref().and_then(|text| Body::parse(text).ok());
     let facts = EndFacts {

@@ -83,11 +83,13 @@ impl Member<'_> {
     }
 }
 
-/// Group and kind of what a kind's controller deletes, and has rows of its own.
+/// Group and kind of what a kind's controller deletes, and may have rows of its own.
 pub(super) fn children_of(owner_kind: &str) -> &'static [(&'static str, &'static str)] {
     match owner_kind {
         CRON_JOB => &[("batch", "Job")],
+        "Job" => &[("", "Pod")],
         STATEFUL_SET | "Pod" => &[("", CLAIM)],
+        CLAIM => &[("", VOLUME)],
         _ => &[],
     }
 }

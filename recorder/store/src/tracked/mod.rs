@@ -142,6 +142,7 @@ impl TrackedApplier<'_> {
                         let end = End {
                             finished: object.finished,
                             had_ended: object.has_ended && had_ended(self.conn, namespace, name)?,
+                            is_seen: true,
                         };
                         stored.note_end(object);
                         let when = When {

@@ -1,6 +1,7 @@
 //! The tables `tracked_kind` and `tracked_object`: what is known of each tracked object besides its revisions.
 
 use kube9_ingest::attribution::Stamps;
+use kube9_ingest::item::FinishedJob;
 use kube9_ingest::tracker::NewestObject;
 use kube9_model::change::kinds::TrackedKind;
 use kube9_model::change::patch::Chain;
@@ -38,10 +39,20 @@ pub(super) struct StoredObject {
     pub(super) template_changed: Option<Timestamp>,
     /// Why a pod is being deleted, by its condition.
     pub(super) disruption: Option<String>,
-    /// When a Job finished.
-    pub(super) finished: Option<Timestamp>,
+    /// How a Job ended.
+    pub(super) finished: Option<FinishedJob>,
     /// When it was deleted.
     pub(super) deleted: Option<Timestamp>,
+}
+
+/// An object that was deleted.
+#[derive(Debug)]
+pub(super) struct DeletedName {
+    pub(super) group: String,
+    pub(super) kind: String,
+    pub(super) kind_id: i64,
+    pub(super) namespace: String,
+    pub(super) name: String,
 }
 
 impl StoredObject {
@@ -58,7 +69,7 @@ pub(super) struct TrackedObjectTable<'c> {
 }
 
 const FIND: &str = "SELECT id, uid, resource_version, revision, form, seen_ms, chain_steps, chain_bytes, stamps, owner, deletion_ms, \
-     scaled_down_ms, template_ms, disruption, finished_ms, deleted_ms FROM tracked_object WHERE kind = ?1 AND namespace = ?2 AND name = ?3";
+     scaled_down_ms, template_ms, disruption, finished_ms, deleted_ms, is_failed FROM tracked_object WHERE kind = ?1 AND namespace = ?2 AND name = ?3";
 
 impl<'c> TrackedObjectTable<'c> {
     pub(super) const fn of(conn: &'c Connection) -> Self {
@@ -142,8 +153,8 @@ impl<'c> TrackedObjectTable<'c> {
             .counted(
                 "INSERT INTO tracked_object (kind, namespace, name, uid, resource_version, revision, form, seen_ms, \
                  chain_steps, chain_bytes, stamps, owner, deletion_ms, scaled_down_ms, template_ms, disruption, \
-                 finished_ms, deleted_ms) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+                 finished_ms, deleted_ms, is_failed) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
             )?
             .execute(rusqlite::params![
                 kind,
@@ -162,8 +173,9 @@ impl<'c> TrackedObjectTable<'c> {
                 object.scaled_down.map(Timestamp::millis),
                 object.template_changed.map(Timestamp::millis),
                 object.disruption,
-                object.finished.map(Timestamp::millis),
+                object.finished.map(|finished| finished.at.millis()),
                 object.deleted.map(Timestamp::millis),
+                object.finished.map(|finished| finished.is_failed),
             ])?;
         Ok(self.conn.last_insert_rowid())
     }
@@ -174,7 +186,7 @@ impl<'c> TrackedObjectTable<'c> {
             .counted(
                 "UPDATE tracked_object SET uid = ?2, resource_version = ?3, revision = ?4, form = ?5, seen_ms = ?6, \
                  chain_steps = ?7, chain_bytes = ?8, stamps = ?9, owner = ?10, deletion_ms = ?11, scaled_down_ms = ?12, \
-                 template_ms = ?13, disruption = ?14, finished_ms = ?15, deleted_ms = ?16, unwatched_ms = NULL WHERE id = ?1",
+                 template_ms = ?13, disruption = ?14, finished_ms = ?15, deleted_ms = ?16, is_failed = ?17, unwatched_ms = NULL WHERE id = ?1",
             )?
             .execute(rusqlite::params![
                 object.id,
@@ -191,8 +203,9 @@ impl<'c> TrackedObjectTable<'c> {
                 object.scaled_down.map(Timestamp::millis),
                 object.template_changed.map(Timestamp::millis),
                 object.disruption,
-                object.finished.map(Timestamp::millis),
+                object.finished.map(|finished| finished.at.millis()),
                 object.deleted.map(Timestamp::millis),
+                object.finished.map(|finished| finished.is_failed),
             ])?;
         Ok(())
     }
@@ -253,36 +266,49 @@ impl<'c> TrackedObjectTable<'c> {
             .optional()
     }
 
-    /// Objects of a kind and owner (`Kind/name`) that were deleted since a time, by name.
-    pub(super) fn deleted_of(
+    /// Objects that were deleted since a time, the last ones first: of a namespace or (empty) of any, and of an owner
+    /// (`Kind/name`) or (empty) of any.
+    pub(super) fn deleted_since(
         &self,
-        kind: i64,
-        (namespace, owner): (&str, &str),
         since: Timestamp,
-    ) -> rusqlite::Result<Vec<String>> {
+        namespace: &str,
+        owner: &str,
+    ) -> rusqlite::Result<Vec<DeletedName>> {
+        /// An owner with more of them has rows that several objects share.
+        const AT_MOST: i64 = 500;
         self.conn
             .counted(
                 // From the slash before the uid to the next character.
-                "SELECT name FROM tracked_object WHERE kind = ?1 AND namespace = ?2 AND owner >= ?3 || '/' \
-                 AND owner < ?3 || '0' AND deleted_ms >= ?4",
+                "SELECT k.api_group, k.kind, o.kind, o.namespace, o.name FROM tracked_object o \
+                 JOIN tracked_kind k ON k.id = o.kind WHERE o.deleted_ms >= ?1 AND (?2 = '' OR o.namespace = ?2) \
+                 AND (?3 = '' OR o.owner >= ?3 || '/' AND o.owner < ?3 || '0') ORDER BY o.deleted_ms DESC LIMIT ?4",
             )?
-            .query_map((kind, namespace, owner, since.millis()), |row| row.get(0))?
+            .query_map((since.millis(), namespace, owner, AT_MOST), |row| {
+                Ok(DeletedName {
+                    group: row.get(0)?,
+                    kind: row.get(1)?,
+                    kind_id: row.get(2)?,
+                    namespace: row.get(3)?,
+                    name: row.get(4)?,
+                })
+            })?
             .collect()
     }
 
-    /// How many newer objects of the same owner exist that have finished; a newer one has a higher id.
+    /// How many newer objects of the same owner exist that have finished in the same way; a newer one has a higher id.
     pub(super) fn newer_finished(
         &self,
         kind: i64,
         namespace: &str,
         object: &StoredObject,
+        is_failed: bool,
     ) -> rusqlite::Result<u32> {
         self.conn
             .counted(
                 "SELECT count(*) FROM tracked_object WHERE kind = ?1 AND namespace = ?2 AND owner = ?3 AND id > ?4 \
-                 AND finished_ms IS NOT NULL AND deleted_ms IS NULL",
+                 AND finished_ms IS NOT NULL AND is_failed = ?5 AND deleted_ms IS NULL",
             )?
-            .query_row((kind, namespace, &object.owner, object.id), |row| row.get(0))
+            .query_row((kind, namespace, &object.owner, object.id, is_failed), |row| row.get(0))
     }
 
     /// Notes since when the objects that none of these watches covers are not watched, and that the others are. A watch is
@@ -383,7 +409,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredObject> {
         scaled_down: time(row.get(11)?),
         template_changed: time(row.get(12)?),
         disruption: row.get(13)?,
-        finished: time(row.get(14)?),
+        finished: match (time(row.get(14)?), row.get(16)?) {
+            (Some(at), Some(is_failed)) => Some(FinishedJob { at, is_failed }),
+            _ => None,
+        },
         deleted: time(row.get(15)?),
     })
 }

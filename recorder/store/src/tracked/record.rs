@@ -10,7 +10,7 @@ use kube9_ingest::change_row::{
     ChangeRow, What, breaking, describe_folded, describe_set_up, is_brief_finalizer,
     is_made_by_the_cluster, is_set_up, title_of_folded,
 };
-use kube9_ingest::deletion::DeletionCause;
+use kube9_ingest::deletion::{CLAIM, DeletionCause};
 use kube9_ingest::item::{FinishedJob, ObservedContent, ObservedObject};
 use kube9_ingest::sanitize::{clean_text, sanitize};
 use kube9_model::change::body::{Body, plain};
@@ -31,7 +31,7 @@ use super::causes::{EndFacts, cause_of, has_known_controller};
 use super::children::{Member, children_of};
 use super::churn::{Change, Fold, FoldTarget, Folding, Group, Habit, Happened, Life, THIN};
 use super::lists::ListInProgress;
-use super::objects::{StoredObject, TrackedObjectTable};
+use super::objects::{DeletedName, StoredObject, TrackedObjectTable};
 use super::revisions::{NewestRevision, Revision, RevisionTable};
 use crate::metrics::Observed;
 
@@ -63,6 +63,17 @@ pub(super) struct End {
     pub(super) finished: Option<FinishedJob>,
     /// A pod had ended before its deletion.
     pub(super) had_ended: bool,
+    /// Its deletion was seen, with its last state.
+    pub(super) is_seen: bool,
+}
+
+/// When an object was deleted, or that was requested, that others are deleted with.
+#[derive(Debug, Clone, Copy)]
+struct OwnerEnd<'v> {
+    /// Its resourceVersion, if it was seen: of all objects they are in the order of the changes.
+    version: Option<&'v ResourceVersion>,
+    exists_until: Timestamp,
+    at: Timestamp,
 }
 
 impl When {
@@ -140,7 +151,7 @@ impl TrackedApplier<'_> {
             scaled_down: None,
             template_changed: None,
             disruption: disruption(object),
-            finished: finished(object),
+            finished: object.finished,
             deleted: None,
         };
         let table = TrackedObjectTable::of(self.conn);
@@ -243,7 +254,7 @@ impl TrackedApplier<'_> {
             owner: owner_text(object),
             deletion: object.deletion,
             disruption: disruption(object),
-            finished: finished(object),
+            finished: object.finished,
             form: object.form,
             seen: match (object.origin, self.list()) {
                 // The same version again is not a later event.
@@ -401,7 +412,14 @@ impl TrackedApplier<'_> {
         TrackedObjectTable::of(self.conn).update(&next)?;
         match object.deletion.filter(|_| stored.deletion.is_none()) {
             Some(at) => {
-                self.explain_children((object.namespace.as_str(), object.name.as_str()), at)
+                let end = OwnerEnd {
+                    version: (object.origin != Origin::List).then_some(&object.version),
+                    exists_until: at,
+                    at,
+                };
+                let body = newest.and_then(|newest| newest.body);
+                let name = (object.namespace.as_str(), object.name.as_str());
+                self.explain_children(name, body.as_deref(), end)
             }
             None => Ok(()),
         }
@@ -695,7 +713,10 @@ impl TrackedApplier<'_> {
         let facts = EndFacts {
             body: Some(&body),
             definition: definition.as_deref(),
-            finished: end.finished,
+            finished: end.finished.or(stored.finished),
+            // A pod is being deleted with its conditions.
+            is_unseen: !end.is_seen && stored.deletion.is_none(),
+            version: end.is_seen.then_some(version),
         };
         let cause = cause_of(
             self.conn,
@@ -708,6 +729,7 @@ impl TrackedApplier<'_> {
         // What a controller deletes is explained by the row of the owner. The end of a pod is a row of the rules, which know
         // how its containers ended.
         let is_requested = matches!(cause.0, DeletionCause::Request | DeletionCause::EvictionApi);
+        // A gap has a row of its own, so that what controllers may have deleted in it needs none.
         let is_child = self.is_child(&stored, (namespace, name), &body)? && !is_requested;
         let is_pod = self.kind.kind == "Pod" && self.kind.group.is_empty();
         let is_row = !is_child
@@ -738,7 +760,7 @@ impl TrackedApplier<'_> {
                 observed_late: when.observed_late,
                 resource_version: version.to_string(),
                 by: Vec::new(),
-                cause: Some(cause),
+                cause: Some(cause).filter(|(cause, _)| *cause != DeletionCause::Unknown),
             };
             Some(self.insert_or_fold(row, folding)?)
         } else {
@@ -766,40 +788,97 @@ impl TrackedApplier<'_> {
         stored.version = version.clone();
         stored.deleted = Some(when.at);
         TrackedObjectTable::of(self.conn).update(&stored)?;
-        self.explain_children((namespace, name), when.at)
+        let end = OwnerEnd {
+            version: end.is_seen.then_some(version),
+            exists_until: when.earliest(),
+            at: when.at,
+        };
+        let body = newest.and_then(|newest| newest.body);
+        self.explain_children((namespace, name), body.as_deref(), end)
     }
 
-    /// Watches of different kinds are not in order: what was deleted moments before its owner was not deleted by a request.
+    /// Watches of different kinds are not in order, and neither are lists: what was deleted because of this object may have
+    /// been seen before it.
     fn explain_children(
         &mut self,
         (namespace, name): (&str, &str),
-        at: Timestamp,
+        body: Option<&str>,
+        end: OwnerEnd<'_>,
     ) -> rusqlite::Result<()> {
+        let kind = &*self.kind.kind;
+        let is_namespace = kind == "Namespace" && self.kind.group.is_empty();
+        let children = children_of(kind);
+        if !is_namespace && children.is_empty() {
+            return Ok(());
+        }
         let table = TrackedObjectTable::of(self.conn);
-        let owner = format!("{}/{name}", self.kind.kind);
-        for (group, child) in children_of(&self.kind.kind) {
-            let Some(kind) = table.known_kind(group, child)? else {
-                continue;
+        let since = end.exists_until.minus(CAUSE_LATE_MAX);
+        let found = if is_namespace {
+            table.deleted_since(since, name, "")?
+        } else if kind == CLAIM {
+            let volume = body
+                .and_then(|text| Body::parse(text).ok())
+                .and_then(|body| {
+                    let volume = body.stored().get("spec")?.get("volumeName")?.as_text()?;
+                    Some(volume.to_owned())
+                });
+            let mut found = match volume {
+                Some(_) => table.deleted_since(since, "", "")?,
+                None => Vec::new(),
             };
-            let since = at.minus(CAUSE_LATE_MAX);
-            for name in table.deleted_of(kind, (namespace, &owner), since)? {
-                let Some(stored) = table.find(kind, namespace, &name)? else {
-                    continue;
-                };
-                let facts = EndFacts::default();
-                let deleted = stored.deleted.unwrap_or(at);
-                let (cause, certainty) =
-                    cause_of(self.conn, child, &stored, namespace, facts, deleted)?;
-                let causes = (DeletionCause::Request.as_str(), cause.as_str());
-                let revisions = RevisionTable::of(self.conn);
-                if cause == DeletionCause::Request {
-                    continue;
-                }
-                if let Some(row) = revisions.explain(stored.id, stored.revision, causes)? {
-                    self.rows
-                        .note_cause(self.conn, row, (cause.as_str(), certainty.as_str()))?;
-                }
+            found.retain(|one| Some(&one.name) == volume.as_ref());
+            found
+        } else {
+            table.deleted_since(since, namespace, &format!("{kind}/{name}"))?
+        };
+        for child in found {
+            let is_child = children.contains(&(&*child.group, &*child.kind));
+            if is_namespace || is_child {
+                self.explain_child(&child, end)?;
             }
+        }
+        Ok(())
+    }
+
+    fn explain_child(&mut self, child: &DeletedName, end: OwnerEnd<'_>) -> rusqlite::Result<()> {
+        let (kind, namespace) = (&*child.kind, &*child.namespace);
+        let found =
+            TrackedObjectTable::of(self.conn).find(child.kind_id, namespace, &child.name)?;
+        let Some((stored, deleted)) = found.and_then(|stored| {
+            let deleted = stored.deleted?;
+            Some((stored, deleted))
+        }) else {
+            return Ok(());
+        };
+        let revisions = RevisionTable::of(self.conn);
+        let is_before = match end.version {
+            Some(version) => stored.version.is_older_than(version),
+            None => deleted.plus(SECOND) < end.exists_until,
+        };
+        if is_before {
+            return Ok(());
+        }
+        // The owner ended in a gap, perhaps after this one.
+        let is_unproven = end.version.is_none()
+            && deleted < end.at
+            && revisions.is_exact(stored.id, stored.revision)?;
+        let text = revisions.last_body(stored.id)?;
+        let body = text.as_deref().and_then(|text| Body::parse(text).ok());
+        let facts = EndFacts {
+            body: body.as_ref(),
+            finished: stored.finished,
+            ..EndFacts::default()
+        };
+        let (cause, certainty) = cause_of(self.conn, kind, &stored, namespace, facts, deleted)?;
+        let cause = match cause {
+            DeletionCause::Request | DeletionCause::Unknown => return Ok(()),
+            _ if is_unproven => DeletionCause::Unknown,
+            cause => cause,
+        };
+        if let Some(row) = revisions.explain(stored.id, stored.revision, cause)? {
+            let known =
+                (cause != DeletionCause::Unknown).then(|| (cause.as_str(), certainty.as_str()));
+            self.rows.note_cause(self.conn, row, known)?;
         }
         Ok(())
     }
@@ -976,10 +1055,6 @@ fn owner_text(object: &ObservedObject) -> Option<String> {
     let owner = object.owner.as_ref()?;
     let uid = owner.uid.as_ref().map_or("", |uid| uid.as_str());
     Some(format!("{}/{}/{uid}", owner.kind, owner.name))
-}
-
-fn finished(object: &ObservedObject) -> Option<Timestamp> {
-    object.finished.map(|finished| finished.at)
 }
 
 /// Whether a revision replaces the one before, because what happens to its object is folded.

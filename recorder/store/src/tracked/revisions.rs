@@ -2,6 +2,7 @@
 //!
 //! Invariant: the newest revision of an object is whole, or a deletion. What a patch is applied to is the next newer revision.
 
+use kube9_ingest::deletion::DeletionCause;
 use kube9_model::change::patch::Kept;
 use kube9_model::id::EventKey;
 use kube9_model::identity::ResourceVersion;
@@ -195,17 +196,38 @@ impl<'c> RevisionTable<'c> {
         Ok(())
     }
 
-    /// Why the object was deleted is known only now; returns the row of the deletion, if that was said to be a request.
+    /// Whether the time of a revision is known, and its resourceVersion is that of the change.
+    pub(super) fn is_exact(&self, object: i64, number: i64) -> rusqlite::Result<bool> {
+        self.conn
+            .counted("SELECT EXISTS (SELECT 1 FROM revision WHERE id = ?1 AND from_ms IS NULL)")?
+            .query_row([id(object, number)], |row| row.get(0))
+    }
+
+    /// Why the object was deleted.
+    pub(super) fn cause(&self, object: i64, number: i64) -> rusqlite::Result<Option<String>> {
+        let cause = self
+            .conn
+            .counted("SELECT cause FROM revision WHERE id = ?1")?
+            .query_row([id(object, number)], |row| row.get(0))
+            .optional()?;
+        Ok(cause.flatten())
+    }
+
+    /// Why the object was deleted is known only now, or only now it is known that nothing proves it; returns the row of the
+    /// deletion, if that was said to be a request or unknown.
     pub(super) fn explain(
         &self,
         object: i64,
         number: i64,
-        (before, cause): (&str, &str),
+        cause: DeletionCause,
     ) -> rusqlite::Result<Option<EventKey>> {
+        let before = [DeletionCause::Request, DeletionCause::Unknown].map(DeletionCause::as_str);
         let row: Option<Option<i64>> = self
             .conn
-            .counted("UPDATE revision SET cause = ?3 WHERE id = ?1 AND cause = ?2 RETURNING event")?
-            .query_row((id(object, number), before, cause), |row| row.get(0))
+            .counted("UPDATE revision SET cause = ?4 WHERE id = ?1 AND cause IN (?2, ?3) RETURNING event")?
+            .query_row((id(object, number), before[0], before[1], cause.as_str()), |row| {
+                row.get(0)
+            })
             .optional()?;
         Ok(row.flatten().map(EventKey::from_i64))
     }
