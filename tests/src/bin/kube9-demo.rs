@@ -233,6 +233,13 @@ fn play(
     Ok(())
 }
 
+/// That of this program, so that a suggested command does not build everything again.
+const PROFILE: &str = if cfg!(debug_assertions) {
+    ""
+} else {
+    "--release "
+};
+
 /// Shows the first table and suggests queries.
 fn show(database: &Path) {
     let database = database.display().to_string();
@@ -250,12 +257,13 @@ fn show(database: &Path) {
     for question in [
         "status",
         "events list --severity=error+ --since=10m",
+        "events list --reason=ImageChanged,ConfigMapChanged",
         "events list --object-kind=Pod --reason=BackOff",
         "events timeline --since=10m",
         "events stats --by=severity,reason",
     ] {
         println!(
-            "  cargo run --release --bin kube9-query -- --db {database} --format=table {question}"
+            "  cargo run {PROFILE}--bin kube9-query -- --db {database} --format=table {question}"
         );
     }
     println!();
