@@ -163,8 +163,11 @@ pub(crate) fn counted(number: u64, what: &str) -> String {
     format!("{} {what}{plural}", grouped(number))
 }
 
-/// Plural of a kind: `Events`, `Ingresses`, `NetworkPolicies`.
+/// Plural of a kind: `Events`, `Ingresses`, `NetworkPolicies`. A name of a resource is one already: `jobs.batch`.
 pub(crate) fn plural(kind: &str) -> String {
+    if kind.starts_with(|first: char| first.is_ascii_lowercase()) {
+        return kind.to_owned();
+    }
     match kind.strip_suffix('y') {
         Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
         _ if kind.ends_with(['s', 'x']) => format!("{kind}es"),
@@ -361,6 +364,8 @@ mod tests {
             ("Ingress", "Ingresses"),
             ("NetworkPolicy", "NetworkPolicies"),
             ("Gateway", "Gateways"),
+            ("namespaces", "namespaces"),
+            ("jobs.batch", "jobs.batch"),
             ("", "s"),
         ] {
             assert_eq!(plural(kind), expected);

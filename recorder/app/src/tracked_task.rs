@@ -10,7 +10,7 @@ use kube9_base::relist::RelistSignal;
 use kube9_base::throttle::Throttle;
 use kube9_ingest::body::MarkKey;
 use kube9_ingest::tracker::Tracker;
-use kube9_k8s::api::{Api, ApiError};
+use kube9_k8s::api::{Api, ApiError, NOT_SERVED};
 use kube9_k8s::config::SourceConfig;
 use kube9_k8s::discovery::discover;
 use kube9_k8s::resource::ApiResource;
@@ -115,15 +115,15 @@ impl TrackedTask {
             let wait = match discover(&self.api, id, self.config.list_timeout).await {
                 Ok(Some(kind)) => return kind,
                 Ok(None) => {
-                    self.status.on_absent("the API server does not serve it");
+                    self.status.on_absent(NOT_SERVED);
                     jittered(FIND_CONFIGURED_EVERY)
                 }
                 Err(error @ ApiError::Status { code: 404, .. }) => {
-                    self.status.on_absent(&error.to_string());
+                    self.status.on_absent(&error.absence());
                     jittered(FIND_CONFIGURED_EVERY)
                 }
                 Err(error @ ApiError::Denied { code: 403, .. }) => {
-                    self.status.on_absent(&error.to_string());
+                    self.status.on_absent(&error.absence());
                     jittered(RETRY_ABSENT_AFTER)
                 }
                 Err(error) => {

@@ -24,6 +24,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::metrics::RestartCause;
 
+/// Why a kind is not tracked: the API server has no such resource.
+pub const NOT_SERVED: &str = "the API server does not serve it";
+
 /// Why a request or a stream failed; decides what the watcher does next.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -84,6 +87,14 @@ impl ApiError {
                 | Self::Status { code: 500.., .. }
                 | Self::Busy { code: 500.., .. }
         )
+    }
+
+    /// Why a kind is not tracked. The message of a 404 is only a status text.
+    pub fn absence(&self) -> String {
+        match self {
+            Self::Status { code: 404, .. } => NOT_SERVED.to_owned(),
+            error => error.to_string(),
+        }
     }
 
     /// Its label in the metrics.

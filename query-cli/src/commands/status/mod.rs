@@ -417,7 +417,7 @@ fn degraded_reasons(status: &Status, now: Timestamp) -> Vec<String> {
             .map(|cause| format!(": {cause}"))
             .unwrap_or_default();
         reasons.push(format!(
-            "{}{place} are not being recorded since {}{cause}",
+            "{}{place} have not been recorded since {}{cause}",
             plural(&gap.kind),
             gap.since
         ));

@@ -474,7 +474,7 @@ impl<C: Consumer> StateMachine<C> {
     ) -> Result<Duration, ReceiverDropped> {
         self.denials = self.denials.saturating_add(1);
         let kind = self.watcher.resource.name;
-        self.watcher.status.on_absent(&error.to_string());
+        self.watcher.status.on_absent(&error.absence());
         self.emit(WatcherEvent::Disconnected {
             error,
             forbidden: true,
