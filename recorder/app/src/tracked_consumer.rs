@@ -194,7 +194,11 @@ impl Consumer for TrackedConsumer {
         };
         let version = match &read {
             Ok(reading) => reading.version(),
-            Err(_) => decode_identity(json.as_bytes()).unwrap_or_default().version,
+            Err(_) => {
+                let identity = decode_identity(json.as_bytes()).unwrap_or_default();
+                self.tracker.on_unreadable(Some(&*identity.uid));
+                identity.version
+            }
         };
         let live = cursor.advance_to(&version);
         let read = read.map(|reading| match live {
@@ -221,6 +225,7 @@ impl Consumer for TrackedConsumer {
             .k8s
             .received(Kind::Tracked, metrics::Action::Undecodable);
         self.metrics.store.state_skipped();
+        self.tracker.on_unreadable(None);
         self.skip(cause);
     }
 

@@ -46,6 +46,8 @@ pub struct Tracker {
     /// The object with the highest version.
     newest: Option<NewestObject>,
     /// A stored body has another form.
+    /// Up to this version, an event that could not be read may have been of any object.
+    unread_until: i64,
     has_other_form: bool,
 }
 
@@ -67,6 +69,8 @@ struct KnownObject {
     content: Option<u64>,
     /// Its resourceVersion; 0 if that is not a number.
     version: i64,
+    /// A later event of it could not be read.
+    is_behind: bool,
 }
 
 /// An object whose states were missed.
@@ -137,6 +141,7 @@ impl Tracker {
             known: Map::default(),
             before: Map::default(),
             newest: None,
+            unread_until: 0,
             has_other_form: false,
         }
     }
@@ -156,6 +161,7 @@ impl Tracker {
             let known = KnownObject {
                 content: None,
                 version: number(&version),
+                is_behind: false,
             };
             self.known
                 .insert(self.hash.hash_one(&*uid.to_string()), known);
@@ -308,6 +314,26 @@ impl Tracker {
         })
     }
 
+    /// An event of the watch could not be read; of this uid, if that could. The next event of the object does not follow the
+    /// one before.
+    pub fn on_unreadable(&mut self, uid: Option<&str>) {
+        let uid = uid.filter(|uid| !uid.is_empty());
+        match uid.map(|uid| self.known.get_mut(&self.hash.hash_one(uid))) {
+            Some(Some(known)) => known.is_behind = true,
+            // A new object: it is seen for the first time later.
+            Some(None) => {}
+            None => self.unread_until = self.newest.as_ref().map_or(0, |newest| newest.version),
+        }
+    }
+
+    /// An event of the object between its last one and this may be one that could not be read.
+    fn may_be_behind(&self, uid: &str) -> bool {
+        let known = self.known.get(&self.hash.hash_one(uid));
+        known.is_some_and(|known| {
+            known.is_behind || self.unread_until > 0 && known.version <= self.unread_until
+        })
+    }
+
     /// Takes the event of a reading; call it when it is passed on.
     pub fn emit(&mut self, reading: Reading) -> TrackedEvent {
         let Reading {
@@ -320,6 +346,7 @@ impl Tracker {
                 let known = KnownObject {
                     content: Some(content_hash),
                     version: number(&object.version),
+                    is_behind: false,
                 };
                 self.note_newest(object);
                 if self.known.len() < OBJECTS_MAX || self.known.contains_key(&uid) {
@@ -362,7 +389,7 @@ impl Tracker {
         let owner = metadata.owner.as_ref().filter(|owner| is_tracked(owner));
         ObservedObject {
             origin,
-            is_next: origin != Origin::List,
+            is_next: origin != Origin::List && !self.may_be_behind(&metadata.uid),
             received,
             namespace: Clean::name(&metadata.namespace),
             name: Clean::name(&metadata.name),

@@ -253,6 +253,12 @@ impl Consumer for Informer {
             Action::Added | Action::Modified => tracker.applied(object.get(), origin, received),
             Action::Deleted => tracker.deleted(object.get(), origin, received),
         });
+        if tracked.is_none()
+            && let Some(tracker) = &mut self.tracker
+        {
+            let identity = decode_identity(object.get().as_bytes()).unwrap_or_default();
+            tracker.on_unreadable(Some(&*identity.uid));
+        }
         let Some(object) = decoded else {
             return tracked.is_some().then_some(ReadObject {
                 event: InformerEvent::Unreadable,
@@ -281,6 +287,9 @@ impl Consumer for Informer {
         self.metrics
             .received(self.kind, metrics::Action::Undecodable);
         self.known.invalidate();
+        if let Some(tracker) = &mut self.tracker {
+            tracker.on_unreadable(None);
+        }
         self.skip(cause);
     }
 

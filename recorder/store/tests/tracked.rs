@@ -720,6 +720,45 @@ fn what_controllers_set_of_a_new_node_is_in_the_row_of_its_creation() {
 }
 
 #[test]
+fn change_after_an_event_that_could_not_be_read_lies_after_the_last_state_that_was_seen() {
+    for uid in [Some("00000000-0000-0000-0000-000000000001"), None] {
+        let mut store = Store::new();
+        let spec = |n: u64| json!({"replicas": n});
+        let first = object("web", 1, 100, &spec(1), 0);
+        let uid = uid.map(|_| first["metadata"]["uid"].as_str().unwrap().to_owned());
+        let item = store.read(&first, Origin::Live);
+        store.commit(&[item]);
+        store.now = store.now.plus(Duration::from_secs(60));
+        store.tracker.on_unreadable(uid.as_deref());
+        store.now = store.now.plus(Duration::from_secs(60));
+        for n in [2, 3] {
+            let item = store.read(&object("web", 1, 100 + n, &spec(n), 0), Origin::Live);
+            store.commit(&[item]);
+            store.now = store.now.plus(Duration::from_secs(60));
+        }
+        let between: Vec<bool> = store
+            .changes()
+            .iter()
+            .filter(|(reason, _)| reason == "Scaled")
+            .map(|(_, metadata)| metadata.get("between").is_some())
+            .collect();
+        assert_eq!(between, [true, false], "{uid:?}");
+    }
+}
+
+#[test]
+fn pod_that_is_adopted_or_released_is_not_incomparable() {
+    let mut store = Store::new();
+    let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "r", "controller": true}]);
+    let pod = |owner: Value| json!({"metadata": {"name": "web-1-x", "uid": "p", "ownerReferences": owner}, "spec": {"nodeName": "a"}});
+    for owners in [owner.clone(), json!([]), owner] {
+        store.of("po").create(pod(owners));
+    }
+    let reasons = store.reasons();
+    assert!(reasons.is_empty(), "{reasons:?}");
+}
+
+#[test]
 fn fold_keeps_its_count_through_failed_commits_and_a_restart() {
     let mut store = Store::new();
     let spec = |n: u64| json!({"replicas": n});

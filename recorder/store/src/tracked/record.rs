@@ -280,7 +280,13 @@ impl TrackedApplier<'_> {
         {
             let before = known.and_then(|text| Body::parse(text).ok());
             let is_comparable = stored.form == object.form && before.is_some() && !is_same_version;
-            if stored.form != object.form && !is_same_version && object.origin == Origin::List {
+            // A pod that is adopted or released has another form, with nothing to report.
+            let is_adopted = stored.owner.is_some() != object.owner.is_some();
+            if stored.form != object.form
+                && !is_adopted
+                && !is_same_version
+                && object.origin == Origin::List
+            {
                 let (namespace, name) = (object.namespace.as_str(), object.name.as_str());
                 let lists = &mut self.state.lists;
                 lists.mark_incomparable(self.watch, namespace, name);
@@ -910,10 +916,18 @@ impl TrackedApplier<'_> {
         let observed_late = object.origin != Origin::Live;
         let at = possible.unwrap_or(object.received);
         // A state of a list may be the last of several: the time of its author tells when it was complete.
-        let is_exact = !observed_late || possible.is_some() && object.is_next;
+        let is_exact = match object.origin {
+            Origin::Live => object.is_next,
+            _ => possible.is_some() && object.is_next,
+        };
+        // The watch is current, but not with an object whose last event could not be read.
+        let from = || match object.origin {
+            Origin::Live => seen,
+            origin => self.last_seen(origin, seen),
+        };
         When {
             at,
-            from: (!is_exact).then(|| self.last_seen(object.origin, seen).min(at)),
+            from: (!is_exact).then(|| from().min(at)),
             observed_late,
         }
     }
