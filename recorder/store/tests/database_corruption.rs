@@ -257,14 +257,14 @@ fn fill(directory: &Path) {
 
 /// The answers to all questions, and whether they are right, by the way of the corruption.
 #[derive(Default)]
-struct Found {
+struct AnswerTally {
     /// By the table or index of the page, the way and the question.
     wrong: BTreeMap<(String, &'static str, &'static str), usize>,
     /// Right, wrong, errors.
     counts: BTreeMap<&'static str, [usize; 3]>,
 }
 
-impl Found {
+impl AnswerTally {
     fn add(&mut self, other: Self) {
         for (key, times) in other.wrong {
             *self.wrong.entry(key).or_default() += times;
@@ -287,9 +287,9 @@ fn corrupt(
     copy: &Path,
     questions: &[Question],
     truth: &[String],
-) -> Found {
+) -> AnswerTally {
     let pages = sound.len() / size;
-    let mut found = Found::default();
+    let mut found = AnswerTally::default();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64 ^ (page as u64) << 32;
     let mut next = move || {
         random ^= random << 13;
@@ -379,7 +379,7 @@ fn corrupt_page_gives_full_answer_or_error() {
             .collect::<Result<_, _>>()
             .unwrap()
     };
-    let found = Mutex::new(Found::default());
+    let found = Mutex::new(AnswerTally::default());
     // It takes longer than all other tests of this binary.
     std::thread::scope(|scope| {
         for (part, from) in [1, 2].into_iter().enumerate() {
@@ -395,7 +395,7 @@ fn corrupt_page_gives_full_answer_or_error() {
             });
         }
     });
-    let Found { wrong, counts } = found.into_inner().unwrap();
+    let AnswerTally { wrong, counts } = found.into_inner().unwrap();
     println!("{pages} pages of {size} bytes");
     for (way, [right, wrong, error]) in &counts {
         println!("{way}: {right} right, {wrong} wrong, {error} errors");
