@@ -16,14 +16,23 @@ _kube9__query() {
             ",$1")
                 cmd="kube9__query"
                 ;;
+            kube9__query,changes)
+                cmd="kube9__query__subcmd__changes"
+                ;;
             kube9__query,completions)
                 cmd="kube9__query__subcmd__completions"
                 ;;
             kube9__query,events)
                 cmd="kube9__query__subcmd__events"
                 ;;
+            kube9__query,findings)
+                cmd="kube9__query__subcmd__findings"
+                ;;
             kube9__query,help)
                 cmd="kube9__query__subcmd__help"
+                ;;
+            kube9__query,object)
+                cmd="kube9__query__subcmd__object"
                 ;;
             kube9__query,pause)
                 cmd="kube9__query__subcmd__pause"
@@ -73,14 +82,23 @@ _kube9__query() {
             kube9__query__subcmd__events__subcmd__help,watch)
                 cmd="kube9__query__subcmd__events__subcmd__help__subcmd__watch"
                 ;;
+            kube9__query__subcmd__help,changes)
+                cmd="kube9__query__subcmd__help__subcmd__changes"
+                ;;
             kube9__query__subcmd__help,completions)
                 cmd="kube9__query__subcmd__help__subcmd__completions"
                 ;;
             kube9__query__subcmd__help,events)
                 cmd="kube9__query__subcmd__help__subcmd__events"
                 ;;
+            kube9__query__subcmd__help,findings)
+                cmd="kube9__query__subcmd__help__subcmd__findings"
+                ;;
             kube9__query__subcmd__help,help)
                 cmd="kube9__query__subcmd__help__subcmd__help"
+                ;;
+            kube9__query__subcmd__help,object)
+                cmd="kube9__query__subcmd__help__subcmd__object"
                 ;;
             kube9__query__subcmd__help,pause)
                 cmd="kube9__query__subcmd__help__subcmd__pause"
@@ -106,6 +124,48 @@ _kube9__query() {
             kube9__query__subcmd__help__subcmd__events,watch)
                 cmd="kube9__query__subcmd__help__subcmd__events__subcmd__watch"
                 ;;
+            kube9__query__subcmd__help__subcmd__object,blame)
+                cmd="kube9__query__subcmd__help__subcmd__object__subcmd__blame"
+                ;;
+            kube9__query__subcmd__help__subcmd__object,diff)
+                cmd="kube9__query__subcmd__help__subcmd__object__subcmd__diff"
+                ;;
+            kube9__query__subcmd__help__subcmd__object,get)
+                cmd="kube9__query__subcmd__help__subcmd__object__subcmd__get"
+                ;;
+            kube9__query__subcmd__help__subcmd__object,history)
+                cmd="kube9__query__subcmd__help__subcmd__object__subcmd__history"
+                ;;
+            kube9__query__subcmd__object,blame)
+                cmd="kube9__query__subcmd__object__subcmd__blame"
+                ;;
+            kube9__query__subcmd__object,diff)
+                cmd="kube9__query__subcmd__object__subcmd__diff"
+                ;;
+            kube9__query__subcmd__object,get)
+                cmd="kube9__query__subcmd__object__subcmd__get"
+                ;;
+            kube9__query__subcmd__object,help)
+                cmd="kube9__query__subcmd__object__subcmd__help"
+                ;;
+            kube9__query__subcmd__object,history)
+                cmd="kube9__query__subcmd__object__subcmd__history"
+                ;;
+            kube9__query__subcmd__object__subcmd__help,blame)
+                cmd="kube9__query__subcmd__object__subcmd__help__subcmd__blame"
+                ;;
+            kube9__query__subcmd__object__subcmd__help,diff)
+                cmd="kube9__query__subcmd__object__subcmd__help__subcmd__diff"
+                ;;
+            kube9__query__subcmd__object__subcmd__help,get)
+                cmd="kube9__query__subcmd__object__subcmd__help__subcmd__get"
+                ;;
+            kube9__query__subcmd__object__subcmd__help,help)
+                cmd="kube9__query__subcmd__object__subcmd__help__subcmd__help"
+                ;;
+            kube9__query__subcmd__object__subcmd__help,history)
+                cmd="kube9__query__subcmd__object__subcmd__help__subcmd__history"
+                ;;
             *)
                 ;;
         esac
@@ -113,7 +173,7 @@ _kube9__query() {
 
     case "${cmd}" in
         kube9__query)
-            opts="-o -h -V --db --format --timeout --help --version status events completions pause help"
+            opts="-o -h -V --db --format --timeout --tz --help --version status changes object findings events completions pause help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -124,14 +184,144 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__changes)
+            opts="-N -n -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --by --path --op --cause --to-value --risky --follow --limit --offset --after --db --format --timeout --tz --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --type)
+                    COMPREPLY=($(compgen -W "cluster operator insight assessment health system" -- "${cur}"))
+                    return 0
+                    ;;
+                --severity)
+                    COMPREPLY=($(compgen -W "info warning error critical warning+ error+" -- "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --until)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --object-kind)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --object-namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -N)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --object-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --owner)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --container)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --search)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --by)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --op)
+                    COMPREPLY=($(compgen -W "created changed deleting deleted" -- "${cur}"))
+                    return 0
+                    ;;
+                --cause)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to-value)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --offset)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -143,7 +333,7 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__completions)
-            opts="-o -h --db --format --timeout --help bash zsh fish"
+            opts="-o -h --db --format --timeout --tz --help bash zsh fish"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -154,14 +344,18 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -173,7 +367,7 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__events)
-            opts="-o -h --db --format --timeout --help list get watch stats timeline export help"
+            opts="-o -h --db --format --timeout --tz --help list get watch stats timeline export help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -184,14 +378,18 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -203,7 +401,7 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__events__subcmd__export)
-            opts="-N -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --fields --db --format --timeout --help"
+            opts="-N -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --fields --db --format --timeout --tz --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -274,14 +472,18 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -293,7 +495,7 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__events__subcmd__get)
-            opts="-o -h --db --format --timeout --help"
+            opts="-o -h --db --format --timeout --tz --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -304,14 +506,18 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -435,7 +641,7 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__events__subcmd__list)
-            opts="-N -n -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --limit --offset --after --fields --db --format --timeout --help"
+            opts="-N -n -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --limit --offset --after --fields --db --format --timeout --tz --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -522,14 +728,18 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -541,7 +751,7 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__events__subcmd__stats)
-            opts="-N -n -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --by --limit --db --format --timeout --help"
+            opts="-N -n -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --by --limit --db --format --timeout --tz --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -620,14 +830,18 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -639,7 +853,7 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__events__subcmd__timeline)
-            opts="-N -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --bucket --db --format --timeout --help"
+            opts="-N -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --bucket --db --format --timeout --tz --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -710,14 +924,18 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -729,7 +947,7 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__events__subcmd__watch)
-            opts="-N -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --tail --db --format --timeout --help"
+            opts="-N -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --tail --db --format --timeout --tz --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -800,14 +1018,124 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__findings)
+            opts="-N -n -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --state --by --limit --db --format --timeout --tz --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --type)
+                    COMPREPLY=($(compgen -W "cluster operator insight assessment health system" -- "${cur}"))
+                    return 0
+                    ;;
+                --severity)
+                    COMPREPLY=($(compgen -W "info warning error critical warning+ error+" -- "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --until)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --object-kind)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --object-namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -N)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --object-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --owner)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --container)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --search)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -W "open closed" -- "${cur}"))
+                    return 0
+                    ;;
+                --by)
+                    COMPREPLY=($(compgen -W "rule owner namespace" -- "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -819,8 +1147,22 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__help)
-            opts="status events completions pause help"
+            opts="status changes object findings events completions pause help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__help__subcmd__changes)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -944,9 +1286,93 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kube9__query__subcmd__help__subcmd__findings)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kube9__query__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__help__subcmd__object)
+            opts="get history diff blame"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__help__subcmd__object__subcmd__blame)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__help__subcmd__object__subcmd__diff)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__help__subcmd__object__subcmd__get)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__help__subcmd__object__subcmd__history)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -986,8 +1412,8 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__query__subcmd__pause)
-            opts="-o -h --db --format --timeout --help"
+        kube9__query__subcmd__object)
+            opts="-o -h --db --format --timeout --tz --help get history diff blame help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -998,14 +1424,348 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__object__subcmd__blame)
+            opts="-N -o -h --object-namespace --at --db --format --timeout --tz --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --object-namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -N)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__object__subcmd__diff)
+            opts="-N -f -o -h --object-namespace --from --to --at --file --db --format --timeout --tz --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --object-namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -N)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__object__subcmd__get)
+            opts="-N -o -h --object-namespace --at --db --format --timeout --tz --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --object-namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -N)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__object__subcmd__help)
+            opts="get history diff blame help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__object__subcmd__help__subcmd__blame)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__object__subcmd__help__subcmd__diff)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__object__subcmd__help__subcmd__get)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__object__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__object__subcmd__help__subcmd__history)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__object__subcmd__history)
+            opts="-N -n -o -h --object-namespace --since --until --limit --db --format --timeout --tz --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --object-namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -N)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --until)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__pause)
+            opts="-o -h --db --format --timeout --tz --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1017,7 +1777,7 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__status)
-            opts="-o -h --db --format --timeout --help"
+            opts="-o -h --db --format --timeout --tz --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1028,14 +1788,18 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

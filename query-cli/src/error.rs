@@ -17,6 +17,8 @@ pub(crate) enum CliError {
     Help(String),
     /// The row does not exist: exit 1.
     NotFound(String),
+    /// The record has no answer: exit 1.
+    NoAnswer { message: String, advice: String },
     /// The database cannot be opened: exit 1.
     Open(OpenError),
     /// The query failed: exit 1.
@@ -55,6 +57,14 @@ struct ErrorLine<'a> {
 }
 
 impl CliError {
+    /// The record has no answer; says why, and what to do.
+    pub(crate) fn no_answer(message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::NoAnswer {
+            message: message.into(),
+            advice: advice.into(),
+        }
+    }
+
     /// Reports the error as JSON if `json`.
     pub(crate) fn with_json(self, json: bool) -> Self {
         if json {
@@ -110,6 +120,7 @@ impl CliError {
                 Some((error, rest)) => (error.to_owned(), rest.trim_matches('\n').to_owned()),
                 None => (text.clone(), "try 'kube9-query --help'".to_owned()),
             },
+            Self::NoAnswer { message, advice } => (message.clone(), advice.clone()),
             Self::NotFound(what) => (format!("{what} not found"), String::new()),
             Self::Open(error) => (error.to_string(), with_causes(error.advice(), error)),
             Self::Read(error) => (error.to_string(), with_causes(read_advice(error), error)),

@@ -12,10 +12,12 @@ mod commands;
 mod error;
 mod output;
 mod table;
+mod target;
 mod terminal;
 mod text;
 mod time_arg;
 mod watchdog;
+mod zone;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

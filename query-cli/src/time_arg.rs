@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use kube9_model::time::Timestamp;
 
+use crate::zone::Zone;
+
 /// Longest duration that is accepted; keeps all times within the calendar.
 const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
 
@@ -11,19 +13,42 @@ const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimeArg {
     At(Timestamp),
+    /// What a clock shows in the zone of the command line; the value is as if that were UTC.
+    Shown(Timestamp),
+    /// The last time at which a clock showed it: since midnight.
+    OfDay(Duration),
     Ago(Duration),
 }
 
 impl TimeArg {
-    pub(crate) fn resolve(self, now: Timestamp) -> Timestamp {
+    pub(crate) fn resolve(self, now: &Now) -> Timestamp {
         match self {
             Self::At(time) => time,
-            Self::Ago(span) => now.minus(span),
+            Self::Shown(shown) => now.zone.moment(shown),
+            Self::OfDay(since_midnight) => {
+                let today = now.zone.shown(now.time);
+                let midnight = Timestamp::from_secs(today.second().div_euclid(86_400) * 86_400);
+                let at = now.zone.moment(midnight.plus(since_midnight));
+                if at <= now.time {
+                    at
+                } else {
+                    let before = midnight.minus(Duration::from_secs(86_400));
+                    now.zone.moment(before.plus(since_midnight))
+                }
+            }
+            Self::Ago(span) => now.time.minus(span),
         }
     }
 }
 
-/// Parses `2025-12-02T10:30:00Z`, `2025-12-02 10:30`, `2025-12-02`, `now`, `30m`, `1h30m` or `7d`. UTC without an offset.
+/// The time of a command, and the zone of its times.
+#[derive(Debug, Clone)]
+pub(crate) struct Now {
+    pub(crate) time: Timestamp,
+    pub(crate) zone: Zone,
+}
+
+/// Parses `2025-12-02T10:30:00Z`, `2025-12-02 10:30`, `2025-12-02`, `02:00`, `now`, `30m`, `1h30m` or `7d`.
 pub(crate) fn parse(text: &str) -> Result<TimeArg, String> {
     if text == "now" {
         return Ok(TimeArg::Ago(Duration::ZERO));
@@ -31,16 +56,30 @@ pub(crate) fn parse(text: &str) -> Result<TimeArg, String> {
     if let Ok(span) = parse_duration(text) {
         return Ok(TimeArg::Ago(span));
     }
-    absolute(text).map(TimeArg::At).ok_or_else(|| {
-        "use an RFC 3339 time (2025-12-02T10:30:00Z), a date (2025-12-02) or an age (30m, 24h, 7d)".to_owned()
+    if let Some(since_midnight) = time_of_day(text) {
+        return Ok(TimeArg::OfDay(since_midnight));
+    }
+    absolute(text).ok_or_else(|| {
+        "use an RFC 3339 time (2025-12-02T10:30:00Z), a date (2025-12-02), a time of day (02:00) or an age (30m, 24h, 7d)".to_owned()
     })
 }
 
-fn absolute(text: &str) -> Option<Timestamp> {
+/// `02:00` or `02:00:30`
+fn time_of_day(text: &str) -> Option<Duration> {
+    let full = match text.len() {
+        5 => format!("1970-01-01T{text}:00Z"),
+        8 => format!("1970-01-01T{text}Z"),
+        _ => return None,
+    };
+    let time = Timestamp::parse(&full).ok()?;
+    Some(time.since(Timestamp::EPOCH))
+}
+
+fn absolute(text: &str) -> Option<TimeArg> {
     if !text.is_ascii() {
         return None;
     }
-    let full = match text.len() {
+    let shown = match text.len() {
         10 => format!("{text}T00:00:00Z"),
         16 => format!(
             "{}T{}:00Z",
@@ -52,9 +91,9 @@ fn absolute(text: &str) -> Option<Timestamp> {
             &text[..10],
             text[10..].strip_prefix(['T', 't', ' '])?
         ),
-        _ => text.to_owned(),
+        _ => return Timestamp::parse(text).ok().map(TimeArg::At),
     };
-    Timestamp::parse(&full).ok()
+    Timestamp::parse(&shown).ok().map(TimeArg::Shown)
 }
 
 /// Parses `90s`, `30m`, `24h`, `7d`, `2w`, or several units in descending order: `1h30m`.
@@ -118,10 +157,35 @@ mod tests {
             ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.000Z"),
             ("2025-03-30T02:30:00+01:00", "2025-03-30T01:30:00.000Z"),
         ] {
-            match parse(text) {
-                Ok(TimeArg::At(time)) => assert_eq!(time.to_string(), expected, "{text}"),
-                other => panic!("{text}: {other:?}"),
-            }
+            assert_eq!(resolved(text, "UTC").to_string(), expected, "{text}");
+        }
+    }
+
+    /// At 01:00:30 on 2025-12-02, UTC.
+    fn resolved(text: &str, zone: &str) -> Timestamp {
+        let now = Now {
+            time: Timestamp::parse("2025-12-02T01:00:30Z").unwrap(),
+            zone: Zone::parse(zone).unwrap(),
+        };
+        parse(text).unwrap().resolve(&now)
+    }
+
+    #[test]
+    fn parse_without_an_offset_returns_time_of_the_zone() {
+        for (text, zone, expected) in [
+            ("2025-12-02 10:30", "+02:00", "2025-12-02T08:30:00.000Z"),
+            ("2025-12-02", "-01:00", "2025-12-02T01:00:00.000Z"),
+            ("2025-12-02T10:30:00Z", "+02:00", "2025-12-02T10:30:00.000Z"),
+            ("00:30", "UTC", "2025-12-02T00:30:00.000Z"),
+            ("02:00", "UTC", "2025-12-01T02:00:00.000Z"),
+            ("02:00", "+02:00", "2025-12-02T00:00:00.000Z"),
+            ("03:00:30", "+02:00", "2025-12-02T01:00:30.000Z"),
+            ("23:00", "-05:00", "2025-12-01T04:00:00.000Z"),
+        ] {
+            assert_eq!(resolved(text, zone).to_string(), expected, "{text} {zone}");
+        }
+        for text in ["24:00", "2:00", "02:60", "02-00", "02:00:61"] {
+            assert!(parse(text).is_err(), "{text}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use crate::support::objects::shop;
 use crate::support::schema::violation;
 use crate::support::{TEN_OCLOCK, TestDir, fixture, recorder, sample_events};
 use serde_json::Value;
@@ -20,14 +21,17 @@ fn database() -> TestDir {
     let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     dir.insert(&db, &sample_events());
-    let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     std::mem::forget(db);
     // An Event before the samples, recorded 120 ms after it occurred.
     let old = (TEN_OCLOCK - 86_400 * 3) * 1000 + 3_600_000;
     let event = |watch| vec![recorder::event(watch, old)];
     recorder::run(dir.path(), old + 120, event, recorder::End::Stopped);
-    recorder::heartbeat(dir.path(), now, recorder::End::Killed);
+    recorder::heartbeat(dir.path(), now(), recorder::End::Killed);
     dir
+}
+
+fn now() -> i64 {
+    i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
 }
 
 /// Splits a line like a shell, with single quotes.
@@ -47,10 +51,12 @@ fn split_words(line: &str) -> Vec<String> {
 /// Replaces what differs from run to run: paths, sizes, current times.
 fn normalize(dir: &TestDir, text: &str) -> String {
     let mut text = text.replace(dir.db().to_str().unwrap(), "/data/kube9.db");
-    // The row of the real writer has a random order within its second.
-    for (at, begin) in text.clone().match_indices("evt_20251129_105159_") {
-        let order = at + begin.len();
-        text.replace_range(order..order + 6, "000000");
+    // The rows of the real writer have a random order within their second.
+    for begin in ["evt_20251129_105159_", "evt_20251202_105000_"] {
+        for (at, begin) in text.clone().match_indices(begin) {
+            let order = at + begin.len();
+            text.replace_range(order..order + 6, "000000");
+        }
     }
     text.lines()
         .map(|line| normalize_line(line) + "\n")
@@ -120,7 +126,7 @@ fn normalize_line(line: &str) -> String {
 
 /// Runs every line with the prompt `$ ` in `console` blocks, and inserts its output.
 fn run(page: &str, check: &mut dyn FnMut(&str, &str)) -> String {
-    let dir = database();
+    let (dir, changes) = (database(), shop());
     let (mut out, mut inside) = (String::new(), false);
     for line in page.lines() {
         if line.starts_with("```") {
@@ -131,8 +137,12 @@ fn run(page: &str, check: &mut dyn FnMut(&str, &str)) -> String {
         out.push_str(line);
         out.push('\n');
         if let Some(command) = line.strip_prefix("$ kube9-query ").filter(|_| inside) {
+            let is_of_changes = ["changes", "object", "findings"]
+                .iter()
+                .any(|word| command.starts_with(word));
+            let dir = if is_of_changes { &changes } else { &dir };
             let answer = dir.command(&split_words(command)).run();
-            let text = normalize(&dir, &answer.stdout) + &normalize(&dir, &answer.stderr);
+            let text = normalize(dir, &answer.stdout) + &normalize(dir, &answer.stderr);
             check(command, &text);
             out.push_str(&text);
         }
@@ -145,6 +155,12 @@ fn schema_of(command: &str) -> Option<&'static str> {
         _ if !command.contains("json") && !command.contains("export") => None,
         ["status", ..] => Some("status"),
         ["events", "list"] => Some("list"),
+        ["changes", ..] => Some("changes"),
+        ["findings", ..] if command.contains("--by") => Some("finding-groups"),
+        ["findings", ..] => Some("findings"),
+        ["object", "history"] => Some("history"),
+        ["object", "diff"] => Some("diff"),
+        ["object", "blame"] => Some("blame"),
         ["events", "get" | "export"] => Some("event"),
         ["events", "stats"] => Some("stats"),
         ["events", "timeline"] => Some("timeline"),

@@ -5,6 +5,7 @@ mod docs_examples;
 mod exit_and_errors;
 mod golden;
 mod memory_limits;
+mod objects;
 mod support;
 mod untrusted_input;
 mod watch;

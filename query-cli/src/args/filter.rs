@@ -1,13 +1,15 @@
 //! Filter options of all event commands.
 
+use std::time::Duration;
+
 use clap::Args;
 use kube9_db::read::{Filter, InvalidFilter, ObjectPattern, OwnerPattern, Pattern};
-use kube9_model::time::Timestamp;
+use kube9_model::change::kinds::BUILT_IN;
 use kube9_model::{EventType, Severity};
 
 use super::value::EnumValueParser;
 use crate::error::CliError;
-use crate::time_arg::{self, TimeArg};
+use crate::time_arg::{self, Now, TimeArg};
 
 /// Options that select events.
 #[derive(Debug, Args)]
@@ -31,14 +33,14 @@ pub(crate) struct FilterArgs {
     severity: Vec<Severities>,
     /// Show events that were still occurring at or after TIME
     ///
-    /// TIME is an RFC 3339 time, a date, or an age; UTC without an offset.
+    /// TIME is an RFC 3339 time, a date, a time of day, or an age; UTC without an offset or --tz.
     ///
     /// Example: --since=30m, --since=2025-12-02, --since=2025-12-02T10:30:00Z
     #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
     since: Option<TimeArg>,
     /// Show events that started before TIME
     ///
-    /// TIME is an RFC 3339 time, a date, or an age; UTC without an offset.
+    /// TIME is an RFC 3339 time, a date, a time of day, or an age; UTC without an offset or --tz.
     ///
     /// Example: --until=2025-12-02T11:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
@@ -92,7 +94,18 @@ pub(crate) struct FilterArgs {
 
 impl FilterArgs {
     /// The filter, with ages relative to `now`.
-    pub(crate) fn resolve(&self, now: Timestamp) -> Result<Filter, CliError> {
+    pub(crate) fn resolve(&self, now: &Now) -> Result<Filter, CliError> {
+        self.with_since(self.since, now)
+    }
+
+    /// The filter with a `since` for a command line that has none.
+    pub(crate) fn resolve_since(&self, now: &Now, default: Duration) -> Result<Filter, CliError> {
+        let until = self.until.map_or(now.time, |moment| moment.resolve(now));
+        let since = self.since.unwrap_or(TimeArg::At(until.minus(default)));
+        self.with_since(Some(since), now)
+    }
+
+    fn with_since(&self, since: Option<TimeArg>, now: &Now) -> Result<Filter, CliError> {
         let filter = Filter {
             types: self.types.clone(),
             severities: self
@@ -100,7 +113,7 @@ impl FilterArgs {
                 .iter()
                 .flat_map(|set| set.0.iter().copied())
                 .collect(),
-            since: self.since.map(|moment| moment.resolve(now)),
+            since: since.map(|moment| moment.resolve(now)),
             until: self.until.map(|moment| moment.resolve(now)),
             kinds: self.object_kind.clone(),
             namespaces: self.object_namespace.clone(),
@@ -111,6 +124,7 @@ impl FilterArgs {
             nodes: self.node.clone(),
             containers: self.container.clone(),
             search: self.search.clone(),
+            ..Filter::default()
         };
         filter.check().map_err(|error| match error {
             InvalidFilter::EmptyRange { since, until } => CliError::Usage(format!(
@@ -169,7 +183,7 @@ fn severities(text: &str) -> Result<Severities, String> {
 /// Names have at most 253 characters and stored texts 4 KiB: a longer value matches nothing and would only take time.
 const TEXT_MAX: usize = 1024;
 
-fn bounded(text: &str) -> Result<(), String> {
+pub(super) fn bounded(text: &str) -> Result<(), String> {
     if text.len() > TEXT_MAX {
         Err(format!("longer than {TEXT_MAX} bytes"))
     } else {
@@ -177,46 +191,33 @@ fn bounded(text: &str) -> Result<(), String> {
     }
 }
 
-fn pattern(text: &str) -> Result<Pattern, String> {
+pub(super) fn pattern(text: &str) -> Result<Pattern, String> {
     bounded(text)?;
     Pattern::parse(text).map_err(|error| error.to_string())
 }
 
-/// Short names and plurals as in `kubectl`; other kinds are used as written.
-const KINDS: [(&str, &[&str]); 22] = [
-    ("Pod", &["po", "pods"]),
-    ("Node", &["no", "nodes"]),
-    ("Service", &["svc", "services"]),
-    ("Deployment", &["deploy", "deployments"]),
+/// Short names and plurals, as in `kubectl`, of kinds that are not tracked by default.
+const OTHER_KINDS: [(&str, &[&str]); 4] = [
     ("ReplicaSet", &["rs", "replicasets"]),
-    ("StatefulSet", &["sts", "statefulsets"]),
-    ("DaemonSet", &["ds", "daemonsets"]),
-    ("Job", &["jobs"]),
-    ("CronJob", &["cj", "cronjobs"]),
-    ("ConfigMap", &["cm", "configmaps"]),
     ("Secret", &["secrets"]),
-    ("Namespace", &["ns", "namespaces"]),
-    ("PersistentVolumeClaim", &["pvc", "persistentvolumeclaims"]),
-    ("PersistentVolume", &["pv", "persistentvolumes"]),
-    ("StorageClass", &["sc", "storageclasses"]),
-    (
-        "HorizontalPodAutoscaler",
-        &["hpa", "horizontalpodautoscalers"],
-    ),
-    ("PodDisruptionBudget", &["pdb", "poddisruptionbudgets"]),
-    ("Ingress", &["ing", "ingresses"]),
-    ("NetworkPolicy", &["netpol", "networkpolicies"]),
-    ("ServiceAccount", &["sa", "serviceaccounts"]),
     ("ReplicationController", &["rc", "replicationcontrollers"]),
     ("EndpointSlice", &["endpointslices"]),
 ];
 
 fn kind(text: &str) -> Result<Pattern, String> {
+    pattern(short_names(text))
+}
+
+/// The kind that a short name or a plural means; any other word is a kind.
+pub(super) fn short_names(text: &str) -> &str {
+    if let Some(kind) = BUILT_IN.iter().find(|kind| kind.is_named(text)) {
+        return &kind.kind;
+    }
     let lower = text.to_ascii_lowercase();
-    let kind = KINDS
+    let known = OTHER_KINDS
         .iter()
         .find(|(_, short)| short.contains(&lower.as_str()));
-    pattern(kind.map_or(text, |(kind, _)| kind))
+    known.map_or(text, |(kind, _)| kind)
 }
 
 fn object(text: &str) -> Result<ObjectPattern, String> {
@@ -231,11 +232,13 @@ fn object(text: &str) -> Result<ObjectPattern, String> {
             kind: kind(of_kind)?,
             name: pattern(name)?,
             namespace: None,
+            api_group: None,
         }),
         [of_kind, name, namespace] => Ok(ObjectPattern {
             kind: kind(of_kind)?,
             name: pattern(name)?,
             namespace: Some(pattern(namespace)?),
+            api_group: None,
         }),
         _ => Err(usage()),
     }

@@ -3,6 +3,7 @@
 //! The doc comments of commands and options are their help: the first paragraph is what `-h` shows, all of it `--help`.
 
 mod filter;
+mod object;
 mod value;
 
 use std::ffi::OsString;
@@ -14,10 +15,15 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use kube9_db::read::{Cursor, GroupBy};
 
 pub(crate) use filter::FilterArgs;
+pub(crate) use object::{
+    ChangesArgs, FindingsArgs, FindingsBy, ObjectArg, ObjectBlameArgs, ObjectCommand,
+    ObjectDiffArgs, ObjectGetArgs, ObjectHistoryArgs,
+};
 pub(crate) use value::{Field, Format, Shell};
 
 use crate::env;
 use crate::error::CliError;
+use crate::zone::Zone;
 
 /// Path in the query container, where the recorder's volume is mounted.
 const DATABASE: &str = "/data/kube9.db";
@@ -60,6 +66,15 @@ pub(crate) struct Options {
     #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = value::timeout,
           verbatim_doc_comment)]
     pub(crate) timeout: Duration,
+    /// Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]
+    ///
+    /// Applies to tables, and to times on the command line that have no offset. Times in JSON, YAML and
+    /// CSV are always UTC.
+    ///
+    /// Example: --tz=+02:00, --tz=Europe/Berlin
+    #[arg(long, global = true, value_name = "ZONE", default_value = "UTC", hide_default_value = true,
+          value_parser = Zone::parse, verbatim_doc_comment)]
+    pub(crate) tz: Zone,
 }
 
 impl Options {
@@ -102,8 +117,6 @@ struct CommandLine {
     options: Options,
 }
 
-// One value per process: its size does not matter.
-#[expect(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show whether the record is complete and current
@@ -113,6 +126,20 @@ pub(crate) enum Command {
     /// (exit code 1).
     #[command(after_help = STATUS_EXAMPLES, verbatim_doc_comment)]
     Status,
+    /// List changes of objects, newest first
+    ///
+    /// Shows what changed and who changed it, of the last 24 hours unless --since says otherwise.
+    #[command(after_help = object::CHANGES_EXAMPLES)]
+    Changes(ChangesArgs),
+    /// Show, compare and explain recorded states of objects
+    #[command(subcommand, after_help = object::EXAMPLES)]
+    Object(ObjectCommand),
+    /// List findings of the rules, open and closed, newest first
+    ///
+    /// Shows what was wrong, since when, and how long it lasted, of the last 24 hours unless --since says
+    /// otherwise.
+    #[command(after_help = object::FINDINGS_EXAMPLES, verbatim_doc_comment)]
+    Findings(FindingsArgs),
     /// List, show, follow, count, chart and export events
     #[command(subcommand, after_help = EXAMPLES)]
     Events(EventsCommand),
@@ -365,11 +392,12 @@ fn truncate_words(text: &str) -> String {
 fn with_valid_commands(text: &str) -> String {
     let (sentence, rest) = text.split_once('\n').unwrap_or((text, ""));
     let line = CommandLine::command();
-    let level = if rest.contains("kube9-query events") {
-        line.find_subcommand("events").cloned().unwrap_or(line)
-    } else {
-        line
-    };
+    let group = ["events", "object"]
+        .into_iter()
+        .find(|name| rest.contains(&format!("kube9-query {name}")));
+    let level = group
+        .and_then(|name| line.find_subcommand(name).cloned())
+        .unwrap_or(line);
     let names: Vec<&str> = level
         .get_subcommands()
         .map(clap::Command::get_name)
@@ -426,9 +454,19 @@ fn check_unique<'a>(option: &str, names: impl Iterator<Item = &'a str>) -> Resul
 }
 
 fn supported_formats(command: &Command) -> (&'static str, &'static [Format]) {
-    use Format::{Csv, Json, Jsonl, Table, Wide, Yaml};
+    use Format::{Csv, Json, Jsonl, KubectlPatch, Table, Wide, Yaml};
     match command {
         Command::Status => ("status", &[Json, Yaml, Table]),
+        Command::Changes(_) => ("changes", &[Json, Yaml, Table, Wide, Jsonl, Csv]),
+        Command::Findings(_) => ("findings", &[Json, Yaml, Table, Wide, Jsonl, Csv]),
+        Command::Object(ObjectCommand::Get(_)) => ("object get", &[Yaml, Json]),
+        Command::Object(ObjectCommand::History(_)) => {
+            ("object history", &[Json, Yaml, Table, Wide])
+        }
+        Command::Object(ObjectCommand::Diff(_)) => {
+            ("object diff", &[Json, Yaml, Table, KubectlPatch])
+        }
+        Command::Object(ObjectCommand::Blame(_)) => ("object blame", &[Json, Yaml, Table]),
         Command::Events(EventsCommand::List(_)) => {
             ("events list", &[Json, Yaml, Table, Wide, Jsonl, Csv])
         }
@@ -647,7 +685,10 @@ mod tests {
                 "contains metadata.a twice",
             ),
             ("events stats --by=kind,kind", "contains kind twice"),
-            ("evnts list", "status, events, completions, pause"),
+            (
+                "evnts list",
+                "status, changes, object, findings, events, completions, pause",
+            ),
             ("events lst", "list, get, watch, stats, timeline, export"),
         ] {
             match parsed(line) {

@@ -32,7 +32,15 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for EnumValueParser<T> {
 
 pub(super) const FORMAT: EnumValueParser<Format> = EnumValueParser {
     parse: format,
-    values: &["json", "yaml", "table", "wide", "jsonl", "csv"],
+    values: &[
+        "json",
+        "yaml",
+        "table",
+        "wide",
+        "jsonl",
+        "csv",
+        "kubectl-patch",
+    ],
 };
 pub(super) const SHELL: EnumValueParser<Shell> = EnumValueParser {
     parse: shell,
@@ -73,16 +81,19 @@ pub(crate) enum Format {
     Wide,
     Jsonl,
     Csv,
+    /// Commands of kubectl.
+    KubectlPatch,
 }
 
 impl Format {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Json,
         Self::Yaml,
         Self::Table,
         Self::Wide,
         Self::Jsonl,
         Self::Csv,
+        Self::KubectlPatch,
     ];
 
     pub(crate) const fn as_str(self) -> &'static str {
@@ -93,6 +104,7 @@ impl Format {
             Self::Wide => "wide",
             Self::Jsonl => "jsonl",
             Self::Csv => "csv",
+            Self::KubectlPatch => "kubectl-patch",
         }
     }
 }

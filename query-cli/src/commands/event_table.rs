@@ -12,6 +12,7 @@ use crate::table::{Cell, Column, Table, write_headings, write_row};
 use crate::terminal::Terminal;
 use crate::text::safe;
 use crate::time_arg::format_age;
+use crate::zone::Zone;
 
 /// On a narrower terminal the type is omitted, and reason, count and description share a column, because nine truncated
 /// columns would be less readable.
@@ -223,18 +224,19 @@ pub(super) struct StreamTable {
     widths: Vec<usize>,
     layout: Layout,
     terminal: Terminal,
+    zone: Zone,
 }
 
 impl StreamTable {
     const TEXT_MIN: usize = 10;
 
-    pub(super) fn new(format: Format, terminal: Terminal) -> Self {
+    pub(super) fn new(format: Format, terminal: Terminal, zone: Zone) -> Self {
         let layout = Layout::of(format, terminal);
         let mut columns_and_widths = match layout {
-            Layout::Narrow => Self::narrow(terminal.columns.unwrap_or(NARROW_BELOW)),
+            Layout::Narrow => Self::narrow(terminal.columns.unwrap_or(NARROW_BELOW), &zone),
             Layout::Standard | Layout::Wide => vec![
                 (Column::fixed("CHANGE"), 7),
-                (Column::fixed("TIME (UTC)"), 14),
+                (Column::fixed(&format!("TIME ({})", zone.name())), 14),
                 (Column::fixed("SEVERITY"), 8),
                 (Column::fixed("NAMESPACE"), 14),
                 (Column::shrink_middle("OBJECT", 8), 32),
@@ -260,15 +262,16 @@ impl StreamTable {
             widths,
             layout,
             terminal,
+            zone,
         }
     }
 
     /// A third for the object, a sixth for its namespace, the rest for the text. The change is one character.
-    fn narrow(columns: usize) -> Vec<(Column, usize)> {
+    fn narrow(columns: usize, zone: &Zone) -> Vec<(Column, usize)> {
         let rest = columns.saturating_sub(1 + 8 + 8 + 6);
         vec![
             (Column::fixed(""), 1),
-            (Column::fixed("UTC"), 8),
+            (Column::fixed(zone.name()), 8),
             (Column::fixed("SEVERITY"), 8),
             (Column::fixed("NAMESPACE"), (rest / 6).clamp(6, 14)),
             (Column::shrink_middle("OBJECT", 8), (rest / 3).clamp(8, 32)),
@@ -297,7 +300,7 @@ impl StreamTable {
                 (Some(false), false) => "new",
                 (Some(true), false) => "updated",
             }),
-            Cell::new(&last_seen(row, &metadata, narrow, now)),
+            Cell::new(&self.last_seen(row, &metadata, now)),
             Cell::severity(&row.severity),
             Cell::new(row.object_namespace.as_deref().unwrap_or("-")),
             Cell::new(&object(row)),
@@ -325,20 +328,22 @@ impl StreamTable {
             .collect();
         write_row(out, &cells, &self.columns, &widths, self.terminal)
     }
-}
 
-/// Time of the last occurrence: `12-02 10:30:45`, or in eight columns `10:30:45` for today and `12-02` for another day.
-fn last_seen(row: &Row, metadata: &MetadataCells, short: bool, now: Timestamp) -> String {
-    let last = Some(metadata.value("last_timestamp"))
-        .filter(|time| time.len() >= 19)
-        .unwrap_or_else(|| row.created_at.clone());
-    let part = |range: std::ops::Range<usize>| last.get(range).unwrap_or(&last).to_owned();
-    if !short {
-        part(5..19).replace('T', " ")
-    } else if last.get(..10) == now.to_string().get(..10) {
-        part(11..19)
-    } else {
-        part(5..10)
+    /// Time of the last occurrence: `12-02 10:30:45`, or in eight columns `10:30:45` for today and `12-02` for another day.
+    fn last_seen(&self, row: &Row, metadata: &MetadataCells, now: Timestamp) -> String {
+        let last = Some(metadata.value("last_timestamp"))
+            .filter(|time| time.len() >= 19)
+            .unwrap_or_else(|| row.created_at.clone());
+        let shown = |time| self.zone.shown(time).to_string();
+        let last = Timestamp::parse(&last).map_or(last, shown);
+        let part = |range: std::ops::Range<usize>| last.get(range).unwrap_or(&last).to_owned();
+        if self.layout != Layout::Narrow {
+            part(5..19).replace('T', " ")
+        } else if last.get(..10) == shown(now).get(..10) {
+            part(11..19)
+        } else {
+            part(5..10)
+        }
     }
 }
 
@@ -354,7 +359,10 @@ mod tests {
             has_colors: false,
         };
         let now = Timestamp::parse("2025-12-02T12:00:00.000Z").unwrap();
-        let (stream, mut out) = (StreamTable::new(format, terminal), Vec::new());
+        let (stream, mut out) = (
+            StreamTable::new(format, terminal, Zone::parse("UTC").unwrap()),
+            Vec::new(),
+        );
         stream.write_headings(&mut out).unwrap();
         for updated in [None, Some(false), Some(true)] {
             stream.write(&mut out, row, updated, now).unwrap();

@@ -3,8 +3,6 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-use kube9_model::time::Timestamp;
-
 use super::Context;
 use crate::args::{ExportArgs, Field, Format};
 use crate::error::CliError;
@@ -13,7 +11,7 @@ use crate::text::grouped;
 use crate::watchdog;
 
 pub(super) fn run(context: &Context, args: &ExportArgs) -> Result<(), CliError> {
-    let filter = args.filter.resolve(Timestamp::now())?;
+    let filter = args.filter.resolve(&context.now())?;
     let reader = context.open()?;
     let fields: &[Field] = if args.fields.is_empty() {
         &Field::COLUMNS

@@ -1,10 +1,14 @@
 //! One file for each command: queries the database and writes the result.
 
+mod changes;
 mod completions;
 mod event_table;
 mod export;
+mod fields_text;
+mod findings;
 mod get;
 mod list;
+mod object;
 mod pause;
 mod stats;
 mod status;
@@ -14,10 +18,12 @@ mod watch;
 use std::time::Duration;
 
 use kube9_db::read::{Reader, limit_heap};
+use kube9_model::time::Timestamp;
 
-use crate::args::{Command, EventsCommand, Format, Options, Request};
+use crate::args::{Command, EventsCommand, Format, ObjectCommand, Options, Request};
 use crate::error::CliError;
 use crate::terminal::Terminal;
+use crate::time_arg::Now;
 use crate::watchdog;
 
 /// Memory limit of SQLite: its page cache of 1 MiB, and what a statement sorts. With a page of 4 MiB of rows and their
@@ -34,6 +40,14 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// The time, and the zone of the command's times.
+    fn now(&self) -> Now {
+        Now {
+            time: Timestamp::now(),
+            zone: self.options.tz.clone(),
+        }
+    }
+
     /// Opens the database and starts the time limit.
     fn open(&self) -> Result<Reader, CliError> {
         let timeout = self.options.timeout;
@@ -59,6 +73,8 @@ pub(crate) fn run(request: Request) -> Result<(), CliError> {
         (_, Some(requested)) => requested,
         // Exports are for programs, also on a terminal.
         (Command::Events(EventsCommand::Export(_)), None) => Format::Jsonl,
+        // A manifest is YAML, also for programs.
+        (Command::Object(ObjectCommand::Get(_)), None) => Format::Yaml,
         (_, None) => default,
     };
     let context = Context {
@@ -68,6 +84,9 @@ pub(crate) fn run(request: Request) -> Result<(), CliError> {
     };
     let result = match &request.command {
         Command::Status => status::run(&context),
+        Command::Changes(args) => changes::run(&context, args),
+        Command::Object(command) => object::run(&context, command),
+        Command::Findings(args) => findings::run(&context, args),
         Command::Events(EventsCommand::List(args)) => list::run(&context, args),
         Command::Events(EventsCommand::Get(args)) => get::run(&context, &args.id),
         Command::Events(EventsCommand::Watch(args)) => watch::run(&context, args),

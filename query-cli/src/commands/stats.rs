@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use kube9_db::read::{Group, GroupBy};
-use kube9_model::time::Timestamp;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -15,7 +14,7 @@ use crate::table::{Cell, Column, Table};
 use crate::text::grouped;
 
 pub(super) fn run(context: &Context, args: &StatsArgs) -> Result<(), CliError> {
-    let filter = args.filter.resolve(Timestamp::now())?;
+    let filter = args.filter.resolve(&context.now())?;
     let groups = context.open()?.stats(&filter, &args.by)?;
     let shown = &groups[..groups.len().min(args.limit)];
     let mut out = Stdout::lock();

@@ -44,17 +44,21 @@ const EXEC_LIFETIME_MAX: Duration = Duration::from_secs(3600);
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) fn run(context: &Context, args: &WatchArgs) -> Result<(), CliError> {
-    let filter = args.filter.resolve(Timestamp::now())?;
+    follow(context, &args.filter.resolve(&context.now())?, args.tail)
+}
+
+/// Prints the newest `tail` rows of a filter, then new and updated ones.
+pub(super) fn follow(context: &Context, filter: &Filter, tail: usize) -> Result<(), CliError> {
     let client = Client::begin();
     let mut sink = Sink::new(context);
-    let mut follower = Follower::begin(context, &filter, args.tail, &mut sink)?;
+    let mut follower = Follower::begin(context, filter, tail, &mut sink)?;
     loop {
         sink.out.flush()?;
         if !watchdog::pause(|| client.wait(POLL_INTERVAL))? {
             return Ok(());
         }
         watchdog::restart();
-        follower.poll(context, &filter, &mut sink)?;
+        follower.poll(context, filter, &mut sink)?;
     }
 }
 
@@ -303,8 +307,11 @@ impl<'c> Sink<'c> {
                 let stream = match &mut self.stream {
                     Some(stream) => stream,
                     None => {
-                        let stream =
-                            event_table::StreamTable::new(context.format, context.terminal);
+                        let stream = event_table::StreamTable::new(
+                            context.format,
+                            context.terminal,
+                            context.options.tz.clone(),
+                        );
                         stream.write_headings(&mut self.out)?;
                         self.stream.insert(stream)
                     }

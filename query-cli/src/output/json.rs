@@ -35,6 +35,17 @@ pub(crate) fn write_yaml_flow(
     document.serialize(&mut Serializer::with_formatter(out, formatter))
 }
 
+/// A value in YAML's flow style on one line.
+pub(crate) fn to_yaml_line(value: &serde_json::Value) -> String {
+    let (mut bytes, formatter) = (
+        Vec::new(),
+        EscapingFormatter(CompactFormatter, Escapes::Yaml),
+    );
+    // Serializing a value into memory cannot fail.
+    let _ = value.serialize(&mut Serializer::with_formatter(&mut bytes, formatter));
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Escape style of a character above U+FFFF.
 #[derive(Clone, Copy)]
 enum Escapes {

@@ -18,7 +18,7 @@ use crate::error::CliError;
 use crate::watchdog;
 
 pub(crate) use csv::{Csv, quoted as csv_cell};
-pub(crate) use json::to_line;
+pub(crate) use json::{to_line, to_yaml_line};
 
 /// Buffered stdout. [`Stdout::finish`] flushes it, so that a full disk is an error.
 pub(crate) struct Stdout(BufWriter<UntimedStdout>);
@@ -241,11 +241,20 @@ pub(crate) fn cell(value: &Value) -> Cow<'_, str> {
     }
 }
 
-/// The document of `events list`.
-#[derive(Serialize)]
+/// The document of a list: rows under a name such as `events`, and the page that they are.
 pub(crate) struct ListDocument<'a> {
-    events: Vec<Event<'a>>,
+    name: &'static str,
+    rows: Vec<Event<'a>>,
     pagination: Pagination,
+}
+
+impl Serialize for ListDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry(self.name, &self.rows)?;
+        map.serialize_entry("pagination", &self.pagination)?;
+        map.end()
+    }
 }
 
 #[derive(Serialize)]
@@ -259,6 +268,7 @@ struct Pagination {
 
 impl<'a> ListDocument<'a> {
     pub(crate) fn new(
+        name: &'static str,
         page: &'a Page,
         limit: usize,
         offset: u64,
@@ -266,7 +276,8 @@ impl<'a> ListDocument<'a> {
         encoding: MetadataEncoding,
     ) -> Self {
         Self {
-            events: page
+            name,
+            rows: page
                 .rows
                 .iter()
                 .map(|row| Event {

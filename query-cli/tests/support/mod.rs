@@ -11,6 +11,7 @@
 #[path = "../../../shared/db/tests/fixture/mod.rs"]
 pub mod fixture;
 pub mod golden;
+pub mod objects;
 pub mod recorder;
 pub mod schema;
 

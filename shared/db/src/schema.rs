@@ -233,6 +233,7 @@ CREATE TABLE tracked_object (
     disruption       TEXT,           -- why a pod is being deleted, by its condition
     finished_ms      INTEGER,        -- when a Job finished
     is_failed        INTEGER,        -- whether it failed
+    created_ms       INTEGER,        -- creationTimestamp of the first object of this name that is recorded
     deleted_ms       INTEGER,        -- NULL while it exists, or may exist
     unwatched_ms     INTEGER,        -- what became of it after that is unknown: its kind or namespace is not watched any more
     UNIQUE (kind, namespace, name)

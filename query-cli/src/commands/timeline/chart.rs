@@ -6,7 +6,7 @@ use kube9_model::time::Timestamp;
 
 use super::{Answer, LABEL_WIDTH, Recovery};
 use crate::terminal::Terminal;
-use crate::text::{fit, grouped, width};
+use crate::text::{fit, grouped, safe, width};
 use crate::time_arg::format_age;
 
 /// Width of the counts at the right: total and maximum of a line.
@@ -51,7 +51,8 @@ fn heading(answer: &Answer, terminal: Terminal) -> String {
     let bucket = format_age(std::time::Duration::from_millis(
         u64::try_from(request.bucket_ms).unwrap_or(0),
     ));
-    let (from, to) = (request.from.to_string(), request.to.to_string());
+    let shown = |time| answer.zone.shown(time).to_string();
+    let (from, to) = (shown(request.from), shown(request.to));
     let end = if from[..10] == to[..10] {
         to[11..16].to_owned()
     } else {
@@ -60,8 +61,9 @@ fn heading(answer: &Answer, terminal: Terminal) -> String {
     let total: u64 = answer.timeline.buckets.iter().flatten().sum();
     let events = if total == 1 { "event" } else { "events" };
     let line = format!(
-        "{} to {end} UTC, {} {events}, {bucket} per column",
+        "{} to {end} {}, {} {events}, {bucket} per column",
         from[..16].replace('T', " "),
+        safe(answer.zone.name()),
         grouped(total)
     );
     let (bold, reset) = terminal.bold();
@@ -194,8 +196,9 @@ fn axis(answer: &Answer, terminal: Terminal) -> [String; 2] {
     let request = &answer.request;
     let buckets = answer.timeline.buckets.len();
     let span = request.to.millis() - request.from.millis();
-    let is_day =
-        span <= 86_400_000 && request.from.to_string()[..10] == answer.until.to_string()[..10];
+    let shown = |time| answer.zone.shown(time);
+    let is_day = span <= 86_400_000
+        && shown(request.from).to_string()[..10] == shown(answer.until).to_string()[..10];
     // The widest label and two columns between.
     let apart = if is_day { 5 + 3 } else { 11 + 3 };
     let tick_ms = TICK_MINUTES
@@ -206,12 +209,13 @@ fn axis(answer: &Answer, terminal: Terminal) -> [String; 2] {
     let (mut line, mut times) = (String::new(), " ".repeat(LABEL_WIDTH));
     for column in 0..buckets {
         let at = request.from.millis() + column as i64 * request.bucket_ms;
-        let is_tick = at.rem_euclid(tick_ms) == 0;
+        let at = shown(Timestamp::from_millis(at));
+        let is_tick = at.millis().rem_euclid(tick_ms) == 0;
         line.push(if is_tick { '┬' } else { '─' });
         if !is_tick {
             continue;
         }
-        let time = Timestamp::from_millis(at).to_string();
+        let time = at.to_string();
         let text = match (is_day, tick_ms < 86_400_000) {
             (true, _) if tick_ms < 60_000 => time[11..19].to_owned(),
             (true, _) => time[11..16].to_owned(),

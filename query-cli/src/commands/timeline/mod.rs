@@ -16,6 +16,8 @@ use super::status::HEARTBEAT_TIMEOUT;
 use crate::args::{Format, TimelineArgs};
 use crate::error::CliError;
 use crate::output::{self, Stdout};
+use crate::time_arg::Now;
+use crate::zone::Zone;
 
 /// Width of the labels.
 const LABEL_WIDTH: usize = 10;
@@ -42,6 +44,8 @@ struct Answer {
     /// End of the range; the last bucket may end later.
     until: Timestamp,
     now: Timestamp,
+    /// Of the times that are printed.
+    zone: Zone,
     peak: Option<Peak>,
     /// Start of the record, if it is within the range.
     record_start: Option<Timestamp>,
@@ -86,8 +90,8 @@ impl Recovery {
 }
 
 pub(super) fn run(context: &Context, args: &TimelineArgs) -> Result<(), CliError> {
-    let now = Timestamp::now();
-    let filter = args.filter.resolve(now)?;
+    let now = context.now();
+    let filter = args.filter.resolve(&now)?;
     let reader = context.open()?;
     let is_chart = matches!(context.format, Format::Table);
     let columns = if is_chart {
@@ -95,7 +99,7 @@ pub(super) fn run(context: &Context, args: &TimelineArgs) -> Result<(), CliError
     } else {
         BUCKETS_DEFAULT
     };
-    let answer = query(&reader, filter, now, &|since, until| {
+    let answer = query(&reader, filter, &now, &|since, until| {
         bucket(args, since, until, columns, is_chart)
     })?;
     let mut out = Stdout::lock();
@@ -105,7 +109,7 @@ pub(super) fn run(context: &Context, args: &TimelineArgs) -> Result<(), CliError
         _ => {
             let mut lines = chart::render(&answer, context.terminal);
             lines.push(String::new());
-            lines.extend(summary::render(&answer, context.terminal, now));
+            lines.extend(summary::render(&answer, context.terminal, now.time));
             for line in lines {
                 writeln!(out, "{}", line.trim_end())?;
             }
@@ -117,9 +121,10 @@ pub(super) fn run(context: &Context, args: &TimelineArgs) -> Result<(), CliError
 fn query(
     reader: &Reader,
     mut filter: Filter,
-    now: Timestamp,
+    now: &Now,
     bucket: &dyn Fn(Timestamp, Timestamp) -> Result<i64, CliError>,
 ) -> Result<Answer, CliError> {
+    let (now, zone) = (now.time, now.zone.clone());
     let until = *filter.until.get_or_insert(now.plus(Duration::from_secs(1)));
     let since = match filter.since {
         Some(since) => since,
@@ -148,6 +153,7 @@ fn query(
         timeline,
         until,
         now,
+        zone,
         record_start,
         recorder_down_since,
     })

@@ -70,9 +70,10 @@ impl Line {
 
 /// `10:30:45`, with the date if the range is longer than a day.
 fn clock(answer: &Answer, time: Timestamp) -> String {
-    let text = time.to_string();
-    let is_day = answer.request.from.to_string()[..10] == answer.until.to_string()[..10]
-        && answer.until.to_string()[..10] == text[..10];
+    let shown = |time| answer.zone.shown(time).to_string();
+    let text = shown(time);
+    let is_day = shown(answer.request.from)[..10] == shown(answer.until)[..10]
+        && shown(answer.until)[..10] == text[..10];
     if is_day {
         text[11..19].to_owned()
     } else {

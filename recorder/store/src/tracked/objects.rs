@@ -147,14 +147,15 @@ impl<'c> TrackedObjectTable<'c> {
         kind: i64,
         namespace: &str,
         name: &str,
+        created: Option<Timestamp>,
         object: &StoredObject,
     ) -> rusqlite::Result<i64> {
         self.conn
             .counted(
                 "INSERT INTO tracked_object (kind, namespace, name, uid, resource_version, revision, form, seen_ms, \
                  chain_steps, chain_bytes, stamps, owner, deletion_ms, scaled_down_ms, template_ms, disruption, \
-                 finished_ms, deleted_ms, is_failed) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+                 finished_ms, deleted_ms, is_failed, created_ms) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
             )?
             .execute(rusqlite::params![
                 kind,
@@ -176,6 +177,7 @@ impl<'c> TrackedObjectTable<'c> {
                 object.finished.map(|finished| finished.at.millis()),
                 object.deleted.map(Timestamp::millis),
                 object.finished.map(|finished| finished.is_failed),
+                created.map(Timestamp::millis),
             ])?;
         Ok(self.conn.last_insert_rowid())
     }

@@ -156,7 +156,7 @@ impl TrackedApplier<'_> {
         };
         let table = TrackedObjectTable::of(self.conn);
         if before.is_none() {
-            stored.id = table.insert(kind, namespace, name, &stored)?;
+            stored.id = table.insert(kind, namespace, name, object.created, &stored)?;
         }
         let author = creator(&entries, object.created);
         let (mut key, mut outcome, mut is_thin) = (None, Observed::First, false);

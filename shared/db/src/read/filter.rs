@@ -1,5 +1,6 @@
 //! A filter as the caller writes it: plain, validated data.
 
+use kube9_model::change::path;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
@@ -71,6 +72,8 @@ pub struct ObjectPattern {
     pub name: Pattern,
     /// Namespace; `None` matches any.
     pub namespace: Option<Pattern>,
+    /// API group of a custom resource, empty for Kubernetes' own groups; `None` matches any.
+    pub api_group: Option<String>,
 }
 
 /// A controller: `[KIND/]NAME`.
@@ -80,6 +83,23 @@ pub struct OwnerPattern {
     pub kind: Option<Pattern>,
     /// Name.
     pub name: Pattern,
+}
+
+/// Selects rows about changes of objects. Values of one field are alternatives; an empty field matches all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChangeFilter {
+    /// Managers who made the change, as they called themselves.
+    pub by: Vec<Pattern>,
+    /// Changed fields. A row that does not list all its fields matches too.
+    pub paths: Vec<path::Pattern>,
+    /// What happened to the object: `created`, `changed`, `deleting`, `deleted`.
+    pub ops: Vec<&'static str>,
+    /// Why the object was deleted.
+    pub causes: Vec<Pattern>,
+    /// New values of a field; of one of `paths`, if there are any. A row that does not list all its fields matches too.
+    pub to_values: Vec<Pattern>,
+    /// Only fields whose changes often break something.
+    pub risky: bool,
 }
 
 /// Selects rows. Values of one field are alternatives; a row must match every field; an empty field matches all.
@@ -111,6 +131,21 @@ pub struct Filter {
     pub containers: Vec<Pattern>,
     /// Text in title, description, object name or reason; ASCII case-insensitive.
     pub search: Option<String>,
+    /// Changes of objects; `None` matches all rows.
+    pub changes: Option<ChangeFilter>,
+    /// Findings, by the rows that opened them; `None` matches all rows.
+    pub findings: Option<FindingStates>,
+}
+
+/// Which findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FindingStates {
+    /// Open and closed ones.
+    All,
+    /// Those whose problem still exists.
+    Open,
+    /// Those whose problem has ended.
+    Closed,
 }
 
 impl Filter {

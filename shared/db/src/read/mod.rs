@@ -7,7 +7,7 @@
 //!          └─ plan ── AccessPath: key order, row counts, objects, a partial index
 //!               └─ page ── keys and exact total (count_index, row_scan, search, page_builder), then rows by key (decode, row)
 //!   stats, timeline, export, change_log ── the same rows counted, charted, streamed, followed
-//!   revision ── a state of a tracked object
+//!   object ── the tracked objects and their revisions; revision ── a state at a time
 //!   verify ── a scan returned as many rows as `row_counts` holds
 //!   status ─ state of the file and of its recorder
 //!   limits ─ upper bounds of an answer, whatever the file holds
@@ -26,6 +26,7 @@ mod filter;
 mod get;
 mod group_by;
 mod limits;
+mod object;
 mod open;
 mod page;
 mod page_builder;
@@ -46,9 +47,12 @@ mod verify;
 
 pub use change_log::{CommitSeq, CommittedRow, CommittedRows};
 pub use export::Export;
-pub use filter::{Filter, InvalidFilter, ObjectPattern, OwnerPattern, Pattern};
+pub use filter::{
+    ChangeFilter, Filter, FindingStates, InvalidFilter, ObjectPattern, OwnerPattern, Pattern,
+};
 pub use group_by::GroupBy;
 pub use limits::limit_heap;
+pub use object::{RecordedKind, RecordedObject, Revision, RevisionHead};
 pub use open::{OpenError, Reader};
 pub use request::{Cursor, InvalidCursor, Page, PageRequest};
 pub use row::Row;

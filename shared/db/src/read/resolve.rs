@@ -1,9 +1,12 @@
 //! Resolves the names of a filter to the integers that rows hold, once, in the small interned tables.
 
+use kube9_model::change::kinds::rules_of;
+use kube9_model::change::path::Path;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, params_from_iter};
 
 use super::ReadError;
-use super::filter::{Filter, Pattern};
+use super::filter::{ChangeFilter, Filter, FindingStates, Pattern};
 use super::sql::{Case, Sql, json, list, matches, one_of};
 use super::verify;
 use crate::schema::FOLD_WINDOW_MS;
@@ -134,6 +137,13 @@ impl ResolvedFilter {
             (!codes.is_empty() && codes.len() < all).then_some(codes)
         };
         let mut conditions = conditions(filter);
+        if let Some(changes) = &filter.changes {
+            add_functions(connection, changes)?;
+            conditions.push(change_condition(changes));
+        }
+        if let Some(states) = filter.findings {
+            conditions.push(finding_condition(states));
+        }
         if let Some(until) = filter.until {
             conditions.extend(last_second(connection, until)?);
         }
@@ -275,6 +285,9 @@ fn objects(
             if let Some(namespace) = &object.namespace {
                 sql.and(&namespace_matches(std::slice::from_ref(namespace)));
             }
+            if let Some(group) = &object.api_group {
+                sql.push(" AND s.api_group = ").bind(group.clone());
+            }
             sql
         })
         .collect();
@@ -360,6 +373,94 @@ fn last_second(connection: &Connection, until: Timestamp) -> Result<Option<Sql>,
     let mut in_time = Sql::new("NOT (");
     in_time.append(&late).push(")");
     Ok(Some(in_time))
+}
+
+/// Rows that kube9 made of changes of objects.
+fn change_condition(filter: &ChangeFilter) -> Sql {
+    // The classes are few: most rows are left out without reading their JSON.
+    let mut sql = Sql::new(
+        "+e.type = 0 AND e.class IN (SELECT r.id FROM event_class r WHERE r.component = 'kube9') \
+         AND e.extra ->> 'op' IS NOT NULL",
+    );
+    if !filter.ops.is_empty() {
+        sql.push(" AND e.extra ->> 'op' IN (");
+        for (i, op) in filter.ops.iter().enumerate() {
+            sql.push(if i > 0 { ", " } else { "" })
+                .bind((*op).to_owned());
+        }
+        sql.push(")");
+    }
+    if !filter.by.is_empty() {
+        sql.push(" AND EXISTS (SELECT 1 FROM json_each(e.extra, '$.by') b WHERE ")
+            .append(&matches(
+                "(b.value ->> 'manager')",
+                &filter.by,
+                Case::Matters,
+            ))
+            .push(")");
+    }
+    if !filter.causes.is_empty() {
+        sql.and(&matches(
+            "(e.extra ->> '$.cause.kind')",
+            &filter.causes,
+            Case::Ignored,
+        ));
+    }
+    if filter.paths.is_empty() && filter.to_values.is_empty() && !filter.risky {
+        return sql;
+    }
+    sql.push(" AND (EXISTS (SELECT 1 FROM json_each(e.extra, '$.fields') f WHERE 1");
+    if !filter.paths.is_empty() {
+        sql.push(" AND is_named_path(f.value ->> 'path')");
+    }
+    if filter.risky {
+        sql.push(
+            " AND (SELECT is_risky_path(s.api_group, s.kind, f.value ->> 'path') \
+             FROM object o JOIN scope s ON s.id = o.scope WHERE o.id = e.object)",
+        );
+    }
+    if !filter.to_values.is_empty() {
+        sql.and(&matches(
+            "CAST(f.value ->> 'to' AS TEXT)",
+            &filter.to_values,
+            Case::Matters,
+        ));
+    }
+    sql.push(")");
+    // Risky fields are listed first, so a row that lists none of them has none.
+    if !filter.risky {
+        sql.push(" OR e.extra ->> 'fields_left_out' > 0");
+    }
+    sql.push(")");
+    sql
+}
+
+/// Rows that opened a finding. One whose severity changed continues in a later row, and is not repeated.
+fn finding_condition(states: FindingStates) -> Sql {
+    let open = "e.key IN (SELECT f.event FROM finding f)";
+    let closed = "e.extra ->> 'resolved_at' IS NOT NULL";
+    Sql::new(match states {
+        FindingStates::All => format!("+e.type IN (2, 3, 4) AND ({open} OR {closed})"),
+        FindingStates::Open => open.to_owned(),
+        FindingStates::Closed => format!("+e.type IN (2, 3, 4) AND {closed}"),
+    })
+}
+
+/// Defines the functions of [`change_condition`] that compare paths.
+fn add_functions(connection: &Connection, filter: &ChangeFilter) -> Result<(), ReadError> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    let path = |text: Option<String>| text.and_then(|text| Path::parse(&text).ok());
+    let patterns = filter.paths.clone();
+    connection.create_scalar_function("is_named_path", 1, flags, move |context| {
+        let path = path(context.get(0)?);
+        Ok(path.is_some_and(|path| patterns.iter().any(|pattern| pattern.matches(&path))))
+    })?;
+    connection.create_scalar_function("is_risky_path", 3, flags, move |context| {
+        let (group, kind): (String, String) = (context.get(0)?, context.get(1)?);
+        let path = path(context.get(2)?);
+        Ok(path.is_some_and(|path| rules_of(&group, &kind).is_risky(&path)))
+    })?;
+    Ok(())
 }
 
 fn conditions(filter: &Filter) -> Vec<Sql> {

@@ -120,6 +120,6 @@ fn body(connection: &Connection, id: i64) -> rusqlite::Result<Option<Body<'stati
 }
 
 /// A stored text is not what the recorder writes.
-fn bad(why: String) -> rusqlite::Error {
+pub(super) fn bad(why: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, why.into())
 }

@@ -20,8 +20,10 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::rules::Identity;
-use super::stored::{Fields, Stored};
+use super::automaton::{Automaton, State};
+use super::path::{Path, Segment};
+use super::rules::{Field, Identity, Rules};
+use super::stored::{Entry, Fields, Stored};
 
 /// The key that makes an object special.
 pub const SPECIAL: &str = "~";
@@ -95,6 +97,23 @@ impl<'t> Body<'t> {
     /// The object as the API has it, with marks where values are hidden.
     pub fn plain(&self) -> Value {
         plain(&self.0)
+    }
+
+    /// The fields whose values are hidden, in part or whole, or too large.
+    pub fn hidden_fields(&self) -> Vec<Path> {
+        let (mut found, mut path) = (Vec::new(), Vec::new());
+        collect_hidden(&self.0, &mut path, &mut found);
+        found
+    }
+
+    /// The stored form of an object that a user wrote: a manifest. Nothing in it is hidden.
+    pub fn of_manifest(rules: &Rules, object: &Value) -> Result<Body<'static>, BadBody> {
+        let text = object.to_string();
+        let value = serde_json::from_str::<Stored<'_>>(&text)?.into_owned();
+        match store(rules, Automaton::<Field>::ROOT, value) {
+            value @ Stored::Map(_) => Ok(Body(value)),
+            _ => Err(BadBody::NotAnObject),
+        }
     }
 
     /// Whether all of it is there: no value is hidden and no part too large.
@@ -325,7 +344,8 @@ fn with_short_marks(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-fn is_complete(value: &Stored) -> bool {
+/// Whether all of a value is there: nothing is hidden and no part too large.
+pub fn is_complete(value: &Stored) -> bool {
     match Shape::of(value) {
         Shape::Scalar(Stored::Text(text)) => !text.contains(REDACTED_START),
         Shape::Scalar(_) | Shape::Null => true,
@@ -335,50 +355,72 @@ fn is_complete(value: &Stored) -> bool {
     }
 }
 
-/// The stored form of JSON in which nothing is hidden.
-#[cfg(test)]
-pub(crate) mod testing {
-    use super::super::rules::Rules;
-    use super::*;
-    use crate::change::automaton::{Automaton, State};
-    use crate::change::stored::Entry;
-
-    pub(crate) fn stored(rules: &Rules, value: Value) -> Body<'static> {
-        let text = value.to_string();
-        let value = serde_json::from_str::<Stored<'_>>(&text)
-            .unwrap()
-            .into_owned();
-        let Stored::Map(fields) = store(rules, Automaton::<()>::ROOT, value) else {
-            panic!("a body is an object");
-        };
-        Body::from_stored(fields)
-    }
-
-    fn store<'t>(rules: &Rules, state: State, value: Stored<'t>) -> Stored<'t> {
-        let all = rules.automaton();
-        match value {
-            Stored::Null => null(),
-            Stored::List(elements) => {
-                let texts = identities(rules.identities(state), elements.iter());
-                let elements: Vec<Stored> = elements
-                    .into_iter()
-                    .map(|element| store(rules, all.element(state), element))
-                    .collect();
-                match texts {
-                    Some(texts) => keyed(elements, &texts),
-                    None => Stored::List(elements),
+fn collect_hidden(value: &Stored, path: &mut Vec<Segment>, found: &mut Vec<Path>) {
+    let mut inside = |segment: Segment, value: &Stored| {
+        path.push(segment);
+        collect_hidden(value, path, found);
+        path.pop();
+    };
+    match Shape::of(value) {
+        Shape::Map(fields) => {
+            for (key, value) in fields.iter() {
+                inside(Segment::Field(unescaped(key).into()), value);
+            }
+        }
+        Shape::List(List::Array(elements)) => {
+            for (index, value) in (0..).zip(elements) {
+                inside(Segment::Index(index), value);
+            }
+        }
+        Shape::List(List::Keyed { order, fields }) => {
+            for key in order.iter().filter_map(Stored::as_text) {
+                if let Some(value) = fields.get(key) {
+                    inside(Segment::Element(unescaped(key).into()), value);
                 }
             }
-            Stored::Map(fields) => {
-                let field = |(key, value): Entry<'t>| {
-                    let state = all.step(state, &key);
-                    let key = Cow::Owned(escaped(&key).into_owned());
-                    (key, store(rules, state, value))
-                };
-                Stored::Map(Fields::new(fields.into_iter().map(field).collect()))
-            }
-            scalar => scalar,
         }
+        Shape::Scalar(_) | Shape::Null | Shape::Hidden { .. } => {
+            if !is_complete(value) {
+                found.push(path.clone().into());
+            }
+        }
+    }
+}
+
+/// The stored form of JSON in which nothing is hidden.
+fn store<'t>(rules: &Rules, state: State, value: Stored<'t>) -> Stored<'t> {
+    let all = rules.automaton();
+    match value {
+        Stored::Null => null(),
+        Stored::List(elements) => {
+            let texts = identities(rules.identities(state), elements.iter());
+            let elements: Vec<Stored> = elements
+                .into_iter()
+                .map(|element| store(rules, all.element(state), element))
+                .collect();
+            match texts {
+                Some(texts) => keyed(elements, &texts),
+                None => Stored::List(elements),
+            }
+        }
+        Stored::Map(fields) => {
+            let field = |(key, value): Entry<'t>| {
+                let state = all.step(state, &key);
+                let key = Cow::Owned(escaped(&key).into_owned());
+                (key, store(rules, state, value))
+            };
+            Stored::Map(Fields::new(fields.into_iter().map(field).collect()))
+        }
+        scalar => scalar,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    pub(crate) fn stored(rules: &Rules, value: Value) -> Body<'static> {
+        Body::of_manifest(rules, &value).unwrap()
     }
 }
 

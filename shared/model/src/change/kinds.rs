@@ -139,6 +139,17 @@ pub fn is_own_group(group: &str) -> bool {
     !group.contains('.') || OWN_GROUPS.contains(&group)
 }
 
+/// The rules of a kind; `group` is empty for all groups of Kubernetes itself, as in rows.
+pub fn rules_of(group: &str, kind: &str) -> &'static Rules {
+    let is_it = |one: &&TrackedKind| {
+        one.kind == kind && (one.group == group || group.is_empty() && is_own_group(&one.group))
+    };
+    BUILT_IN
+        .iter()
+        .find(is_it)
+        .map_or(&CUSTOM, |kind| kind.rules)
+}
+
 /// A word of a command line does not mean one kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadKind {

@@ -7,12 +7,14 @@
 //!   stored     JSON with sorted maps
 //!   body       the stored form: JSON in which lists with identities are maps with an order
 //!     diff     two bodies → changed fields: path, op, from, to
+//!     json_patch two bodies → the JSON Patch between them (RFC 6902)
 //!     patch    the newest body whole, older ones as reverse merge patches (RFC 7396)
 //! ```
 
 pub mod automaton;
 pub mod body;
 pub mod diff;
+pub mod json_patch;
 pub mod kinds;
 pub mod patch;
 pub mod path;

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::automaton::{Automaton, State};
-use super::path::{Pattern, Step};
+use super::path::{Path, Pattern, Step};
 use crate::hash::stable_hash;
 
 /// The fields that together are the identity of an element; `metadata.name` is a field of a field.
@@ -199,6 +199,15 @@ impl Rules {
     /// What is known about a field.
     pub fn field(&self, state: State) -> &Field {
         self.automaton().at(state)
+    }
+
+    /// Whether changes of this field often break something.
+    pub fn is_risky(&self, path: &Path) -> bool {
+        let mut state = Automaton::<Field>::ROOT;
+        path.segments().iter().any(|segment| {
+            state = self.automaton().segment(state, segment);
+            self.field(state).risky
+        })
     }
 
     /// The identities that the elements of a list may have.

@@ -154,6 +154,7 @@ fn filter() -> impl Strategy<Value = Filter> {
         prop::option::of(Just("shop")),
     )
         .prop_map(|(kind, name, namespace)| ObjectPattern {
+            api_group: None,
             kind: Pattern::parse(kind).unwrap(),
             name: Pattern::parse(name).unwrap(),
             namespace: namespace.map(|text| Pattern::parse(text).unwrap()),
@@ -212,6 +213,7 @@ fn filter() -> impl Strategy<Value = Filter> {
                 nodes,
                 containers,
                 search,
+                ..Filter::default()
             },
         )
 }

@@ -1,0 +1,175 @@
+//! `changes`: what changed, and who changed it.
+
+use kube9_db::read::{Filter, ObjectPattern, PageRequest, Pattern, Row};
+use kube9_model::change::kinds::is_own_group;
+use kube9_model::time::Timestamp;
+use serde_json::Value;
+
+use super::event_table::{age, object};
+use super::list::Listing;
+use super::{Context, fields_text, watch};
+use crate::args::{ChangesArgs, Field, Format};
+use crate::error::CliError;
+use crate::output::{cell, metadata};
+use crate::table::{Cell, Column, Table};
+use crate::target;
+use crate::terminal::Terminal;
+
+/// On a narrower terminal the namespace is part of the object.
+const NARROW_BELOW: usize = 140;
+
+pub(super) fn run(context: &Context, args: &ChangesArgs) -> Result<(), CliError> {
+    let now = context.now();
+    let mut filter = args.resolve(&now)?;
+    let reader = context.open()?;
+    if let Some(named) = &args.object {
+        let namespace = match &filter.namespaces[..] {
+            [Pattern::Exact(namespace)] => Some(namespace.clone()),
+            _ => None,
+        };
+        let target = target::find(&reader, named, namespace.as_deref())?;
+        filter.namespaces.clear();
+        filter.objects.push(of_target(&target));
+    }
+    if args.follow {
+        drop(reader);
+        // The changes of the last day, then new ones.
+        return watch::follow(
+            context,
+            &Filter {
+                until: None,
+                ..filter
+            },
+            args.limit.min(10),
+        );
+    }
+    let request = PageRequest {
+        filter,
+        limit: args.limit,
+        offset: args.offset,
+        after: args.after,
+    };
+    let page = reader.list(&request)?;
+    let listing = Listing {
+        name: "changes",
+        what: "change",
+        fields: &Field::COLUMNS,
+        request: &request,
+        page: &page,
+    };
+    listing.write(context, |rows| {
+        table(rows, context.format, context.terminal, now.time)
+    })
+}
+
+fn of_target(target: &target::Target) -> ObjectPattern {
+    let (kind, object) = (&target.kind, &target.object);
+    let is_namespaced = !object.namespace.is_empty();
+    ObjectPattern {
+        kind: Pattern::Exact(kind.kind.to_string()),
+        name: Pattern::Exact(object.name.clone()),
+        namespace: is_namespaced.then(|| Pattern::Exact(object.namespace.clone())),
+        api_group: Some(if is_own_group(&kind.group) {
+            String::new()
+        } else {
+            kind.group.to_string()
+        }),
+    }
+}
+
+fn table(rows: &[Row], format: Format, terminal: Terminal, now: Timestamp) -> Table {
+    let is_wide = format == Format::Wide;
+    let is_narrow = !is_wide
+        && terminal
+            .columns
+            .is_some_and(|columns| columns < NARROW_BELOW);
+    let mut columns = vec![Column::fixed("AGE")];
+    if !is_narrow {
+        columns.push(Column::shrinkable("NAMESPACE", 8));
+    }
+    columns.extend([
+        Column::shrink_middle("OBJECT", 12),
+        Column::shrinkable("WHAT", 16).with_weight(3),
+        Column::shrinkable("BY", 8),
+    ]);
+    if is_wide {
+        columns.insert(0, Column::fixed("ID"));
+        columns.extend([Column::fixed("REASON"), Column::fixed("SEVERITY")]);
+    }
+    let mut table = Table::new(columns);
+    for row in rows {
+        let metadata = metadata(row);
+        let namespace = row.object_namespace.as_deref();
+        let name = match (is_narrow, namespace) {
+            (true, Some(namespace)) => object(row).replacen('/', &format!("/{namespace}/"), 1),
+            _ => object(row),
+        };
+        let mut cells = vec![Cell::new(&age(row, &metadata, now))];
+        if !is_narrow {
+            cells.push(Cell::new(namespace.unwrap_or("-")));
+        }
+        cells.extend([
+            Cell::new(&name),
+            Cell::sentence(&what(&metadata, row)),
+            Cell::new(&by(&metadata)),
+        ]);
+        if is_wide {
+            cells.insert(0, Cell::new(&row.id));
+            let reason = metadata
+                .get("reason")
+                .map(|reason| cell(reason).into_owned());
+            cells.extend([
+                Cell::new(&reason.unwrap_or_default()),
+                Cell::severity(&row.severity),
+            ]);
+        }
+        table.push(cells);
+    }
+    table
+}
+
+/// `spec.replicas 2 → 5`, `deleted (scale-down)`, `31 changes: spec.replicas 2 → 9`
+fn what(metadata: &Value, row: &Row) -> String {
+    let word = |key: &str| {
+        metadata
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let mut text = match word("op") {
+        "changed" => fields_text::of_row(metadata),
+        "deleted" => match metadata.pointer("/cause/kind").and_then(Value::as_str) {
+            Some(cause) => format!("deleted ({cause})"),
+            None => "deleted".to_owned(),
+        },
+        "deleting" => "deletion waits for finalizers".to_owned(),
+        op => op.to_owned(),
+    };
+    if text.is_empty() {
+        text.clone_from(&row.title);
+    }
+    if let Some(changes) = metadata.get("changes").and_then(Value::as_u64) {
+        text = format!("{changes} changes: {text}");
+    }
+    if let Some(objects) = metadata.get("objects").and_then(Value::as_array) {
+        text.push_str(&format!(" ({} objects or more)", objects.len()));
+    }
+    text
+}
+
+/// Who made the change. A deletion does not say.
+fn by(metadata: &Value) -> String {
+    let managers = metadata.get("by").and_then(Value::as_array);
+    let mut names: Vec<&str> = managers
+        .into_iter()
+        .flatten()
+        .filter_map(|by| by.get("manager")?.as_str())
+        .collect();
+    names.dedup();
+    if names.is_empty() {
+        let op = metadata.get("op").and_then(Value::as_str);
+        let is_deletion = matches!(op, Some("deleted" | "deleting"));
+        return if is_deletion { "-" } else { "unknown" }.to_owned();
+    }
+    names.join(", ")
+}
