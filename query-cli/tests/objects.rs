@@ -185,7 +185,10 @@ fn object_diff_compares_two_times() {
     let range = format!("--from={} --to={}", at(10), at(55));
     let output = dir.run(&format!("object diff deploy/web {range} --format=table"));
     assert_golden("object-diff.txt", &output.stdout);
-    assert_eq!(output.stderr, "1 object of 1 differs (UTC)\n");
+    assert_eq!(
+        output.stderr,
+        "1 object of 1 differs from 2025-12-02 10:10:00 to 2025-12-02 10:55:00 (UTC)\n"
+    );
     // Without times: the last change.
     let json = dir.run("object diff deploy/web --format=json").json();
     assert_eq!(json["objects"][0]["from"]["revision"], 3);
@@ -299,6 +302,23 @@ fn object_diff_compares_with_a_manifest() {
         json["objects"][0]["fields"],
         json!([{"path": "spec.replicas", "op": "changed", "from": 3, "to": 4}])
     );
+    let output = dir.run("object diff deploy/web -f other.yaml --format=table");
+    assert_eq!(
+        output.stdout,
+        "Deployment shop/web → file: differs\n  ~ spec.replicas: 3 → 4\n"
+    );
+    // A chart has objects that are not recorded.
+    write(
+        "chart.yaml",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: web, namespace: shop}\n---\n\
+         apiVersion: v1\nkind: ConfigMap\nmetadata: {name: unseen, namespace: shop}\n---\n\
+         apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {replicas: 4}\n",
+    );
+    let json = dir.run("object diff -f chart.yaml -o json").json();
+    assert_eq!(json["objects"][0]["object"]["name"], "web");
+    assert_eq!(json["compared"], 1);
+    assert_eq!(json["unknown"][0], "Secrets are never recorded");
+    assert!(json["unknown"][1].as_str().unwrap().contains("shop/unseen"));
     for (text, words) in [
         ("a: [", "cannot read bad.yaml"),
         ("", "0 objects"),

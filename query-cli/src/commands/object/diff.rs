@@ -1,19 +1,18 @@
 //! `object diff`: what differs between two times, two objects, or an object and a manifest.
 
-use std::io::{Read, Write, stderr};
-use std::path::Path;
+use std::io::{Write, stderr};
 use std::time::Duration;
 
 use kube9_db::read::Reader;
 use kube9_db::read::revision::StatesAt;
-use kube9_model::change::body::{Body, List, SPECIAL, Shape, is_complete, null};
+use kube9_model::change::body::Body;
 use kube9_model::change::diff::{FieldChange, changes};
-use kube9_model::change::stored::{Fields, Stored};
+use kube9_model::change::stored::Stored;
 use kube9_model::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{field_json, is_creation, object_json, past, states_at, undo};
-use crate::args::{Format, ObjectArg, ObjectDiffArgs};
+use super::{field_json, is_creation, manifest, object_json, past, states_at, undo};
+use crate::args::{Format, ObjectDiffArgs};
 use crate::commands::Context;
 use crate::error::CliError;
 use crate::output::{self, Stdout};
@@ -21,24 +20,23 @@ use crate::target::{self, Target};
 use crate::text::{counted, safe};
 use crate::time_arg::Now;
 
-/// Longest manifest that is read.
-const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 /// What cannot be compared is listed up to this number; a document has all.
 const UNKNOWN_MAX: usize = 10;
-/// Objects of a manifest.
-const DOCUMENTS_MAX: usize = 1_000;
 
 pub(super) fn run(context: &Context, args: &ObjectDiffArgs) -> Result<(), CliError> {
     let now = context.now();
     let mode = Mode::of(args, &now)?;
     // Before the time limit begins: stdin may be a person.
     let manifests = match &args.file {
-        Some(file) => read_manifests(file)?,
+        Some(file) => manifest::read(file)?,
         None => Vec::new(),
     };
     let reader = context.open()?;
     let namespace = args.namespace.as_deref();
     let mut out = Output::begin(context, &now);
+    if let Mode::One(at) = mode {
+        out.when = format!("at {}", now.zone.seconds(at));
+    }
     match (mode, &args.objects[..]) {
         (Mode::Times(from, to), [object]) => {
             let target = target::find(&reader, object, namespace)?;
@@ -47,6 +45,7 @@ pub(super) fn run(context: &Context, args: &ObjectDiffArgs) -> Result<(), CliErr
                 Some(from) => Side::at(&reader, &target, from, End::Before)?,
                 None => before(&reader, &target, &to)?,
             };
+            out.times(from.at, to.at);
             out.compare(&target, &from, &to)?;
         }
         (Mode::Times(from, to), _) => {
@@ -57,6 +56,7 @@ pub(super) fn run(context: &Context, args: &ObjectDiffArgs) -> Result<(), CliErr
                         .to_owned(),
                 ));
             };
+            out.times(from, to);
             of_namespace(&reader, namespace, (from, to), &mut out)?;
         }
         (Mode::One(at), [one, other]) => {
@@ -73,6 +73,7 @@ pub(super) fn run(context: &Context, args: &ObjectDiffArgs) -> Result<(), CliErr
             out.compare_two((&one, &from), (&other, &to))?;
         }
         (Mode::One(at), named) => {
+            let is_only = manifests.len() == 1;
             for manifest in manifests {
                 let object = match named {
                     [named] => named.clone(),
@@ -83,9 +84,17 @@ pub(super) fn run(context: &Context, args: &ObjectDiffArgs) -> Result<(), CliErr
                     Some(_) => None,
                     None => namespace.or(of_manifest),
                 };
-                let target = target::find(&reader, &object, namespace)?;
-                let side = Side::at(&reader, &target, at, End::After)?;
-                out.compare_manifest(&target, &side, manifest.value)?;
+                let compared = target::find(&reader, &object, namespace).and_then(|target| {
+                    let side = Side::at(&reader, &target, at, End::After)?;
+                    out.compare_manifest(&target, &side, manifest.value)
+                });
+                match compared {
+                    // A chart has objects that are not recorded, such as Secrets.
+                    Err(CliError::NoAnswer { message, .. }) if !is_only => {
+                        out.unknown.push(message);
+                    }
+                    compared => compared?,
+                }
             }
         }
     }
@@ -267,153 +276,6 @@ fn of_namespace(
     }
 }
 
-/// A part of a manifest that is one object.
-struct Manifest {
-    object: ObjectArg,
-    value: Value,
-}
-
-fn read_manifests(file: &Path) -> Result<Vec<Manifest>, CliError> {
-    let name = if file == Path::new("-") {
-        "stdin".to_owned()
-    } else {
-        file.display().to_string()
-    };
-    let failed = |why: String| CliError::no_answer(format!("cannot read {name}: {why}"), "");
-    let mut text = String::new();
-    let read = if file == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .take(MANIFEST_BYTES_MAX + 1)
-            .read_to_string(&mut text)
-    } else {
-        std::fs::File::open(file)
-            .and_then(|open| open.take(MANIFEST_BYTES_MAX + 1).read_to_string(&mut text))
-    };
-    read.map_err(|error| failed(error.to_string()))?;
-    if text.len() as u64 > MANIFEST_BYTES_MAX {
-        return Err(failed(format!(
-            "it is larger than {MANIFEST_BYTES_MAX} bytes"
-        )));
-    }
-    let documents: Vec<Value> =
-        serde_yaml::from_multiple(&text).map_err(|error| failed(error.to_string()))?;
-    let mut found = Vec::new();
-    for document in documents {
-        // `kubectl get -o yaml` prints lists.
-        match document {
-            Value::Null => {}
-            Value::Object(mut list) if list.get("items").is_some_and(Value::is_array) => {
-                if let Some(Value::Array(items)) = list.shift_remove("items") {
-                    found.extend(items);
-                }
-            }
-            other => found.push(other),
-        }
-    }
-    if found.is_empty() || found.len() > DOCUMENTS_MAX {
-        return Err(failed(format!(
-            "it has {} objects; 1 to {DOCUMENTS_MAX} are compared",
-            found.len()
-        )));
-    }
-    found
-        .into_iter()
-        .map(|value| {
-            manifest(value).ok_or_else(|| {
-                failed("an object has no apiVersion, kind or metadata.name".to_owned())
-            })
-        })
-        .collect()
-}
-
-fn manifest(value: Value) -> Option<Manifest> {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let (api_version, kind) = (text(value.get("apiVersion")?)?, text(value.get("kind")?)?);
-    let metadata = value.get("metadata")?;
-    let kind = match api_version.rsplit_once('/') {
-        Some((group, _)) => format!("{kind}.{group}"),
-        // The core group: no kind of another group is meant.
-        None => format!("{kind}."),
-    };
-    Some(Manifest {
-        object: ObjectArg {
-            kind,
-            name: text(metadata.get("name")?)?,
-            namespace: metadata.get("namespace").and_then(text),
-        },
-        value,
-    })
-}
-
-/// What a manifest and a recorded body have in common, and how often they cannot be compared.
-struct Aligned<'a> {
-    recorded: Stored<'a>,
-    manifest: Stored<'a>,
-}
-
-/// Fields that only the recorded object has are its defaults, or others' work: they are left out. A hidden value cannot be
-/// compared.
-fn aligned<'a>(
-    recorded: &'a Stored<'a>,
-    manifest: &'a Stored<'a>,
-    hidden: &mut usize,
-) -> Aligned<'a> {
-    let both = |recorded: Stored<'a>, manifest: Stored<'a>| Aligned { recorded, manifest };
-    match (Shape::of(recorded), Shape::of(manifest)) {
-        (Shape::Map(old), Shape::Map(new)) => {
-            let (mut left, mut right) = (Vec::new(), Vec::new());
-            for (key, value) in new.iter() {
-                if *value == null() {
-                    continue;
-                }
-                match old.get(key) {
-                    Some(known) => {
-                        let aligned = aligned(known, value, hidden);
-                        left.push((key.into(), aligned.recorded));
-                        right.push((key.into(), aligned.manifest));
-                    }
-                    None => right.push((key.into(), value.clone())),
-                }
-            }
-            both(
-                Stored::Map(Fields::new(left)),
-                Stored::Map(Fields::new(right)),
-            )
-        }
-        (
-            Shape::List(List::Keyed { fields: old, .. }),
-            Shape::List(List::Keyed { fields: new, .. }),
-        ) => {
-            let (mut left, mut right) = (old.clone(), new.clone());
-            for (key, value) in new.iter().filter(|(key, _)| *key != SPECIAL) {
-                if let Some(known) = old.get(key) {
-                    let aligned = aligned(known, value, hidden);
-                    left.insert(key.into(), aligned.recorded);
-                    right.insert(key.into(), aligned.manifest);
-                }
-            }
-            both(Stored::Map(left), Stored::Map(right))
-        }
-        (Shape::Scalar(_) | Shape::Hidden { .. }, Shape::Scalar(_)) if !is_complete(recorded) => {
-            *hidden += 1;
-            both(recorded.clone(), recorded.clone())
-        }
-        // YAML reads 1 and true where the API server has "1" and "true".
-        (Shape::Scalar(old), Shape::Scalar(new)) if as_text(old) == as_text(new) => {
-            both(recorded.clone(), recorded.clone())
-        }
-        _ => both(recorded.clone(), manifest.clone()),
-    }
-}
-
-fn as_text(scalar: &Stored) -> String {
-    match scalar {
-        Stored::Text(text) => text.to_string(),
-        other => other.to_text(),
-    }
-}
-
 /// Prints the differences of one object after another.
 struct Output<'c> {
     context: &'c Context,
@@ -422,6 +284,8 @@ struct Output<'c> {
     /// Objects that were compared, and that differ.
     compared: usize,
     differ: usize,
+    /// The times that are compared.
+    when: String,
     unknown: Vec<String>,
 }
 
@@ -433,8 +297,14 @@ impl<'c> Output<'c> {
             out: Stdout::lock(),
             compared: 0,
             differ: 0,
+            when: String::new(),
             unknown: Vec::new(),
         }
+    }
+
+    fn times(&mut self, from: Timestamp, to: Timestamp) {
+        let zone = &self.now.zone;
+        self.when = format!("from {} to {}", zone.seconds(from), zone.seconds(to));
     }
 
     fn compare(&mut self, target: &Target, from: &Side, to: &Side) -> Result<(), CliError> {
@@ -517,7 +387,7 @@ impl<'c> Output<'c> {
         &mut self,
         target: &Target,
         side: &Side,
-        mut manifest: Value,
+        manifest: Value,
     ) -> Result<(), CliError> {
         self.not_as_patch("a file")?;
         let Some(recorded) = &side.body else {
@@ -526,24 +396,14 @@ impl<'c> Output<'c> {
                 "",
             ));
         };
-        if let Some(object) = manifest.as_object_mut() {
-            for key in ["apiVersion", "kind", "status"] {
-                object.shift_remove(key);
-            }
-            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-                metadata.retain(|key, _| matches!(key.as_str(), "labels" | "annotations"));
-            }
-        }
-        let manifest = Body::of_manifest(target.kind.rules, &manifest).map_err(|error| {
-            CliError::no_answer(format!("cannot compare the file: {error}"), "")
-        })?;
-        let mut hidden = 0;
-        let aligned = aligned(recorded.stored(), manifest.stored(), &mut hidden);
-        let (Stored::Map(before), Stored::Map(after)) = (aligned.recorded, aligned.manifest) else {
-            return Ok(());
-        };
-        let (before, after) = (Body::from_stored(before), Body::from_stored(after));
-        let fields = changes(target.kind.rules, &before, &after, false);
+        let compared = manifest::compared(target.kind.rules, recorded, manifest)?;
+        let hidden = compared.hidden;
+        let fields = changes(
+            target.kind.rules,
+            &compared.recorded,
+            &compared.manifest,
+            false,
+        );
         if hidden > 0 {
             self.unknown.push(format!(
                 "{}: {} of the file cannot be compared, because the recorded values are hidden",
@@ -615,20 +475,24 @@ impl<'c> Output<'c> {
             }
             _ => {
                 let (bold, reset) = self.context.terminal.bold();
-                let other = with.map(|with| {
-                    let word = |key: &str| with[key].as_str().unwrap_or_default().to_owned();
-                    format!(
-                        " and {} {}/{}",
-                        word("kind"),
-                        word("namespace"),
-                        word("name")
-                    )
-                });
-                let other = safe(&other.unwrap_or_default());
+                // Which side is which: the first is left of the arrow.
+                let other = match (&with, to.get("file")) {
+                    (Some(with), _) => {
+                        let word = |key: &str| with[key].as_str().unwrap_or_default().to_owned();
+                        let name = [word("namespace"), word("name")];
+                        let name = name.join("/");
+                        let name = name.trim_start_matches('/');
+                        format!(" → {} {name}", word("kind"))
+                    }
+                    (None, Some(_)) => " → file".to_owned(),
+                    (None, None) => String::new(),
+                };
+                let op = if other.is_empty() { op } else { "differs" };
                 writeln!(
                     self.out,
-                    "{bold}{}{other}{reset}: {op}",
-                    safe(&target.title())
+                    "{bold}{}{}{reset}: {op}",
+                    safe(&target.title()),
+                    safe(&other)
                 )?;
                 for field in fields {
                     writeln!(self.out, "{}", line(field))?;
@@ -665,12 +529,13 @@ impl<'c> Output<'c> {
                 // Ignores a closed stderr.
                 let _ = writeln!(
                     stderr,
-                    "{differ} of {compared} {} ({})",
+                    "{differ} of {compared} {} {} ({})",
                     if self.differ == 1 {
                         "differs"
                     } else {
                         "differ"
                     },
+                    self.when,
                     self.now.zone.name()
                 );
                 for line in unknown.iter().take(UNKNOWN_MAX) {

@@ -7,7 +7,7 @@ use kube9_db::read::revision::{State, StatesAt};
 use kube9_model::change::body::Body;
 use serde_json::{Map, Value, json};
 
-use super::{deleted, manifest, past, states_at, until};
+use super::{as_in_the_api, deleted, past, states_at, until};
 use crate::args::{Format, ObjectGetArgs};
 use crate::commands::Context;
 use crate::error::CliError;
@@ -157,7 +157,7 @@ impl Document {
             );
         }
         let is_whole = found.is_exact && hidden.is_empty();
-        let object = state.body.as_ref().map(|body| manifest(target, body));
+        let object = state.body.as_ref().map(|body| as_in_the_api(target, body));
         let value = match object {
             Some(object) if is_whole => object.into(),
             object => {
@@ -189,7 +189,7 @@ impl Document {
                 let mut value = Map::new();
                 value.insert("apiVersion".to_owned(), API_VERSION.into());
                 value.insert("kind".to_owned(), "KubeObjectRevision".into());
-                let mut object = object.unwrap_or_else(|| manifest(target, &Body::default()));
+                let mut object = object.unwrap_or_else(|| as_in_the_api(target, &Body::default()));
                 if let Some(metadata) = object.shift_remove("metadata") {
                     value.insert("metadata".to_owned(), metadata);
                 }

@@ -4,6 +4,7 @@ mod blame;
 mod diff;
 mod get;
 mod history;
+mod manifest;
 mod undo;
 mod yaml_lines;
 
@@ -121,7 +122,7 @@ fn until(reader: &Reader, target: &Target, number: i64) -> Result<Option<Revisio
 }
 
 /// The object as the API has it.
-fn manifest(target: &Target, body: &Body) -> Map<String, Value> {
+fn as_in_the_api(target: &Target, body: &Body) -> Map<String, Value> {
     let mut object = Map::new();
     object.insert("apiVersion".to_owned(), target.kind.api_version().into());
     object.insert("kind".to_owned(), (*target.kind.kind).into());

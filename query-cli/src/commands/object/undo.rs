@@ -5,7 +5,7 @@ use kube9_model::change::json_patch::json_patch;
 use kube9_model::time::Timestamp;
 use serde_json::Value;
 
-use super::manifest;
+use super::as_in_the_api;
 use crate::output;
 use crate::target::Target;
 use crate::text::safe;
@@ -45,7 +45,7 @@ pub(super) fn commands(
                 ));
                 return lines;
             }
-            match output::to_line(&Value::from(manifest(target, before))) {
+            match output::to_line(&Value::from(as_in_the_api(target, before))) {
                 Ok(json) => lines.push(format!(
                     "printf %s {} | kubectl create --filename=-",
                     quoted(&json)
