@@ -36,7 +36,12 @@ pub(super) fn of_row(metadata: &Value) -> String {
     let fields: &[Value] = fields.map_or(&[], |fields| fields);
     let texts = fields.iter().take(NAMED_MAX).map(|field| {
         let word = |key: &str| field.get(key).and_then(Value::as_str).unwrap_or_default();
-        text(word("path"), word("op"), field.get("from"), field.get("to"))
+        let text = text(word("path"), word("op"), field.get("from"), field.get("to"));
+        // Of a field that changed again and again.
+        match (field.get("min"), field.get("max")) {
+            (Some(least), Some(most)) => format!("{text} (between {least} and {most})"),
+            _ => text,
+        }
     });
     let unlisted = metadata.get("fields_left_out").and_then(Value::as_u64);
     let more = fields.len().saturating_sub(NAMED_MAX) as u64 + unlisted.unwrap_or(0);
@@ -116,6 +121,11 @@ mod tests {
                 "spec.replicas 2 → 5, metadata.labels.x added: \"y z\", metadata.labels.y removed: \"\", and 3 more",
             ),
             (json!([order]), 0, "order of containers"),
+            (
+                json!([{"path": "spec.replicas", "op": "changed", "from": 3, "to": 4, "times": 9, "min": 2, "max": 7}]),
+                0,
+                "spec.replicas 3 → 4 (between 2 and 7)",
+            ),
         ] {
             let metadata = json!({"fields": fields, "fields_left_out": left_out});
             assert_eq!(of_row(&metadata), text);

@@ -73,6 +73,8 @@ enum What {
         #[command(flatten)]
         cluster: Cluster,
     },
+    /// Questions about changes as whole processes: at 1M Events unless --rows is given, and 200,000 revisions.
+    Ask,
     /// A day of what controllers write, in simulated time: rows and bytes by kind, path and author.
     Churn {
         #[arg(long, default_value_t = 24)]
@@ -255,6 +257,13 @@ fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
         What::Changes { cluster } => {
             let recorder = program(args.recorder.as_ref(), "kube9-recorder")?;
             changes::run(args.seed, &recorder, cluster.plan(args.seed), report)
+        }
+        What::Ask => {
+            let query = program(args.query.as_ref(), "kube9-query")?;
+            let keep = args.keep.as_deref();
+            rows(&[MILLION])
+                .into_iter()
+                .try_for_each(|events| changes::ask(args.seed, events, (&query, keep), report))
         }
         What::Churn { hours } => churn::run(args.seed, hours, report),
         What::Findings {

@@ -5,10 +5,12 @@
 //!   path   ── a line of a watch ─▶ decode, hash, queue, transaction
 //!     ├─ storage  realistic edits of 60 objects: bytes by table
 //!     ├─ cost     CPU of a write by size of the batch: a changed field, a changed status
+//!     ├─ ask      whole processes on a record of 200,000 revisions
 //!     └─ rebuild  the oldest of 64 states of an object of 64 KiB
 //!   cluster_sim::memory ── a recorder process with all default kinds
 //! ```
 
+mod ask;
 mod cost;
 pub mod object;
 pub mod path;
@@ -26,6 +28,7 @@ use crate::cluster_sim::{Plan, memory};
 use crate::generator::Rng;
 use object::{ApiObject, Writer};
 
+pub use ask::run as ask;
 pub use cost::play;
 
 /// Name of the hidden subcommand that plays writes, for a profiler.
