@@ -267,6 +267,8 @@ fn created(kind: &str, body: &Body) -> Option<String> {
     match kind {
         "Node" => {
             let version = at(body, &["status", "nodeInfo", "kubeletVersion"])?;
+            // The kubelet writes its status after the creation.
+            let version = Some(version).filter(|version| !word(version).is_empty())?;
             Some(format!("kubelet {}", word(version)))
         }
         "Deployment" | "StatefulSet" | "DaemonSet" => {

@@ -184,8 +184,13 @@ def match(report, lines, rows, marks):
             report.miss("invented", str(row))
     for row in folded:
         paths = [segments(one["path"]) for one in row.fields]
-        about = [one for one in free if one["rvs"][-1] <= row.version and touches(one, paths)]
-        parts = about[-row.times :]
+        if row.op == "created":  # with what controllers set in the first minutes
+            begun = [one for one in free if one["op"] == "created" and row.version in one["rvs"]]
+            later = [one for one in free if one["op"] == "changed" and one["rvs"][0] > row.version and touches(one, paths)]
+            parts = begun + later[: row.times - len(begun)]
+        else:
+            about = [one for one in free if one["rvs"][-1] <= row.version and touches(one, paths)]
+            parts = about[-row.times :]
         if len(parts) < row.times:
             report.miss("doubled", f"{row}: only {len(parts)} such changes are left")
         if not parts:
@@ -193,7 +198,7 @@ def match(report, lines, rows, marks):
         report.count["folded rows"] += 1
         report.count["folded changes"] += len(parts)
         whole = {
-            **parts[-1],
+            **(parts[0] if row.op == "created" else parts[-1]),
             "states": [one[side] for one in parts for side in ("before", "after")],
             "before": parts[0]["before"],
             "managers": [name for one in parts for name in one["managers"]],
@@ -206,6 +211,13 @@ def match(report, lines, rows, marks):
             taken.append(one)
             report.matched[one["number"]] = id(row)
         check(report, whole, row, marks)
+        if row.op == "created" and paths:
+            wrong = check_fields({**whole, "op": "changed"}, row, marks)
+            if wrong:
+                report.miss("fields", f"{', '.join(wrong)} | {row}")
+            else:
+                whole["fields_right"] = True
+                report.count["fields right"] += len(parts) - 1
         for one in parts:
             one.update({key: whole[key] for key in ("fields_right", "author_right") if key in whole})
     for line in free:
