@@ -13,6 +13,7 @@ use rusqlite::Connection;
 
 use super::gap::{self, End, Part, Recovery};
 use super::rows::Rows;
+use super::statements::Counting as _;
 use super::watches::Watch;
 use crate::queue::DroppedItems;
 
@@ -66,6 +67,7 @@ impl<'a> GapTable<'a> {
                 self.rows.insert_internal(self.conn, &row, from, at)?
             }
         };
+        self.note_begin(watch, from)?;
         watch.gap = Some(key);
         watch.gap_from = Some(from);
         watch.gap_cause = Some(cause.as_str().to_owned());
@@ -123,11 +125,47 @@ impl<'a> GapTable<'a> {
             parts.len() - 1
         });
         let to = end.to;
+        self.conn
+            .counted("UPDATE watch_gap SET to_ms = max(from_ms, ?3) WHERE kind = ?1 AND namespace = ?2 AND to_ms IS NULL")?
+            .execute((&watch.kind, &watch.namespace, to.millis()))?;
         parts[own].close(end);
         let ends = parts.iter().filter_map(|part| part.end.as_ref());
         let last = ends.map(|end| end.to).max().unwrap_or(to);
         self.rewrite(key, &cause, &parts, last)?;
         Ok(Some(recovery))
+    }
+
+    /// Rows of gaps expire before the states of objects that they are about.
+    fn note_begin(&self, watch: &Watch, from: Timestamp) -> rusqlite::Result<()> {
+        let of = (&*watch.kind, &*watch.namespace);
+        self.conn
+            .counted(
+                "INSERT INTO watch_gap (kind, namespace, from_ms) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT DO UPDATE SET to_ms = NULL",
+            )?
+            .execute((of.0, of.1, from.millis()))?;
+        let too_many = self
+            .conn
+            .counted(
+                "SELECT from_ms, to_ms FROM watch_gap WHERE kind = ?1 AND namespace = ?2 \
+                 ORDER BY from_ms DESC LIMIT 2 OFFSET ?3",
+            )?
+            .query_map((of.0, of.1, GAPS_MAX - 1), |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
+            .collect::<rusqlite::Result<Vec<(i64, i64)>>>()?;
+        // The two oldest become one, so that nothing in them is taken for observed.
+        if let [(newer, to), (oldest, _)] = too_many[..] {
+            self.conn
+                .counted(
+                    "DELETE FROM watch_gap WHERE kind = ?1 AND namespace = ?2 AND from_ms = ?3",
+                )?
+                .execute((of.0, of.1, newer))?;
+            self.conn
+                .counted("UPDATE watch_gap SET to_ms = ?4 WHERE kind = ?1 AND namespace = ?2 AND from_ms = ?3")?
+                .execute((of.0, of.1, oldest, to))?;
+        }
+        Ok(())
     }
 
     fn rewrite(
@@ -153,6 +191,9 @@ impl<'a> GapTable<'a> {
         Ok(Recovery::None)
     }
 }
+
+/// Intervals of a watch in `watch_gap`.
+const GAPS_MAX: i64 = 500;
 
 /// Watches in one row: each takes up to 300 bytes of its metadata (10 KiB) and 9 of its 128 fields.
 const PARTS_MAX: usize = 12;

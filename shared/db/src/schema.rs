@@ -11,6 +11,7 @@
 //!   change_log       commit sequence that `events watch` follows
 //!   watch_state      position of each watch
 //!   dedup            one entry for each Event that the API server still holds
+//!   watch_gap        when the objects of a watch were not observed
 //!   dropped_range    what a full queue dropped
 //!   tracked_kind ── tracked_object ── revision ── author    each state of each tracked object, and who changed it
 //!   object_snapshot  what the next change of an object is compared with
@@ -179,6 +180,15 @@ CREATE TABLE watch_state (
     gap             INTEGER,         -- event.key of the open gap row
     gap_cause       TEXT
 );
+
+-- The intervals in which the objects of a watch were not observed. A state may be older than any row: they do not expire.
+CREATE TABLE watch_gap (
+    kind      TEXT NOT NULL,         -- of watch_state
+    namespace TEXT NOT NULL,
+    from_ms   INTEGER NOT NULL,
+    to_ms     INTEGER,               -- NULL: it is open
+    PRIMARY KEY (kind, namespace, from_ms)
+) WITHOUT ROWID;
 
 -- One entry for each Event that the API server still holds: makes it harmless to receive it again.
 CREATE TABLE dedup (

@@ -26,7 +26,12 @@ SELECT body FROM rebuilt WHERE id = ?1;";
 
 /// The revisions of which one was in force at a time, the oldest first; `?1` is the object, `?2` the time in milliseconds.
 /// docs/storage.md prints it.
-pub const STATES: &str = "SELECT id, at_ms, from_ms, left_out FROM revision
+pub const STATES: &str = "SELECT id, at_ms, from_ms, left_out, EXISTS (
+         SELECT 1 FROM tracked_object o JOIN tracked_kind k ON k.id = o.kind
+           JOIN watch_gap g ON g.kind IN (k.kind, k.resource || iif(k.api_group = '', '', '.' || k.api_group))
+            AND g.namespace IN ('', o.namespace)
+          WHERE o.id = ?1 AND g.from_ms <= ?2 AND ifnull(g.to_ms, ?2 + 1) > ?2) AS in_gap
+  FROM revision
  WHERE id >= ?1 << 24 AND id < (?1 + 1) << 24 AND ifnull(from_ms, at_ms) <= ?2
    AND id >= ifnull((SELECT max(id) FROM revision WHERE id >= ?1 << 24 AND id < (?1 + 1) << 24 AND at_ms <= ?2), 0)
  ORDER BY id;";
@@ -38,6 +43,8 @@ pub struct StatesAt {
     pub states: Vec<State>,
     /// It was in the only one of the states.
     pub is_exact: bool,
+    /// Its kind was not observed then: it may have changed, and changed back.
+    pub in_gap: bool,
 }
 
 /// A revision.
@@ -63,7 +70,9 @@ impl Reader {
     pub fn states_at(&self, object: i64, at: Timestamp) -> Result<StatesAt, ReadError> {
         self.limited(|connection| {
             let mut found = connection.prepare_cached(STATES)?;
+            let mut in_gap = false;
             let states = found.query_map((object, at.millis()), |row| {
+                in_gap = row.get(4)?;
                 let id: i64 = row.get(0)?;
                 Ok(State {
                     number: id & 0xff_ffff,
@@ -75,8 +84,9 @@ impl Reader {
             })?;
             let states = states.collect::<Result<Vec<State>, _>>()?;
             Ok(StatesAt {
-                is_exact: matches!(&states[..], [only] if only.at <= at),
+                is_exact: !in_gap && matches!(&states[..], [only] if only.at <= at),
                 states,
+                in_gap,
             })
         })
     }
