@@ -17,10 +17,33 @@ use crate::redact::{is_secret_pair, redact, redact_with, secret_spans};
 pub(super) struct Hide<'m> {
     rules: &'static Rules,
     marks: &'m ObjectMarks,
-    /// The path of the value; elements of lists without identities share the path of their list.
-    path: String,
     /// The value is an element of a list of variables or headers.
     is_variable: bool,
+}
+
+/// The last segment of the path of a value, which is written only for a mark. Elements of lists without identities share the
+/// path of their list.
+#[derive(Clone, Copy)]
+struct Step<'p> {
+    above: Place<'p>,
+    name: &'p str,
+    is_element: bool,
+}
+
+/// The path of a value; `None`: the object itself.
+type Place<'p> = Option<&'p Step<'p>>;
+
+impl Step<'_> {
+    fn write(&self, path: &mut String) {
+        if let Some(above) = self.above {
+            above.write(path);
+        }
+        if self.is_element {
+            push_element(path, self.name);
+        } else {
+            push_field(path, self.name);
+        }
+    }
 }
 
 /// Bytes that marks may add to one text: some thirty secrets.
@@ -31,76 +54,88 @@ impl<'m> Hide<'m> {
         Self {
             rules,
             marks,
-            path: String::new(),
             is_variable: false,
         }
     }
 
     /// The stored form of an object.
     pub(super) fn body<'t>(&mut self, fields: Fields<'t>) -> Fields<'t> {
-        match self.map(At::ROOT, fields, false) {
+        match self.map(At::ROOT, None, fields, false) {
             Stored::Map(fields) => fields,
             _ => Fields::default(),
         }
     }
 
-    fn mark(&self, value: &str) -> Stored<'static> {
-        hidden(self.marks.mark(&self.path, value.as_bytes()))
+    fn digits(&self, place: Place<'_>, value: &str) -> u64 {
+        let mut path = String::new();
+        if let Some(step) = place {
+            step.write(&mut path);
+        }
+        self.marks.mark(&path, value.as_bytes())
     }
 
-    fn value<'t>(&mut self, at: At, key: &str, value: Stored<'t>) -> Stored<'t> {
+    fn mark(&self, place: Place<'_>, value: &str) -> Stored<'static> {
+        hidden(self.digits(place, value))
+    }
+
+    fn value<'t>(&mut self, at: At, place: Place<'_>, key: &str, value: Stored<'t>) -> Stored<'t> {
         let is_variable = std::mem::take(&mut self.is_variable);
         match value {
-            Stored::Text(text) if is_variable => self.mark(&text),
-            Stored::Text(text) => self.text(at, key, text),
-            Stored::List(elements) => self.list(at, key, elements),
-            Stored::Map(fields) if self.is_of_variables(key) => {
-                self.map(at.hidden(), fields, false)
+            Stored::Text(text) if is_variable => self.mark(place, &text),
+            Stored::Text(text) => self.text(at, place, key, text),
+            Stored::List(elements) => self.list(at, place, key, elements),
+            Stored::Map(fields) if self.is_of_variables(at, key) => {
+                self.map(at.hidden(), place, fields, false)
             }
-            Stored::Map(fields) => self.map(at, fields, is_variable),
+            Stored::Map(fields) => self.map(at, place, fields, is_variable),
             Stored::Null => null(),
             Stored::Bool(_) | Stored::Number(_) if at.mode == Mode::Hide => {
-                self.mark(&value.to_text())
+                self.mark(place, &value.to_text())
             }
             scalar => scalar,
         }
     }
 
-    fn text<'t>(&self, at: At, key: &str, text: Cow<'t, str>) -> Stored<'t> {
+    fn text<'t>(&self, at: At, place: Place<'_>, key: &str, text: Cow<'t, str>) -> Stored<'t> {
         // The `key` of a taint, a selector or a reference is a name.
-        let is_name =
-            key == "key" && !self.rules.is_custom() && !self.path.starts_with("metadata.");
+        let is_name = key == "key" && !self.rules.is_custom() && !at.in_metadata;
         if at.hides(self.rules, &text)
             || !is_name && is_secret(key, &text)
             || is_blob(&text)
             || is_object(&text)
         {
-            return self.mark(&text);
+            return self.mark(place, &text);
         }
-        match redact_with(&text, |secret| self.redaction(secret)) {
+        match redact_with(&text, |secret| self.redaction(place, secret)) {
             Cow::Borrowed(_) => Stored::Text(text),
             // A body is bounded by the texts that were read: one that is mostly secrets is one mark.
             Cow::Owned(redacted) if redacted.len() > text.len() + REDACTION_BYTES_MAX => {
-                self.mark(&text)
+                self.mark(place, &text)
             }
             Cow::Owned(redacted) => Stored::Text(redacted.into()),
         }
     }
 
     /// What stands in place of a secret.
-    fn redaction(&self, secret: &str) -> String {
-        let digits = self.marks.mark(&self.path, secret.as_bytes());
+    fn redaction(&self, place: Place<'_>, secret: &str) -> String {
+        let digits = self.digits(place, secret);
         format!("[REDACTED #{digits:016x}]")
     }
 
     /// Whether a field of a custom resource, of which no table tells, has environment variables or headers.
-    fn is_of_variables(&self, key: &str) -> bool {
-        self.rules.is_custom() && !self.path.starts_with("metadata.") && is_of_variables(key)
+    fn is_of_variables(&self, at: At, key: &str) -> bool {
+        self.rules.is_custom() && !at.in_metadata && is_of_variables(key)
     }
 
-    fn map<'t>(&mut self, at: At, mut fields: Fields<'t>, is_variable: bool) -> Stored<'t> {
+    fn map<'t>(
+        &mut self,
+        at: At,
+        place: Place<'_>,
+        mut fields: Fields<'t>,
+        is_variable: bool,
+    ) -> Stored<'t> {
         if fields.contains_key(SPECIAL) {
-            return self.placeholder(&fields);
+            return self.placeholder(place, &fields);
         }
         // {"name": "api-token", "value": "…"}
         let is_named = fields
@@ -111,7 +146,6 @@ impl<'m> Hide<'m> {
                 let mut names = names.filter_map(|name| fields.get(name)?.as_text());
                 names.any(|name| is_secret_pair(name, value))
             });
-        let length = self.path.len();
         let mut secret_keys = Vec::new();
         // In place: a new map would hash each key again.
         for (key, value) in fields.iter_mut() {
@@ -122,18 +156,21 @@ impl<'m> Hide<'m> {
             let (Choice::Read(inner) | Choice::Opaque(inner)) = at.field(self.rules, name) else {
                 continue;
             };
-            push_field(&mut self.path, name);
+            let step = Step {
+                above: place,
+                name,
+                is_element: false,
+            };
             *value = match std::mem::take(value) {
                 Stored::Text(text) if (is_named || is_variable) && name == "value" => {
-                    self.mark(&text)
+                    self.mark(Some(&step), &text)
                 }
-                value => self.value(inner, name, value),
+                value => self.value(inner, Some(&step), name, value),
             };
-            self.path.truncate(length);
         }
         for key in secret_keys {
             if let Some(value) = fields.remove(&key) {
-                let hidden = redact_with(unescaped(&key), |secret| self.redaction(secret));
+                let hidden = redact_with(unescaped(&key), |secret| self.redaction(place, secret));
                 fields.insert(Cow::Owned(escaped(&hidden).into_owned()), value);
             }
         }
@@ -141,46 +178,51 @@ impl<'m> Hide<'m> {
     }
 
     /// The mark of a part that was not read: of its text, and now also of its path.
-    fn placeholder(&self, fields: &Fields) -> Stored<'static> {
+    fn placeholder(&self, place: Place<'_>, fields: &Fields) -> Stored<'static> {
         let text = fields.get(SPECIAL).and_then(Stored::as_text);
         let size = match fields.get(SIZE) {
             Some(Stored::Number(size)) => size.as_u64(),
             _ => None,
         };
-        let digits = self
-            .marks
-            .mark(&self.path, text.unwrap_or_default().as_bytes());
+        let digits = self.digits(place, text.unwrap_or_default());
         too_large(digits, size.unwrap_or_default())
     }
 
-    fn list<'t>(&mut self, at: At, key: &str, elements: Vec<Stored<'t>>) -> Stored<'t> {
+    fn list<'t>(
+        &mut self,
+        at: At,
+        place: Place<'_>,
+        key: &str,
+        elements: Vec<Stored<'t>>,
+    ) -> Stored<'t> {
         let Choice::Read(inner) = at.element(self.rules) else {
             return Stored::List(Vec::new());
         };
-        let length = self.path.len();
         // Identities are shown, so they must be texts that are.
-        let is_of_variables = self.is_of_variables(key);
+        let is_of_variables = self.is_of_variables(at, key);
         let texts = (inner.mode != Mode::Hide)
             .then(|| identities(self.rules.identities(at.state), elements.iter()))
             .flatten()
             .filter(|texts| texts.iter().all(|text| self.is_shown(inner, text)));
         if let Some(texts) = texts {
             let element = |(text, value): (&String, Stored<'t>)| {
-                push_element(&mut self.path, text);
+                let step = Step {
+                    above: place,
+                    name: text,
+                    is_element: true,
+                };
                 self.is_variable = is_of_variables;
-                let value = self.value(inner, "", value);
-                self.path.truncate(length);
-                value
+                self.value(inner, Some(&step), "", value)
             };
             let stored: Vec<Stored<'t>> = texts.iter().zip(elements).map(element).collect();
             return keyed(stored, &texts);
         }
         if inner.mode != Mode::Hide && !is_of_variables && is_command_line(key, &elements) {
-            return self.command_line(inner, elements);
+            return self.command_line(inner, place, elements);
         }
         let element = |value| {
             self.is_variable = is_of_variables;
-            self.value(inner, key, value)
+            self.value(inner, place, key, value)
         };
         Stored::List(elements.into_iter().map(element).collect())
     }
@@ -190,7 +232,7 @@ impl<'m> Hide<'m> {
     }
 
     /// Arguments, which may be secrets because of those before them: `--password`, `hunter2`.
-    fn command_line<'t>(&self, at: At, elements: Vec<Stored<'t>>) -> Stored<'t> {
+    fn command_line<'t>(&self, at: At, place: Place<'_>, elements: Vec<Stored<'t>>) -> Stored<'t> {
         let mut line = String::new();
         for element in elements.iter().filter_map(Stored::as_text) {
             _ = write!(line, "{element} ");
@@ -207,14 +249,14 @@ impl<'m> Hide<'m> {
             });
             flag = (text.starts_with('-') && !text.contains('=')).then(|| text.clone());
             stored.push(if at.hides(self.rules, &text) || of_flag {
-                self.mark(&text)
+                self.mark(place, &text)
             } else {
                 let parts = spans
                     .iter()
                     .map(|(from, to)| (*from.max(&start), *to.min(&end)))
                     .filter(|(from, to)| from < to)
                     .map(|(from, to)| (from - start, to - start));
-                self.text(at, "", self.without(&text, parts).into())
+                self.text(at, place, "", self.without(place, &text, parts).into())
             });
             start = end + 1;
         }
@@ -222,12 +264,17 @@ impl<'m> Hide<'m> {
     }
 
     /// A text with marks in place of these parts.
-    fn without(&self, text: &str, parts: impl Iterator<Item = (usize, usize)>) -> String {
+    fn without(
+        &self,
+        place: Place<'_>,
+        text: &str,
+        parts: impl Iterator<Item = (usize, usize)>,
+    ) -> String {
         let (mut out, mut copied) = (String::with_capacity(text.len()), 0);
         for (from, to) in parts {
             let (from, to) = (text.floor_char_boundary(from), text.ceil_char_boundary(to));
             out.push_str(&text[copied..from.max(copied)]);
-            out.push_str(&self.redaction(&text[from.max(copied)..to.max(copied)]));
+            out.push_str(&self.redaction(place, &text[from.max(copied)..to.max(copied)]));
             copied = to.max(copied);
         }
         out.push_str(&text[copied..]);

@@ -30,8 +30,8 @@ pub(super) struct At {
     pub(super) state: State,
     pub(super) mode: Mode,
     pub(super) depth: u8,
-    /// It is in the metadata of the object.
-    in_metadata: bool,
+    /// It is the metadata of the object, or in that.
+    pub(super) in_metadata: bool,
 }
 
 /// What is done with a field.
