@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use owned::{Holds, holds};
+use owned::{Holds, OwnedFields, holds};
 pub use stamps::Stamps;
 
 use crate::redact::redact;
@@ -150,7 +150,7 @@ enum Moved {
 /// An entry, its fields, and how it differs.
 struct Examined<'e> {
     entry: &'e ManagedEntry<'e>,
-    fields: Stored<'e>,
+    fields: OwnedFields<'e>,
     moved: Moved,
 }
 
@@ -219,7 +219,7 @@ impl<'e> Event<'e> {
                 Some(_) if is_recent(stamp.seconds) => Moved::Recent,
                 Some(_) => Moved::No,
             };
-            let fields = serde_json::from_str(entry.fields?.get()).ok()?;
+            let fields = OwnedFields::read(entry.fields?.get())?;
             Some(Examined {
                 entry,
                 fields,
