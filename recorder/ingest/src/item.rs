@@ -9,7 +9,7 @@ use kube9_model::record::Occurred;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Origin, RelistCause, SourceMarker, UnstoredReason, WatchId};
 
-use crate::attribution::Stamps;
+use crate::attribution::{ManagedEntry, Stamps};
 use crate::sanitize::{Clean, Sanitized};
 
 /// An item that the writer applies.
@@ -155,8 +155,8 @@ pub struct ObservedOwner {
 pub struct ObservedContent {
     /// The canonical body as it is stored.
     pub body: Clean,
-    /// `metadata.managedFields` as JSON.
-    pub managed_fields: String,
+    /// `metadata.managedFields`.
+    pub managed_fields: Vec<ManagedEntry<'static>>,
 }
 
 impl TrackedEvent {
@@ -172,7 +172,8 @@ impl TrackedEvent {
                     + object.version.heap_bytes()
                     + object.stamps.as_ref().map_or(0, Stamps::heap_bytes)
                     + object.content.as_ref().map_or(0, |content| {
-                        content.body.as_str().len() + content.managed_fields.len()
+                        let entries = content.managed_fields.iter().map(ManagedEntry::bytes);
+                        content.body.as_str().len() + entries.sum::<usize>()
                     })
             }
         }

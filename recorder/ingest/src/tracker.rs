@@ -20,7 +20,7 @@ use kube9_model::time::Timestamp;
 use kube9_model::watch::{Origin, RelistCause};
 use serde::Deserialize;
 
-use crate::attribution::Stamps;
+use crate::attribution::{ManagedEntry, Stamps};
 use crate::body::{BadObject, MarkKey, Metadata, Object, Owner, form};
 use crate::item::{FinishedJob, ObservedContent, ObservedObject, ObservedOwner, TrackedEvent};
 use crate::maps::{Map, trim};
@@ -276,7 +276,7 @@ impl Tracker {
         origin: Origin,
         received: Timestamp,
     ) -> Result<Reading, BadObject> {
-        let object = Object::scan(&self.kind, json, &self.hash, is_tracked)?;
+        let mut object = Object::scan(&self.kind, json, &self.hash, is_tracked)?;
         let uid = self.hash.hash_one(&*object.metadata.uid);
         let known = self.known.get(&uid);
         let is_known = known.is_some_and(|known| known.content == Some(object.content_hash));
@@ -284,8 +284,10 @@ impl Tracker {
         if !is_known {
             observed.content = Some(ObservedContent {
                 body: Clean::body(&object.body(&self.key)?),
-                managed_fields: serde_json::to_string(&object.metadata.managed_fields)
-                    .unwrap_or_default(),
+                managed_fields: std::mem::take(&mut object.metadata.managed_fields)
+                    .into_iter()
+                    .map(ManagedEntry::into_owned)
+                    .collect(),
             });
         }
         Ok(Reading {

@@ -26,7 +26,7 @@ use kube9_model::change::diff::{FIELDS_MAX, FieldChange, Op};
 use kube9_model::change::path::{Path, Segment};
 use kube9_model::change::stored::Stored;
 use kube9_model::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -36,7 +36,7 @@ pub use stamps::Stamps;
 use crate::redact::redact;
 
 /// An entry of `metadata.managedFields`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ManagedEntry<'j> {
     /// What the client called itself.
@@ -55,11 +55,44 @@ pub struct ManagedEntry<'j> {
     #[serde(borrow, default)]
     pub subresource: Cow<'j, str>,
     /// The fields that it manages.
-    #[serde(borrow, default, rename = "fieldsV1")]
-    pub fields: Option<&'j RawValue>,
+    #[serde(borrow, default, rename = "fieldsV1", deserialize_with = "borrowed")]
+    pub fields: Option<Cow<'j, RawValue>>,
+}
+
+/// `Cow` itself copies.
+fn borrowed<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Cow<'de, RawValue>>, D::Error> {
+    let raw: Option<&'de RawValue> = Deserialize::deserialize(json)?;
+    Ok(raw.map(Cow::Borrowed))
 }
 
 impl ManagedEntry<'_> {
+    /// A copy that does not need the JSON that it was read from.
+    pub fn into_owned(self) -> ManagedEntry<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        ManagedEntry {
+            manager: owned(self.manager),
+            operation: owned(self.operation),
+            api_version: owned(self.api_version),
+            time: self.time.map(owned),
+            subresource: owned(self.subresource),
+            fields: self.fields.map(|fields| Cow::Owned(fields.into_owned())),
+        }
+    }
+
+    /// Its memory, if it is a copy.
+    pub fn bytes(&self) -> usize {
+        let texts = [
+            &self.manager,
+            &self.operation,
+            &self.api_version,
+            &self.subresource,
+        ];
+        size_of::<Self>()
+            + texts.iter().map(|text| text.len()).sum::<usize>()
+            + self.time.as_ref().map_or(0, |time| time.len())
+            + self.fields.as_ref().map_or(0, |fields| fields.get().len())
+    }
+
     /// When the manager last changed the fields that it manages.
     pub fn at(&self) -> Option<Timestamp> {
         Timestamp::parse(self.time.as_deref()?).ok()
@@ -219,7 +252,7 @@ impl<'e> Event<'e> {
                 Some(_) if is_recent(stamp.seconds) => Moved::Recent,
                 Some(_) => Moved::No,
             };
-            let fields = OwnedFields::read(entry.fields?.get())?;
+            let fields = OwnedFields::read(entry.fields.as_ref()?.get())?;
             Some(Examined {
                 entry,
                 fields,

@@ -113,7 +113,7 @@ impl TrackedApplier<'_> {
         let Some((content, body)) = self.body_of(object) else {
             return Ok(());
         };
-        let entries = entries(content);
+        let entries = &content.managed_fields;
         let when = When {
             at: object.created.unwrap_or(object.received),
             from: None,
@@ -158,7 +158,7 @@ impl TrackedApplier<'_> {
         if before.is_none() {
             stored.id = table.insert(kind, namespace, name, object.created, &stored)?;
         }
-        let author = creator(&entries, object.created);
+        let author = creator(entries, object.created);
         let (mut key, mut outcome, mut is_thin) = (None, Observed::First, false);
         if is_new {
             let is_child = self.is_child(&stored, (namespace, name), &body)?;
@@ -299,10 +299,9 @@ impl TrackedApplier<'_> {
             } else {
                 Vec::new()
             };
-            let entries = entries(content);
             let event = Event {
                 before: stored.stamps.as_ref().filter(|_| !is_regressed),
-                entries: &entries,
+                entries: &content.managed_fields,
                 is_next: object.is_next,
                 previous: Some(match &newest {
                     Some(newest) => newest.at.max(stored.seen),
@@ -1047,11 +1046,6 @@ impl TrackedApplier<'_> {
             });
         }
     }
-}
-
-fn entries(content: &ObservedContent) -> Vec<ManagedEntry<'_>> {
-    // It was written by this program; without entries no author is known.
-    serde_json::from_str(&content.managed_fields).unwrap_or_default()
 }
 
 fn managers(by: &[ChangeAuthor<'_>]) -> Option<String> {
