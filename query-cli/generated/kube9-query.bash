@@ -207,12 +207,32 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__changes)
-            opts="-N -n -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --by --path --op --cause --to-value --risky --follow --limit --offset --after --db --format --timeout --tz --help"
+            opts="-o -N -n -h --db --format --timeout --tz --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --by --path --op --cause --to-value --risky --follow --limit --offset --after --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --type)
                     COMPREPLY=($(compgen -W "cluster operator insight assessment health system" -- "${cur}"))
                     return 0
@@ -305,26 +325,6 @@ _kube9__query() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --db)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
-                    return 0
-                    ;;
-                -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --tz)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -401,12 +401,32 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__events__subcmd__export)
-            opts="-N -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --fields --db --format --timeout --tz --help"
+            opts="-o -N -h --db --format --timeout --tz --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --fields --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --type)
                     COMPREPLY=($(compgen -W "cluster operator insight assessment health system" -- "${cur}"))
                     return 0
@@ -464,26 +484,6 @@ _kube9__query() {
                     return 0
                     ;;
                 --fields)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --db)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
-                    return 0
-                    ;;
-                -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --tz)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -641,12 +641,32 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__events__subcmd__list)
-            opts="-N -n -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --limit --offset --after --fields --db --format --timeout --tz --help"
+            opts="-o -N -n -h --db --format --timeout --tz --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --limit --offset --after --fields --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --type)
                     COMPREPLY=($(compgen -W "cluster operator insight assessment health system" -- "${cur}"))
                     return 0
@@ -723,6 +743,20 @@ _kube9__query() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__events__subcmd__stats)
+            opts="-o -N -n -h --db --format --timeout --tz --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --by --limit --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --db)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -743,20 +777,6 @@ _kube9__query() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        kube9__query__subcmd__events__subcmd__stats)
-            opts="-N -n -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --by --limit --db --format --timeout --tz --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
                 --type)
                     COMPREPLY=($(compgen -W "cluster operator insight assessment health system" -- "${cur}"))
                     return 0
@@ -825,6 +845,20 @@ _kube9__query() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__events__subcmd__timeline)
+            opts="-o -N -h --db --format --timeout --tz --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --bucket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --db)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -845,20 +879,6 @@ _kube9__query() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        kube9__query__subcmd__events__subcmd__timeline)
-            opts="-N -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --bucket --db --format --timeout --tz --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
                 --type)
                     COMPREPLY=($(compgen -W "cluster operator insight assessment health system" -- "${cur}"))
                     return 0
@@ -919,6 +939,20 @@ _kube9__query() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__events__subcmd__watch)
+            opts="-o -N -h --db --format --timeout --tz --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --tail --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --db)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -939,20 +973,6 @@ _kube9__query() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        kube9__query__subcmd__events__subcmd__watch)
-            opts="-N -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --tail --db --format --timeout --tz --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
                 --type)
                     COMPREPLY=($(compgen -W "cluster operator insight assessment health system" -- "${cur}"))
                     return 0
@@ -1013,6 +1033,20 @@ _kube9__query() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__findings)
+            opts="-o -N -n -h --db --format --timeout --tz --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --state --by --limit --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --db)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1033,20 +1067,6 @@ _kube9__query() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        kube9__query__subcmd__findings)
-            opts="-N -n -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --state --by --limit --db --format --timeout --tz --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
                 --type)
                     COMPREPLY=($(compgen -W "cluster operator insight assessment health system" -- "${cur}"))
                     return 0
@@ -1116,26 +1136,6 @@ _kube9__query() {
                     return 0
                     ;;
                 -n)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --db)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
-                    return 0
-                    ;;
-                -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --tz)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1447,24 +1447,12 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__object__subcmd__blame)
-            opts="-N -o -h --object-namespace --at --db --format --timeout --tz --help"
+            opts="-o -N -h --db --format --timeout --tz --object-namespace --at --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --object-namespace)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -N)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --at)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --db)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1485,6 +1473,18 @@ _kube9__query() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --object-namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -N)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1493,12 +1493,32 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__object__subcmd__diff)
-            opts="-N -f -o -h --object-namespace --from --to --at --file --db --format --timeout --tz --help"
+            opts="-o -N -f -h --db --format --timeout --tz --object-namespace --from --to --at --file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --object-namespace)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1527,6 +1547,20 @@ _kube9__query() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__object__subcmd__get)
+            opts="-o -N -h --db --format --timeout --tz --object-namespace --at --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --db)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1547,20 +1581,6 @@ _kube9__query() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        kube9__query__subcmd__object__subcmd__get)
-            opts="-N -o -h --object-namespace --at --db --format --timeout --tz --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
                 --object-namespace)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1570,26 +1590,6 @@ _kube9__query() {
                     return 0
                     ;;
                 --at)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --db)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
-                    return 0
-                    ;;
-                -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --tz)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1685,12 +1685,32 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__object__subcmd__history)
-            opts="-N -n -o -h --object-namespace --since --until --limit --db --format --timeout --tz --help"
+            opts="-o -N -n -h --db --format --timeout --tz --object-namespace --since --until --limit --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --object-namespace)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1712,26 +1732,6 @@ _kube9__query() {
                     return 0
                     ;;
                 -n)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --db)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
-                    return 0
-                    ;;
-                -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --tz)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

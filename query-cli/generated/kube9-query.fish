@@ -55,6 +55,16 @@ kubectl-patch\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''
+kubectl-patch\t''"
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
 operator\t''
 insight\t''
@@ -89,16 +99,6 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -l to-v
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -s n -l limit -d 'Number of rows, 1 to 1000' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -l offset -d 'Skip the newest N rows' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -l after -d 'Continue after the previous page' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
-yaml\t''
-table\t''
-wide\t''
-jsonl\t''
-csv\t''
-kubectl-patch\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -l risky -d 'Only fields whose changes often break something, such as images, resources and selectors'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -l follow -d 'Follow new changes'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -118,8 +118,6 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and not 
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and not __fish_seen_subcommand_from get history diff blame help" -f -a "diff" -d 'Show what differs between two times, two objects, or an object and a file'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and not __fish_seen_subcommand_from get history diff blame help" -f -a "blame" -d 'Print an object with the author and time of each line'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and not __fish_seen_subcommand_from get history diff blame help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from get" -s N -l object-namespace -d 'Namespace of the object; not needed if only one has it' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from get" -l at -d 'The time; now without it' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from get" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from get" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
@@ -130,11 +128,9 @@ csv\t''
 kubectl-patch\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from get" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from get" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from get" -s N -l object-namespace -d 'Namespace of the object; not needed if only one has it' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from get" -l at -d 'The time; now without it' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -s N -l object-namespace -d 'Namespace of the object; not needed if only one has it' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -l since -d 'Show states that came into force at or after TIME' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -l until -d 'Show states that came into force before TIME' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -s n -l limit -d 'Number of states, 1 to 1000' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
@@ -145,12 +141,11 @@ csv\t''
 kubectl-patch\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -s N -l object-namespace -d 'Namespace of the object; not needed if only one has it' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -l since -d 'Show states that came into force at or after TIME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -l until -d 'Show states that came into force before TIME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -s n -l limit -d 'Number of states, 1 to 1000' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -s N -l object-namespace -d 'Namespace of the objects' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -l from -d 'The earlier time' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -l to -d 'The later time; now without it' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -l at -d 'The time at which two objects, or an object and a file, are compared; now without it' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -s f -l file -d 'A manifest (YAML or JSON) to compare with; - reads stdin' -r -F
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
@@ -161,9 +156,12 @@ csv\t''
 kubectl-patch\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -s N -l object-namespace -d 'Namespace of the objects' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -l from -d 'The earlier time' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -l to -d 'The later time; now without it' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -l at -d 'The time at which two objects, or an object and a file, are compared; now without it' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -s f -l file -d 'A manifest (YAML or JSON) to compare with; - reads stdin' -r -F
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from blame" -s N -l object-namespace -d 'Namespace of the object; not needed if only one has it' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from blame" -l at -d 'The time; now without it' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from blame" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from blame" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
@@ -174,12 +172,24 @@ csv\t''
 kubectl-patch\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from blame" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from blame" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from blame" -s N -l object-namespace -d 'Namespace of the object; not needed if only one has it' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from blame" -l at -d 'The time; now without it' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from blame" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from help" -f -a "get" -d 'Print an object as it was at a time'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from help" -f -a "history" -d 'List the recorded states of an object, newest first'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from help" -f -a "diff" -d 'Show what differs between two times, two objects, or an object and a file'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from help" -f -a "blame" -d 'Print an object with the author and time of each line'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''
+kubectl-patch\t''"
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
 operator\t''
 insight\t''
@@ -209,16 +219,6 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -l by 
 owner\t''
 namespace\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -s n -l limit -d 'Number of rows, 1 to 1000' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
-yaml\t''
-table\t''
-wide\t''
-jsonl\t''
-csv\t''
-kubectl-patch\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
@@ -238,6 +238,16 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not 
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "timeline" -d 'Chart events over time, with changes and gaps'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "export" -d 'Export all matching events as JSON lines or CSV'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''
+kubectl-patch\t''"
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
 operator\t''
 insight\t''
@@ -265,16 +275,6 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fi
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l offset -d 'Skip the newest N rows' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l after -d 'Continue after the previous page' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l fields -d 'Columns to print, comma-separated' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
-yaml\t''
-table\t''
-wide\t''
-jsonl\t''
-csv\t''
-kubectl-patch\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
@@ -287,6 +287,16 @@ kubectl-patch\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''
+kubectl-patch\t''"
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
 operator\t''
 insight\t''
@@ -311,17 +321,17 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fi
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l container -d 'Container of the pod' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l search -d 'Text in title, description, object name or reason; case-insensitive' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l tail -d 'Print the newest N events first, 0 to 1000' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
 table\t''
 wide\t''
 jsonl\t''
 csv\t''
 kubectl-patch\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
 operator\t''
 insight\t''
@@ -357,17 +367,17 @@ container\t''
 day\t''
 hour\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s n -l limit -d 'Number of groups, 1 to 1000' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
 table\t''
 wide\t''
 jsonl\t''
 csv\t''
 kubectl-patch\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
 operator\t''
 insight\t''
@@ -392,17 +402,17 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fi
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l container -d 'Container of the pod' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l search -d 'Text in title, description, object name or reason; case-insensitive' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l bucket -d 'Duration of one bucket, e.g. 5m [default: fits the width]' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
 table\t''
 wide\t''
 jsonl\t''
 csv\t''
 kubectl-patch\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
 operator\t''
 insight\t''
@@ -427,16 +437,6 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fi
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l container -d 'Container of the pod' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l search -d 'Text in title, description, object name or reason; case-insensitive' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l fields -d 'Columns to print, comma-separated' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
-yaml\t''
-table\t''
-wide\t''
-jsonl\t''
-csv\t''
-kubectl-patch\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "list" -d 'List events, newest first'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "get" -d 'Show one event'

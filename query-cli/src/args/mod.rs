@@ -2,6 +2,7 @@
 //!
 //! The doc comments of commands and options are their help: the first paragraph is what `-h` shows, all of it `--help`.
 
+mod deferred;
 mod filter;
 mod object;
 mod value;
@@ -14,6 +15,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use kube9_db::read::{Cursor, GroupBy};
 
+pub(crate) use deferred::Deferred;
 pub(crate) use filter::FilterArgs;
 pub(crate) use object::{
     ChangesArgs, FindingsArgs, FindingsBy, ObjectArg, ObjectBlameArgs, ObjectCommand,
@@ -130,7 +132,7 @@ pub(crate) enum Command {
     ///
     /// Shows what changed and who changed it, of the last 24 hours unless --since says otherwise.
     #[command(after_help = object::CHANGES_EXAMPLES)]
-    Changes(ChangesArgs),
+    Changes(Deferred<ChangesArgs>),
     /// Show, compare and explain recorded states of objects
     #[command(subcommand, after_help = object::EXAMPLES)]
     Object(ObjectCommand),
@@ -139,7 +141,7 @@ pub(crate) enum Command {
     /// Shows what was wrong, since when, and how long it lasted, of the last 24 hours unless --since says
     /// otherwise.
     #[command(after_help = object::FINDINGS_EXAMPLES, verbatim_doc_comment)]
-    Findings(FindingsArgs),
+    Findings(Deferred<FindingsArgs>),
     /// List, show, follow, count, chart and export events
     #[command(subcommand, after_help = EXAMPLES)]
     Events(EventsCommand),
@@ -163,30 +165,30 @@ pub(crate) enum EventsCommand {
     /// Prints one page and the total number of matching events. An event covers the time from its first
     /// to its last occurrence, so --since also finds events that started earlier and still occurred.
     #[command(after_help = LIST_EXAMPLES, verbatim_doc_comment)]
-    List(ListArgs),
+    List(Deferred<ListArgs>),
     /// Show one event
     #[command(after_help = GET_EXAMPLES)]
-    Get(GetArgs),
+    Get(Deferred<GetArgs>),
     /// Follow new and updated events
     ///
     /// Prints events within a second of their commit. Continues when the recorder restarts, or when the
     /// file is replaced.
     #[command(after_help = WATCH_EXAMPLES, verbatim_doc_comment)]
-    Watch(WatchArgs),
+    Watch(Deferred<WatchArgs>),
     /// Count events by group
     #[command(after_help = STATS_EXAMPLES)]
-    Stats(StatsArgs),
+    Stats(Deferred<StatsArgs>),
     /// Chart events over time, with changes and gaps
     ///
     /// Shows when an incident began, which objects changed in the hour before, and where the record has
     /// gaps.
     #[command(after_help = TIMELINE_EXAMPLES, verbatim_doc_comment)]
-    Timeline(TimelineArgs),
+    Timeline(Deferred<TimelineArgs>),
     /// Export all matching events as JSON lines or CSV
     ///
     /// Streams the events in constant memory, newest first.
     #[command(after_help = EXPORT_EXAMPLES)]
-    Export(ExportArgs),
+    Export(Deferred<ExportArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -430,12 +432,14 @@ fn check(request: &Request) -> Result<(), CliError> {
         )));
     }
     match &request.command {
-        Command::Events(EventsCommand::List(ListArgs { fields, .. }))
-        | Command::Events(EventsCommand::Export(ExportArgs { fields, .. })) => {
-            check_unique("--fields", fields.iter().map(Field::name))
+        Command::Events(EventsCommand::List(args)) => {
+            check_unique("--fields", args.fields.iter().map(Field::name))
         }
-        Command::Events(EventsCommand::Stats(StatsArgs { by, .. })) => {
-            check_unique("--by", by.iter().map(|column| column.as_str()))
+        Command::Events(EventsCommand::Export(args)) => {
+            check_unique("--fields", args.fields.iter().map(Field::name))
+        }
+        Command::Events(EventsCommand::Stats(args)) => {
+            check_unique("--by", args.by.iter().map(|column| column.as_str()))
         }
         _ => Ok(()),
     }
@@ -627,7 +631,7 @@ mod tests {
             assert!(
                 matches!(
                     request.command,
-                    Command::Events(EventsCommand::List(ListArgs { limit: 25, .. }))
+                    Command::Events(EventsCommand::List(args)) if args.limit == 25
                 ),
                 "{line}"
             );

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use kube9_db::read::{ChangeFilter, Cursor, Filter, FindingStates, Pattern};
 use kube9_model::change::path;
 
+use super::deferred::Deferred;
 use super::filter::{FilterArgs, bounded, pattern};
 use super::value::{self, EnumValueParser};
 use crate::error::CliError;
@@ -109,24 +110,24 @@ pub(crate) enum ObjectCommand {
     /// A state that has hidden values or is not known exactly is printed as a KubeObjectRevision, which
     /// no API server accepts. If the state is not known, all states that the object may have had are printed.
     #[command(after_help = GET_EXAMPLES, verbatim_doc_comment)]
-    Get(ObjectGetArgs),
+    Get(Deferred<ObjectGetArgs>),
     /// List the recorded states of an object, newest first
     ///
     /// Shows for each state what changed and who changed it.
     #[command(after_help = HISTORY_EXAMPLES)]
-    History(ObjectHistoryArgs),
+    History(Deferred<ObjectHistoryArgs>),
     /// Show what differs between two times, two objects, or an object and a file
     ///
     /// Without an object, compares all objects of the namespace that --object-namespace names.
     /// --format=kubectl-patch prints the commands that take the difference back; run them yourself,
     /// because kube9 never writes to the cluster.
     #[command(after_help = DIFF_EXAMPLES, verbatim_doc_comment)]
-    Diff(ObjectDiffArgs),
+    Diff(Deferred<ObjectDiffArgs>),
     /// Print an object with the author and time of each line
     ///
     /// Lines that are older than the record say "not before" the time at which it begins.
     #[command(after_help = BLAME_EXAMPLES)]
-    Blame(ObjectBlameArgs),
+    Blame(Deferred<ObjectBlameArgs>),
 }
 
 /// The object of a command.
