@@ -365,6 +365,32 @@ fn object_blame_shows_who_wrote_each_line() {
 }
 
 #[test]
+fn object_blame_names_the_author_of_a_part_of_a_list() {
+    let dir = TestDir::new();
+    let mut record = Recorded::create(dir.path(), minute(0));
+    let role = |verbs: &[&str]| {
+        json!({"metadata": {"name": "reader"},
+               "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": verbs}]})
+    };
+    record.now = minute(10);
+    record.apply(&kind("clusterroles"), role(&["get"]), "helm");
+    record.now = minute(20);
+    let mut changed = role(&["get", "list"]);
+    changed["metadata"]["creationTimestamp"] = at(10).into();
+    record.apply(&kind("clusterroles"), changed, "kubectl-edit");
+    drop(record);
+    let json = dir
+        .run("object blame clusterrole/reader --format=json")
+        .json();
+    let line = &json["lines"][0];
+    assert_eq!(
+        (&line["path"], &line["revision"]),
+        (&json!("rules"), &json!(2))
+    );
+    assert_eq!(line["by"], json!(["kubectl-edit"]));
+}
+
+#[test]
 fn object_blame_of_what_is_older_than_the_record_says_so() {
     let dir = TestDir::new();
     let mut record = Recorded::create(dir.path(), minute(5));

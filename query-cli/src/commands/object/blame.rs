@@ -194,7 +194,7 @@ fn origins(
                 let is_older = revision
                     .body
                     .as_ref()
-                    .is_some_and(|body| leaves[n].is_in(body.stored()));
+                    .is_some_and(|body| leaves[n].is_in(target.kind.rules, body.stored()));
                 if !is_older {
                     set_by[n] = Some(newer.head.clone());
                 }
@@ -269,8 +269,10 @@ fn author(head: &RevisionHead, row: &[RowAuthor], leaf: &Path) -> Option<Vec<Str
         // Any of those who made the states that were not kept.
         return (all.len() == 1).then_some(all);
     }
+    // A list without identities is one field here; a change names the part of it.
     let is_of = |author: &&RowAuthor| {
-        author.paths.is_empty() || author.paths.iter().any(|path| path.contains(leaf))
+        let mut paths = author.paths.iter();
+        author.paths.is_empty() || paths.any(|path| path.contains(leaf) || leaf.contains(path))
     };
     let of_field = names(&mut row.iter().filter(is_of));
     if !of_field.is_empty() {

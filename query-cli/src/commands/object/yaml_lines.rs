@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use kube9_model::change::body::{List, Shape, plain, unescaped};
+use kube9_model::change::automaton::{Automaton, State};
+use kube9_model::change::body::{List, Shape, identity, plain, unescaped};
 use kube9_model::change::path::{Path, Segment};
+use kube9_model::change::rules::{Field, Rules};
 use kube9_model::change::stored::Stored;
 use serde_json::Value;
 
@@ -20,10 +22,56 @@ pub(super) struct Leaf<'b> {
 
 impl Leaf<'_> {
     /// Whether a body has the same value at this place.
-    pub(super) fn is_in(&self, body: &Stored<'_>) -> bool {
-        let found = self.keys.iter().try_fold(body, |value, key| value.get(key));
-        found == Some(self.value)
+    pub(super) fn is_in(&self, rules: &Rules, body: &Stored<'_>) -> bool {
+        let all = rules.automaton();
+        let (mut state, mut value) = (Automaton::<Field>::ROOT, body);
+        for (key, segment) in self.keys.iter().zip(self.path.segments()) {
+            let found = match (segment, Shape::of(value)) {
+                (Segment::Field(name), _) => {
+                    let found = value.get(key);
+                    state = all.step(state, name);
+                    found
+                }
+                (segment, Shape::List(list)) => {
+                    let found = value
+                        .get(key)
+                        .or_else(|| element(rules, state, list, segment));
+                    state = all.element(state);
+                    found
+                }
+                _ => None,
+            };
+            let Some(found) = found else {
+                return false;
+            };
+            value = found;
+        }
+        value == self.value
     }
+}
+
+/// The element that has another key in another state of its list: the keys are of the first identity that all elements have.
+fn element<'v>(
+    rules: &Rules,
+    list: State,
+    elements: List<'v>,
+    segment: &Segment,
+) -> Option<&'v Stored<'v>> {
+    let elements = elements.elements();
+    if let ([only], true) = (&elements[..], rules.field(list).single) {
+        return Some(only);
+    }
+    let Segment::Element(key) = segment else {
+        return None;
+    };
+    let is_it = |element: &&Stored| {
+        let mut texts = rules
+            .identities(list)
+            .iter()
+            .filter_map(|fields| identity(fields, element));
+        texts.any(|text| text == **key)
+    };
+    elements.into_iter().find(is_it)
 }
 
 /// A line of YAML.
@@ -194,7 +242,11 @@ mod tests {
         let text: Vec<&str> = lines.iter().map(|line| &*line.text).collect();
         let read: Value = serde_yaml::from_str(&text.join("\n")).unwrap();
         assert_eq!(read, object);
-        assert!(leaves.iter().all(|leaf| leaf.is_in(body.stored())));
+        assert!(
+            leaves
+                .iter()
+                .all(|leaf| leaf.is_in(rules_of("apps", "Deployment"), body.stored()))
+        );
         let replicas = lines
             .iter()
             .find(|line| line.text.contains("replicas"))
@@ -206,5 +258,50 @@ mod tests {
         );
         let spec = lines.iter().find(|line| line.text == "spec:").unwrap();
         assert_eq!(spec.leaves.end, leaves.len());
+    }
+
+    #[test]
+    fn element_with_another_key_is_the_same_element() {
+        let rules = rules_of("apps", "Deployment");
+        let body = |ports: Value| {
+            let container = json!({"name": "app", "ports": ports});
+            let object = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+            Body::of_manifest(rules, &object).unwrap()
+        };
+        let (http, metrics) = (
+            json!({"name": "http", "containerPort": 80, "protocol": "TCP"}),
+            json!({"containerPort": 90, "protocol": "TCP"}),
+        );
+        // The second port has no name, so that ports are known by their numbers.
+        let (before, after) = (body(json!([http])), body(json!([http, metrics])));
+        let (_, leaves) = lines(after.stored());
+        let known: Vec<String> = leaves
+            .iter()
+            .filter(|leaf| leaf.is_in(rules, before.stored()))
+            .map(|leaf| leaf.path.to_string())
+            .collect();
+        let port = "spec.template.spec.containers[app].ports[80/TCP]";
+        assert_eq!(
+            known,
+            [
+                "spec.template.spec.containers[app].name".to_owned(),
+                format!("{port}.containerPort"),
+                format!("{port}.name"),
+                format!("{port}.protocol"),
+            ]
+        );
+        // The one port of a Service is the same port, whatever its number.
+        let rules = rules_of("", "Service");
+        let service = |port: u16| {
+            let object = json!({"spec": {"ports": [{"port": port, "protocol": "TCP"}]}});
+            Body::of_manifest(rules, &object).unwrap()
+        };
+        let (before, after) = (service(80), service(81));
+        let (_, leaves) = lines(after.stored());
+        let is_known = |leaf: &Leaf<'_>| leaf.is_in(rules, before.stored());
+        assert_eq!(
+            leaves.iter().map(is_known).collect::<Vec<_>>(),
+            [false, true]
+        );
     }
 }
