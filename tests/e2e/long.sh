@@ -23,3 +23,6 @@ KUBE9_E2E_BIN=target/release bash tests/e2e/normal-life.sh
 
 # A matrix of changes on a real node: each change has its row, its author and its bodies.
 KUBE9_E2E_BIN=target/release bash tests/e2e/changes.sh
+
+# Questions about an incident on a real node, compared with what the API server showed; and what takes changes back.
+KUBE9_E2E_BIN=target/release bash tests/e2e/ask.sh
