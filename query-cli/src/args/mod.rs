@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use kube9_db::read::{Cursor, GroupBy};
+use kube9_db::read::{Cursor, Filter, GroupBy, PageRequest};
 
 pub(crate) use deferred::Deferred;
 pub(crate) use filter::FilterArgs;
@@ -77,6 +77,18 @@ pub(crate) struct Options {
     #[arg(long, global = true, value_name = "ZONE", default_value = "UTC", hide_default_value = true,
           value_parser = Zone::parse, verbatim_doc_comment)]
     pub(crate) tz: Zone,
+}
+
+impl PageArgs {
+    /// The page of a filter.
+    pub(crate) const fn request(&self, filter: Filter) -> PageRequest {
+        PageRequest {
+            filter,
+            limit: self.limit,
+            offset: self.offset,
+            after: self.after,
+        }
+    }
 }
 
 impl Options {
@@ -195,6 +207,22 @@ pub(crate) enum EventsCommand {
 pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
+    /// Columns to print, comma-separated
+    ///
+    /// Columns: id, event_type, severity, title, description, object_kind, object_namespace,
+    /// object_name, metadata, metadata.KEY, created_at.
+    ///
+    /// Example: --fields=created_at,object_name,metadata.reason
+    #[arg(help_heading = None::<&str>, long, value_name = "FIELDS", value_delimiter = ',', value_parser = value::field,
+          verbatim_doc_comment)]
+    pub(crate) fields: Vec<Field>,
+}
+
+/// Which page of a list.
+#[derive(Debug, Args)]
+pub(crate) struct PageArgs {
     /// Number of rows, 1 to 1000
     ///
     /// Example: --limit=200
@@ -214,15 +242,6 @@ pub(crate) struct ListArgs {
     /// Example: --after=k00692eb9cc00000015
     #[arg(help_heading = None::<&str>, long, value_name = "CURSOR", value_parser = value::cursor)]
     pub(crate) after: Option<Cursor>,
-    /// Columns to print, comma-separated
-    ///
-    /// Columns: id, event_type, severity, title, description, object_kind, object_namespace,
-    /// object_name, metadata, metadata.KEY, created_at.
-    ///
-    /// Example: --fields=created_at,object_name,metadata.reason
-    #[arg(help_heading = None::<&str>, long, value_name = "FIELDS", value_delimiter = ',', value_parser = value::field,
-          verbatim_doc_comment)]
-    pub(crate) fields: Vec<Field>,
 }
 
 #[derive(Debug, Args)]
@@ -631,7 +650,7 @@ mod tests {
             assert!(
                 matches!(
                     request.command,
-                    Command::Events(EventsCommand::List(args)) if args.limit == 25
+                    Command::Events(EventsCommand::List(args)) if args.page.limit == 25
                 ),
                 "{line}"
             );

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use kube9_db::read::{ChangeFilter, Cursor, Filter, FindingStates, Pattern};
+use kube9_db::read::{ChangeFilter, Filter, FindingStates, Pattern};
 use kube9_model::change::path;
 
+use super::PageArgs;
 use super::deferred::Deferred;
 use super::filter::{FilterArgs, bounded, pattern};
 use super::value::{self, EnumValueParser};
@@ -28,25 +29,8 @@ pub(crate) struct ChangesArgs {
     /// Follow new changes
     #[arg(help_heading = None::<&str>, long, conflicts_with_all = ["offset", "after"])]
     pub(crate) follow: bool,
-    /// Number of rows, 1 to 1000
-    ///
-    /// Example: --limit=200
-    #[arg(help_heading = None::<&str>, long, short = 'n', value_name = "N", default_value = "50", value_parser = value::limit)]
-    pub(crate) limit: usize,
-    /// Skip the newest N rows
-    ///
-    /// To page through results prefer --after, which new rows do not shift.
-    ///
-    /// Example: --offset=100
-    #[arg(help_heading = None::<&str>, long, value_name = "N", default_value = "0", value_parser = value::offset, conflicts_with = "after")]
-    pub(crate) offset: u64,
-    /// Continue after the previous page
-    ///
-    /// The cursor is pagination.next of the previous page; the table prints it on stderr.
-    ///
-    /// Example: --after=k00692eb9cc00000015
-    #[arg(help_heading = None::<&str>, long, value_name = "CURSOR", value_parser = value::cursor)]
-    pub(crate) after: Option<Cursor>,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
 }
 
 /// Options that select changes.

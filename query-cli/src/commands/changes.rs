@@ -1,6 +1,6 @@
 //! `changes`: what changed, and who changed it.
 
-use kube9_db::read::{Filter, ObjectPattern, PageRequest, Pattern, Row};
+use kube9_db::read::{Filter, ObjectPattern, Pattern, Row};
 use kube9_model::change::kinds::is_own_group;
 use kube9_model::time::Timestamp;
 use serde_json::Value;
@@ -40,15 +40,10 @@ pub(super) fn run(context: &Context, args: &ChangesArgs) -> Result<(), CliError>
                 until: None,
                 ..filter
             },
-            args.limit.min(10),
+            args.page.limit.min(10),
         );
     }
-    let request = PageRequest {
-        filter,
-        limit: args.limit,
-        offset: args.offset,
-        after: args.after,
-    };
+    let request = args.page.request(filter);
     let page = reader.list(&request)?;
     let listing = Listing {
         name: "changes",

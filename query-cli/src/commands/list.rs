@@ -13,12 +13,7 @@ use crate::text::{counted, grouped};
 
 pub(super) fn run(context: &Context, args: &ListArgs) -> Result<(), CliError> {
     let now = context.now();
-    let request = PageRequest {
-        filter: args.filter.resolve(&now)?,
-        limit: args.limit,
-        offset: args.offset,
-        after: args.after,
-    };
+    let request = args.page.request(args.filter.resolve(&now)?);
     let page = context.open()?.list(&request)?;
     let fields: &[Field] = if args.fields.is_empty() {
         &Field::COLUMNS
