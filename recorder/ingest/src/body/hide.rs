@@ -46,6 +46,9 @@ impl Step<'_> {
     }
 }
 
+/// Most paths are shorter.
+const PATH_BYTES: usize = 128;
+
 /// Bytes that marks may add to one text: some thirty secrets.
 const REDACTION_BYTES_MAX: usize = 1024;
 
@@ -67,7 +70,7 @@ impl<'m> Hide<'m> {
     }
 
     fn digits(&self, place: Place<'_>, value: &str) -> u64 {
-        let mut path = String::new();
+        let mut path = String::with_capacity(PATH_BYTES);
         if let Some(step) = place {
             step.write(&mut path);
         }

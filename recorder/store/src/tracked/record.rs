@@ -386,7 +386,7 @@ impl TrackedApplier<'_> {
                 Some(self.insert_or_fold(row, folding)?)
             };
             // A text that differs in nothing but its order needs no revision.
-            if before != after || !is_comparable {
+            if !loud.is_empty() || before != after || !is_comparable {
                 let revision = Revision {
                     body: Some(content.body.as_str()),
                     at: when.at,
