@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use kube9_model::time::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 
 use super::object::ApiObject;
@@ -47,7 +47,7 @@ pub fn run(
     let path = folder.path().join("kube9.db");
     std::fs::copy(saved.path(), &path)?;
     fill(seed, folder.path())?;
-    let conn = Connection::open(&path)?;
+    let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let count = |table: &str| -> anyhow::Result<u64> {
         let sql = format!("SELECT count(*) FROM {table}");
         let rows: i64 = conn.query_row(&sql, [], |row| row.get(0))?;
