@@ -27,7 +27,7 @@ pub(crate) fn title(kind: &TrackedKind, namespace: &str, name: &str) -> String {
     format!("{} {namespace}{slash}{name}", kind.kind)
 }
 
-/// Kinds of Kubernetes that are not tracked by default: a word that names one is no mistake.
+/// Kinds of Kubernetes that are not tracked by default: a word that names one is not a typing error.
 const OTHER_KINDS: [(&str, &[&str], &str); 9] = [
     ("ReplicaSet", &["rs", "replicasets"], "apps/v1/replicasets"),
     (
@@ -147,7 +147,7 @@ fn nearest(kinds: &[RecordedKind], word: &str) -> Vec<String> {
 
 /// How many characters must be inserted, deleted or replaced.
 fn distance(from: &str, to: &str) -> usize {
-    // Longer words are no kinds, and the time grows with the square.
+    // A kind is shorter, and the time grows with the square of the length.
     const LENGTH_MAX: usize = 64;
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
     if from.len() > LENGTH_MAX || to.len() > LENGTH_MAX {

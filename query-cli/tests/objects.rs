@@ -50,7 +50,7 @@ fn changes_filters_select_by_author_path_value_and_operation() {
         ("", 11),
         ("--by=kubectl-*", 4),
         ("--by=argocd-controller,hpa", 2),
-        ("--by=nobody", 0),
+        ("--by=none", 0),
         ("--path=spec.replicas", 2),
         ("--path=**.image", 1),
         ("--path=spec.template.spec.containers[app].image", 1),

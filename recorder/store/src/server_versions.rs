@@ -68,7 +68,7 @@ fn upgraded(from: &str, to: &str, at: Timestamp) -> Record {
         title: format!("API server upgraded: {from} → {to}"),
         description: format!(
             "An API server of version {to} answered; the newest before had version {from}. Fields that the new version sets \
-             by default are no changes."
+             by default are not changes."
         ),
         reason: "APIServerUpgraded".to_owned(),
         extra: Map::from_iter([

@@ -25,13 +25,13 @@ pub(super) struct Hide<'m> {
 /// path of their list.
 #[derive(Clone, Copy)]
 struct Step<'p> {
-    above: Place<'p>,
+    above: ParentStep<'p>,
     name: &'p str,
     is_element: bool,
 }
 
 /// The path of a value; `None`: the object itself.
-type Place<'p> = Option<&'p Step<'p>>;
+type ParentStep<'p> = Option<&'p Step<'p>>;
 
 impl Step<'_> {
     fn write(&self, path: &mut String) {
@@ -69,7 +69,7 @@ impl<'m> Hide<'m> {
         }
     }
 
-    fn digits(&self, place: Place<'_>, value: &str) -> u64 {
+    fn digits(&self, place: ParentStep<'_>, value: &str) -> u64 {
         let mut path = String::with_capacity(PATH_BYTES);
         if let Some(step) = place {
             step.write(&mut path);
@@ -77,11 +77,17 @@ impl<'m> Hide<'m> {
         self.marks.mark(&path, value.as_bytes())
     }
 
-    fn mark(&self, place: Place<'_>, value: &str) -> Stored<'static> {
+    fn mark(&self, place: ParentStep<'_>, value: &str) -> Stored<'static> {
         hidden(self.digits(place, value))
     }
 
-    fn value<'t>(&mut self, at: At, place: Place<'_>, key: &str, value: Stored<'t>) -> Stored<'t> {
+    fn value<'t>(
+        &mut self,
+        at: At,
+        place: ParentStep<'_>,
+        key: &str,
+        value: Stored<'t>,
+    ) -> Stored<'t> {
         let is_variable = std::mem::take(&mut self.is_variable);
         match value {
             Stored::Text(text) if is_variable => self.mark(place, &text),
@@ -99,7 +105,7 @@ impl<'m> Hide<'m> {
         }
     }
 
-    fn text<'t>(&self, at: At, place: Place<'_>, key: &str, text: Cow<'t, str>) -> Stored<'t> {
+    fn text<'t>(&self, at: At, place: ParentStep<'_>, key: &str, text: Cow<'t, str>) -> Stored<'t> {
         // The `key` of a taint, a selector or a reference is a name.
         let is_name = key == "key" && !self.rules.is_custom() && !at.in_metadata;
         if at.hides(self.rules, &text)
@@ -120,7 +126,7 @@ impl<'m> Hide<'m> {
     }
 
     /// What stands in place of a secret.
-    fn redaction(&self, place: Place<'_>, secret: &str) -> String {
+    fn redaction(&self, place: ParentStep<'_>, secret: &str) -> String {
         let digits = self.digits(place, secret);
         format!("[REDACTED #{digits:016x}]")
     }
@@ -133,7 +139,7 @@ impl<'m> Hide<'m> {
     fn map<'t>(
         &mut self,
         at: At,
-        place: Place<'_>,
+        place: ParentStep<'_>,
         mut fields: Fields<'t>,
         is_variable: bool,
     ) -> Stored<'t> {
@@ -181,7 +187,7 @@ impl<'m> Hide<'m> {
     }
 
     /// The mark of a part that was not read: of its text, and now also of its path.
-    fn placeholder(&self, place: Place<'_>, fields: &Fields) -> Stored<'static> {
+    fn placeholder(&self, place: ParentStep<'_>, fields: &Fields) -> Stored<'static> {
         let text = fields.get(SPECIAL).and_then(Stored::as_text);
         let size = match fields.get(SIZE) {
             Some(Stored::Number(size)) => size.as_u64(),
@@ -194,7 +200,7 @@ impl<'m> Hide<'m> {
     fn list<'t>(
         &mut self,
         at: At,
-        place: Place<'_>,
+        place: ParentStep<'_>,
         key: &str,
         elements: Vec<Stored<'t>>,
     ) -> Stored<'t> {
@@ -235,7 +241,12 @@ impl<'m> Hide<'m> {
     }
 
     /// Arguments, which may be secrets because of those before them: `--password`, `hunter2`.
-    fn command_line<'t>(&self, at: At, place: Place<'_>, elements: Vec<Stored<'t>>) -> Stored<'t> {
+    fn command_line<'t>(
+        &self,
+        at: At,
+        place: ParentStep<'_>,
+        elements: Vec<Stored<'t>>,
+    ) -> Stored<'t> {
         let mut line = String::new();
         for element in elements.iter().filter_map(Stored::as_text) {
             _ = write!(line, "{element} ");
@@ -269,7 +280,7 @@ impl<'m> Hide<'m> {
     /// A text with marks in place of these parts.
     fn without(
         &self,
-        place: Place<'_>,
+        place: ParentStep<'_>,
         text: &str,
         parts: impl Iterator<Item = (usize, usize)>,
     ) -> String {
