@@ -4,7 +4,7 @@ use kube9_db::read::{Reader, RecordedKind, RecordedObject};
 use kube9_model::change::kinds::{BUILT_IN, BadKind, TrackedKind};
 use kube9_model::time::Timestamp;
 
-use crate::args::ObjectArg;
+use crate::args::{ObjectArg, TargetArgs};
 use crate::error::CliError;
 use crate::text::counted;
 
@@ -164,6 +164,11 @@ fn distance(from: &str, to: &str) -> usize {
         }
     }
     costs[to.len()]
+}
+
+/// The object of a command.
+pub(crate) fn of_args(reader: &Reader, args: &TargetArgs) -> Result<Target, CliError> {
+    find(reader, &args.object, args.namespace.as_deref())
 }
 
 /// The object that a command line names.

@@ -19,7 +19,7 @@ pub(crate) use deferred::Deferred;
 pub(crate) use filter::FilterArgs;
 pub(crate) use object::{
     ChangesArgs, FindingsArgs, FindingsBy, ObjectArg, ObjectBlameArgs, ObjectCommand,
-    ObjectDiffArgs, ObjectGetArgs, ObjectHistoryArgs,
+    ObjectDiffArgs, ObjectGetArgs, ObjectHistoryArgs, TargetArgs,
 };
 pub(crate) use value::{Field, Format, Shell};
 

@@ -5,7 +5,7 @@ use kube9_model::change::kinds::is_own_group;
 use kube9_model::time::Timestamp;
 use serde_json::Value;
 
-use super::event_table::{age, object};
+use super::event_table::{age, is_narrow, object, object_in_namespace};
 use super::list::Listing;
 use super::{Context, fields_text, watch};
 use crate::args::{ChangesArgs, Field, Format};
@@ -14,9 +14,6 @@ use crate::output::{cell, metadata};
 use crate::table::{Cell, Column, Table};
 use crate::target;
 use crate::terminal::Terminal;
-
-/// On a narrower terminal the namespace is part of the object.
-const NARROW_BELOW: usize = 140;
 
 pub(super) fn run(context: &Context, args: &ChangesArgs) -> Result<(), CliError> {
     let now = context.now();
@@ -74,10 +71,7 @@ fn of_target(target: &target::Target) -> ObjectPattern {
 
 fn table(rows: &[Row], format: Format, terminal: Terminal, now: Timestamp) -> Table {
     let is_wide = format == Format::Wide;
-    let is_narrow = !is_wide
-        && terminal
-            .columns
-            .is_some_and(|columns| columns < NARROW_BELOW);
+    let is_narrow = is_narrow(format, terminal);
     let mut columns = vec![Column::fixed("AGE")];
     if !is_narrow {
         columns.push(Column::shrinkable("NAMESPACE", 8));
@@ -95,9 +89,10 @@ fn table(rows: &[Row], format: Format, terminal: Terminal, now: Timestamp) -> Ta
     for row in rows {
         let metadata = metadata(row);
         let namespace = row.object_namespace.as_deref();
-        let name = match (is_narrow, namespace) {
-            (true, Some(namespace)) => object(row).replacen('/', &format!("/{namespace}/"), 1),
-            _ => object(row),
+        let name = if is_narrow {
+            object_in_namespace(row)
+        } else {
+            object(row)
         };
         let mut cells = vec![Cell::new(&age(row, &metadata, now))];
         if !is_narrow {

@@ -171,6 +171,19 @@ pub(in crate::commands) fn object(row: &Row) -> String {
     }
 }
 
+/// Whether the namespace of a row is part of the object.
+pub(super) fn is_narrow(format: Format, terminal: Terminal) -> bool {
+    Layout::of(format, terminal) == Layout::Narrow
+}
+
+/// `Pod/shop/web-1`
+pub(super) fn object_in_namespace(row: &Row) -> String {
+    match &row.object_namespace {
+        Some(namespace) => object(row).replacen('/', &format!("/{namespace}/"), 1),
+        None => object(row),
+    }
+}
+
 /// Time since the last occurrence.
 pub(super) fn age(row: &Row, metadata: &Value, now: Timestamp) -> String {
     let last = metadata

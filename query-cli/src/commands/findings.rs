@@ -8,7 +8,7 @@ use kube9_model::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::event_table::{message, object};
+use super::event_table::{is_narrow, message, object, object_in_namespace};
 use super::list::Listing;
 use crate::args::{Field, FindingsArgs, FindingsBy, Format};
 use crate::error::CliError;
@@ -18,8 +18,6 @@ use crate::terminal::Terminal;
 use crate::time_arg::format_age;
 use crate::watchdog;
 
-/// On a narrower terminal the namespace is part of the object.
-const NARROW_BELOW: usize = 140;
 /// Groups that are counted; of further ones only the number is.
 const GROUPS_MAX: usize = 20_000;
 
@@ -84,10 +82,7 @@ impl Lasted {
 
 fn table(rows: &[Row], format: Format, terminal: Terminal, now: Timestamp) -> Table {
     let is_wide = format == Format::Wide;
-    let is_narrow = !is_wide
-        && terminal
-            .columns
-            .is_some_and(|columns| columns < NARROW_BELOW);
+    let is_narrow = is_narrow(format, terminal);
     let mut columns = vec![
         Column::fixed("SINCE"),
         Column::fixed("LASTED"),
@@ -112,9 +107,10 @@ fn table(rows: &[Row], format: Format, terminal: Terminal, now: Timestamp) -> Ta
         let lasted = Lasted::of(row, now);
         let namespace = row.object_namespace.as_deref();
         let rule = lasted.metadata.get("rule").map(cell).unwrap_or_default();
-        let name = match (is_narrow, namespace) {
-            (true, Some(namespace)) => object(row).replacen('/', &format!("/{namespace}/"), 1),
-            _ => object(row),
+        let name = if is_narrow {
+            object_in_namespace(row)
+        } else {
+            object(row)
         };
         let mut cells = vec![
             Cell::new(&format!("{} ago", format_age(now.since(lasted.since)))),
@@ -209,10 +205,10 @@ impl Groups {
                             writeln!(out, "{line}")?;
                         }
                     }
-                    Format::Yaml => {
-                        output::write_yaml(&mut out, &json!({"groups": values, "total": total}))?;
+                    format => {
+                        let document = json!({"groups": values, "total": total});
+                        output::write_document(&mut out, format, &document)?;
                     }
-                    _ => output::write_json(&mut out, &json!({"groups": values, "total": total}))?,
                 }
             }
             Format::Csv => {

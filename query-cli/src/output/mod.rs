@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::args::Field;
+use crate::args::{Field, Format};
 use crate::error::CliError;
 use crate::watchdog;
 
@@ -57,6 +57,18 @@ impl Write for Stdout {
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+/// Writes a document as YAML, or else as indented JSON.
+pub(crate) fn write_document(
+    out: &mut impl Write,
+    format: Format,
+    document: &impl Serialize,
+) -> Result<(), CliError> {
+    match format {
+        Format::Yaml => write_yaml(out, document),
+        _ => write_json(out, document),
     }
 }
 

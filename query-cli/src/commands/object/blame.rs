@@ -22,11 +22,7 @@ pub(super) fn run(context: &Context, args: &ObjectBlameArgs) -> Result<(), CliEr
     let now = context.now();
     let at = past("--at", args.at, &now)?;
     let reader = context.open()?;
-    let target = target::find(
-        &reader,
-        &args.target.object,
-        args.target.namespace.as_deref(),
-    )?;
+    let target = target::of_args(&reader, &args.target)?;
     let mut found = states_at(&reader, &target, at)?;
     let is_exact = found.is_exact;
     let numbers: Vec<i64> = found.states.iter().map(|state| state.number).collect();
@@ -71,11 +67,7 @@ pub(super) fn run(context: &Context, args: &ObjectBlameArgs) -> Result<(), CliEr
                 "one_of": if is_exact { Value::Null } else { json!(numbers) },
                 "lines": lines,
             });
-            if context.format == Format::Json {
-                output::write_json(&mut out, &document)?;
-            } else {
-                output::write_yaml(&mut out, &document)?;
-            }
+            output::write_document(&mut out, context.format, &document)?;
         }
         _ => {
             let time = format!("TIME ({})", now.zone.name());

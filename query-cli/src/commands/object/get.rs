@@ -23,11 +23,7 @@ pub(super) fn run(context: &Context, args: &ObjectGetArgs) -> Result<(), CliErro
     let now = context.now();
     let at = past("--at", args.at, &now)?;
     let reader = context.open()?;
-    let target = target::find(
-        &reader,
-        &args.target.object,
-        args.target.namespace.as_deref(),
-    )?;
+    let target = target::of_args(&reader, &args.target)?;
     let found = states_at(&reader, &target, at)?;
     if let [only] = &found.states[..]
         && found.is_exact

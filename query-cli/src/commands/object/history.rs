@@ -29,11 +29,7 @@ pub(super) fn run(context: &Context, args: &ObjectHistoryArgs) -> Result<(), Cli
         )));
     }
     let reader = context.open()?;
-    let target = target::find(
-        &reader,
-        &args.target.object,
-        args.target.namespace.as_deref(),
-    )?;
+    let target = target::of_args(&reader, &args.target)?;
     let mut entries: Vec<Entry> = Vec::new();
     let mut newer: Option<Revision> = None;
     let mut has_more = false;
@@ -58,11 +54,7 @@ pub(super) fn run(context: &Context, args: &ObjectHistoryArgs) -> Result<(), Cli
                 "revisions": revisions,
                 "has_more": has_more,
             });
-            if context.format == Format::Json {
-                output::write_json(&mut out, &document)?;
-            } else {
-                output::write_yaml(&mut out, &document)?;
-            }
+            output::write_document(&mut out, context.format, &document)?;
         }
         format => {
             let time = format!("TIME ({})", now.zone.name());
