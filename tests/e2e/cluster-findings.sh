@@ -201,8 +201,7 @@ one_kind_forbidden() {
   wait_for 90 "operator: and it is over, without a restart" is_over || true
   wait_for 30 "the finding closes: it ended while the kind was not watched" row health info Service frozen \
     "$(titled 'resolved$') and (.metadata.closed_between | length == 2)" || true
-  operational_again() { ask status | jq -e '.status == "operational"'; }
-  wait_for 60 "status is operational" operational_again || true
+  wait_for 60 "status is operational" status_is_operational || true
   equals "without a restart" 0 "$(k get pod "$(the_pod)" -o jsonpath='{.status.containerStatuses[?(@.name=="recorder")].restartCount}')"
   check "no finding opened twice" opened_once
   v delete pod beside --wait=false >/dev/null

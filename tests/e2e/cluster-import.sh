@@ -67,8 +67,7 @@ YAML
     "$(ask events get "$id" | jq -r '"\(.id) \(.created_at)"')"
   equals "the query container does not mount the claim" "" "$(k get pod "$(the_pod)" -o json |
     jq -r '.spec.containers[] | select(.name == "query").volumeMounts[] | select(.name == "import").mountPath')"
-  operational() { ask status | jq -e '.status == "operational"'; }
-  wait_for 30 "status is operational" operational || true
+  wait_for 30 "status is operational" status_is_operational || true
 
   # The same file under another name, and a file that is not a database: no row is stored twice, and recording continues.
   cp "$work/original.db" "$volume/again.db"
@@ -77,12 +76,12 @@ YAML
   k rollout status deploy/kube9 --timeout=90s >/dev/null || fail "the recorder comes back with a broken file"
   contains "the same rows are skipped" "^Imported 0 rows of again.db; $rows skipped \($rows already recorded\)\.$" \
     "$(ask events list --type=system --search='again.db' --limit=1 | jq -r '.events[0].description')"
-  broken_is_told() { ask status | jq -e '[.recorder.detail.checks[] | select(.name == "import" and (.message | contains("broken.db")))] | length == 1'; }
-  wait_for 30 "status names the file that is not a database" broken_is_told || say "$(ask status | jq -c .recorder)"
+  names_the_broken_file() { ask status | jq -e '[.recorder.detail.checks[] | select(.name == "import" and (.message | contains("broken.db")))] | length == 1'; }
+  wait_for 30 "status names the file that is not a database" names_the_broken_file || say "$(ask status | jq -c .recorder)"
   kubectl -n "$victims" run after-import --image=kube9.test/pause:1 --restart=Never >/dev/null 2>&1 || true
   wait_for 30 "and Events are recorded" has_row --object-namespace="$victims" --object-name=after-import || true
   upgrade >/dev/null 2>"$work/helm.log" || fail "helm upgrade without the claim" "$(tail -5 "$work/helm.log")"
-  wait_for 30 "without the claim status is operational" operational || true
+  wait_for 30 "without the claim status is operational" status_is_operational || true
   k delete pvc history --wait=false >/dev/null
   rm -f "$work"/{original,recorded}.rows
 }

@@ -102,8 +102,7 @@ install() {
   check "the default container is query" k exec deploy/kube9 -- kube9-query --version
   check "helm test" helm test kube9 --namespace "$ns" --timeout 60s
   equals "no container restarted" "0 0" "$(k get pod "$(the_pod)" -o jsonpath='{.status.containerStatuses[*].restartCount}')"
-  operational() { ask status >"$work/status.json" && jq -e '.status == "operational"' "$work/status.json"; }
-  wait_for 5 "status is operational" operational || true
+  wait_for 5 "status is operational" status_is_operational || true
   check "only owner and group can access the files of the database" bash -c "
     [[ \$(stat -c %a /proc/$(host_pid recorder)/root/data/kube9.db) == 640 ]]"
   k logs deploy/kube9 -c recorder >"$work/pod.log"

@@ -115,8 +115,7 @@ say "database: $size bytes, $((size / total)) an Event, dedup and WAL included"
 
 # ---- kube9-query
 ask() { "$query" --db "$db" "$@"; }
-ask status >"$data/status.json" || true
-check "status is JSON, operational" jq -e '.status == "operational"' "$data/status.json"
+check "status is JSON, operational" status_is_operational
 list() { ask events list --object-namespace="$namespace" --type=cluster "$@"; } # JSON, because stdout is not a terminal
 list --limit=1000 >"$data/page.json"
 check "the total is exact" jq -e ".pagination.total == $total" "$data/page.json"

@@ -88,6 +88,13 @@ at_most() {
   if (($3 <= $2)); then ok "$1: $3 ${4:-} (at most $2)"; else fail "$1: $3 ${4:-}, more than $2"; fi
 }
 
+# status_is_operational: `ask status` is operational. A disk of this machine that is nearly full is not a fault of the record.
+# Prints the other reasons.
+status_is_operational() {
+  ask status | jq -re '[.reasons[]? | select(startswith("the volume is nearly full") | not)] as $reasons |
+    if .status == "unavailable" or $reasons != [] then "\(.status): \($reasons | join("; "))", false else true end'
+}
+
 # until_true SECONDS COMMAND...: false when time is up.
 until_true() {
   local end=$((SECONDS + $1))
