@@ -1,5 +1,6 @@
 //! Tests that run the binary.
 
+mod blame;
 mod database_states;
 mod docs_examples;
 mod exit_and_errors;

@@ -109,7 +109,8 @@ pub(crate) enum ObjectCommand {
     Diff(Deferred<ObjectDiffArgs>),
     /// Print an object with the author and time of each line
     ///
-    /// Lines that are older than the record say "not before" the time at which it begins.
+    /// The revision of a line is the first of the recorded states that have had its value since.
+    /// A line that is older than the record has "before" and the time at which the record of the object begins.
     #[command(after_help = BLAME_EXAMPLES)]
     Blame(Deferred<ObjectBlameArgs>),
 }

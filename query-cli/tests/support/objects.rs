@@ -12,7 +12,7 @@ use kube9_ingest::tracker::Tracker;
 use kube9_model::change::kinds::{BUILT_IN, TrackedKind};
 use kube9_model::record::Record;
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Origin, RelistCause};
+use kube9_model::watch::{Origin, RelistCause, SourceMarker};
 use kube9_model::{EventType, ObjectRef, Severity};
 use kube9_store::apply::Applier;
 use kube9_store::open::DataDir;
@@ -131,19 +131,57 @@ impl Recorded {
         });
     }
 
+    /// What the source of a kind reports beside its objects.
+    fn mark(&mut self, kind: &TrackedKind, marker: SourceMarker) {
+        let name = format!("{} {}", kind.api_version(), kind.kind);
+        let watches = &mut self.applier.watches;
+        let (watch, _) = watches.register(&self.conn, "cluster", &name, "").unwrap();
+        self.store(&[Item::Marker { watch, marker }]);
+    }
+
+    /// The watch of a kind is known to be current.
+    pub fn confirm(&mut self, kind: &TrackedKind) {
+        let marker = SourceMarker::Confirmed {
+            version: self.version.to_string(),
+            at: self.now,
+        };
+        self.mark(kind, marker);
+    }
+
+    /// All objects of a kind are listed, and the source says what the list stands for: a gap is reported.
+    pub fn relist(&mut self, kind: &TrackedKind, cause: RelistCause, objects: &[Value]) {
+        let at = self.now;
+        let init = SourceMarker::Init {
+            list_generation: 0,
+            cause,
+            at,
+        };
+        self.mark(kind, init);
+        self.list(kind, cause, objects);
+        let synced = SourceMarker::Synced {
+            version: self.version.to_string(),
+            at,
+            server_time: at,
+            listed: objects.len() as u64,
+            vanished: 0,
+        };
+        self.mark(kind, synced);
+    }
+
     /// All objects of a kind are listed.
     pub fn list(&mut self, kind: &TrackedKind, cause: RelistCause, objects: &[Value]) {
         let objects: Vec<Value> = objects
             .iter()
             .map(|object| self.prepared(kind, object.clone(), ""))
             .collect();
+        let version = self.version.to_string();
         self.commit(kind, |tracker, now| {
             let mut events = vec![tracker.list_begins(cause, now)];
             for object in &objects {
                 let reading = tracker.applied(&object.to_string(), Origin::List, now);
                 events.push(tracker.emit(reading.unwrap()));
             }
-            events.push(tracker.list_ends("1000000"));
+            events.push(tracker.list_ends(&version));
             events
         });
     }

@@ -651,6 +651,42 @@ fn replicas_that_an_autoscaler_sets_are_a_row_and_those_of_a_person_another() {
 }
 
 #[test]
+fn change_between_folded_ones_keeps_its_revision_and_its_author() {
+    let mut store = Store::new();
+    let mut entries = BTreeMap::new();
+    let mut spec = json!({"replicas": 1, "paused": false, "minReadySeconds": 0});
+    let mut write = |store: &mut Store, manager: &'static str, field: &str, value: Value| {
+        store.now = store.now.plus(Duration::from_secs(5));
+        spec[field] = value;
+        let fields = json!({"f:spec": {format!("f:{field}"): {}}});
+        entries.insert(manager, entry(manager, "", store.now, fields));
+        let all: Vec<&Value> = entries.values().collect();
+        let web =
+            json!({"metadata": {"name": "web", "uid": "u", "managedFields": all}, "spec": spec});
+        store.of("deploy").create(web);
+    };
+    // Two operators whose changes fold, and a person.
+    for n in 0..8 {
+        write(&mut store, "one", "replicas", json!(n + 2));
+        write(&mut store, "two", "minReadySeconds", json!(n + 1));
+    }
+    write(&mut store, "kubectl-edit", "paused", json!(true));
+    for n in 0..3 {
+        write(&mut store, "one", "replicas", json!(n));
+        write(&mut store, "two", "minReadySeconds", json!(n));
+    }
+    let newest = "SELECT ifnull(a.name, r.author), left_out FROM revision r LEFT JOIN author a ON a.id = r.author \
+                  ORDER BY r.id DESC LIMIT 3";
+    let mut newest = store.conn.prepare(newest).unwrap();
+    let found = newest.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+    let found: Vec<(String, Option<u32>)> = found.unwrap().map(Result::unwrap).collect();
+    let of = |authors: &str, left_out| (authors.to_owned(), left_out);
+    assert_eq!(found[0], of("one, two", Some(5)));
+    assert_eq!(found[1], of("kubectl-edit", None));
+    assert_eq!(found[2].0, "one, two");
+}
+
+#[test]
 fn what_controllers_set_of_a_new_node_is_in_the_row_of_its_creation() {
     let mut store = Store::new();
     let mut node = json!({"metadata": {"name": "node-1", "uid": "u"}, "spec": {"taints": [

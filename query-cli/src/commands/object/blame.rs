@@ -174,7 +174,8 @@ fn origins(
     number: i64,
     leaves: &[Leaf<'_>],
 ) -> Result<Vec<Origin>, CliError> {
-    let mut set_by: Vec<Option<RevisionHead>> = vec![None; leaves.len()];
+    // With whether it is the creation.
+    let mut set_by: Vec<Option<(RevisionHead, bool)>> = vec![None; leaves.len()];
     let mut left: Vec<usize> = (0..leaves.len()).collect();
     let mut newer: Option<Revision> = None;
     reader.walk_revisions(target.object.id, |revision| {
@@ -188,7 +189,7 @@ fn origins(
                     .as_ref()
                     .is_some_and(|body| leaves[n].is_in(target.kind.rules, body.stored()));
                 if !is_older {
-                    set_by[n] = Some(newer.head.clone());
+                    set_by[n] = Some((newer.head.clone(), revision.body.is_none()));
                 }
                 is_older
             });
@@ -201,7 +202,7 @@ fn origins(
         since = oldest.head.from.unwrap_or(oldest.head.at);
         if is_creation(target, &oldest.head) {
             left.iter()
-                .for_each(|&n| set_by[n] = Some(oldest.head.clone()));
+                .for_each(|&n| set_by[n] = Some((oldest.head.clone(), true)));
         }
     }
     let mut rows: HashMap<i64, Vec<RowAuthor>> = HashMap::new();
@@ -209,7 +210,11 @@ fn origins(
     for (leaf, head) in leaves.iter().zip(set_by) {
         origins.push(match head {
             None => Origin::Older(since),
-            Some(head) => {
+            Some((head, is_creation)) if is_creation && head.from.is_some() => {
+                // It was seen later, and others may have changed it meanwhile.
+                Origin::Revision(Setter { head, by: None })
+            }
+            Some((head, _)) => {
                 let row = match rows.entry(head.number) {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(place) => place.insert(row_authors(reader, &head)?),
@@ -258,8 +263,9 @@ fn author(head: &RevisionHead, row: &[RowAuthor], leaf: &Path) -> Option<Vec<Str
     };
     let all = names(&mut row.iter());
     if head.left_out > 0 {
-        // Any of those who made the states that were not kept.
-        return (all.len() == 1).then_some(all);
+        // Any of those who made the states that were not kept, of which the row names those of its own changes.
+        let of_all = head.author.as_deref()?;
+        return (all.len() == 1 && all[0] == of_all).then_some(all);
     }
     // A list without identities is one field here; a change names the part of it.
     let is_of = |author: &&RowAuthor| {

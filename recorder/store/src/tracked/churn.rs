@@ -439,7 +439,11 @@ impl Churn {
 
     /// The open row of a target, unless it covers its time already.
     pub(super) fn fold(&self, target: &FoldTarget, at: Timestamp) -> Option<&Fold> {
-        let fold = match target {
+        self.fold_of(target).filter(|fold| at < fold.until)
+    }
+
+    fn fold_of(&self, target: &FoldTarget) -> Option<&Fold> {
+        match target {
             FoldTarget::Changes(object, key) => {
                 let folds = &self.objects.get(object)?.changes;
                 folds
@@ -450,8 +454,21 @@ impl Churn {
             FoldTarget::Creation(object) => self.objects.get(object)?.creation.as_ref(),
             FoldTarget::Life(object) => self.objects.get(object)?.life.as_ref(),
             FoldTarget::Group(group) => self.groups.get(group)?.fold.as_ref(),
-        };
-        fold.filter(|fold| at < fold.until)
+        }
+    }
+
+    /// Whether a row is an open one of what happens to an object again and again, or that of the target.
+    pub(super) fn is_open(&self, object: i64, target: &FoldTarget, row: EventKey) -> bool {
+        let of_target = self.fold_of(target);
+        let object = self.objects.get(&object);
+        let of_object = object.into_iter().flat_map(|object| {
+            let changes = object.changes.iter().map(|(_, fold)| fold);
+            changes.chain(&object.life)
+        });
+        of_target
+            .into_iter()
+            .chain(of_object)
+            .any(|fold| fold.key == row)
     }
 
     pub(super) fn set_fold(&mut self, target: FoldTarget, fold: Fold) {

@@ -363,7 +363,13 @@ impl TrackedApplier<'_> {
                     .churn
                     .note_change(member, &change, object.received)
             };
-            let is_thin = is_thinned(folding.as_ref(), newest.as_ref(), when.at);
+            // A change that has a row of its own keeps its revision.
+            let is_folded = |folding: &Folding| {
+                let row = newest.as_ref().and_then(|newest| newest.event);
+                row.is_some_and(|row| self.state.churn.is_open(stored.id, &folding.target, row))
+            };
+            let is_thin = folding.as_ref().is_some_and(is_folded)
+                && is_thinned(folding.as_ref(), newest.as_ref(), when.at);
             let namespace = object.namespace.as_str();
             self.note_folded(namespace, folding.as_ref(), is_thin, object.received);
             outcome = match &folding {
@@ -401,6 +407,11 @@ impl TrackedApplier<'_> {
                     (&after, content.body.as_str()),
                 );
                 if is_thin {
+                    let known = revisions.authors(stored.id, stored.revision)?;
+                    let revision = Revision {
+                        author: merged(known.as_deref(), revision.author.as_deref()),
+                        ..revision
+                    };
                     self.replace_revision(&mut next, states, &revision)?;
                 } else {
                     self.add_revision(&mut next, states, &revision)?;
@@ -1069,6 +1080,18 @@ fn owner_text(object: &ObservedObject) -> Option<String> {
 fn is_thinned(folding: Option<&Folding>, newest: Option<&NewestRevision>, at: Timestamp) -> bool {
     folding.is_some_and(|folding| folding.is_thinned)
         && newest.is_some_and(|newest| at.since(newest.since) < THIN)
+}
+
+/// The authors of a revision that stands for several changes; unknown if that of one is.
+fn merged(known: Option<&str>, other: Option<&str>) -> Option<String> {
+    let (known, other) = (known?, other?);
+    let mut names: Vec<&str> = known.split(", ").chain(other.split(", ")).collect();
+    names.sort_unstable();
+    names.dedup();
+    match known == other {
+        true => Some(known.to_owned()),
+        false => Some(clean_text(&names.join(", "), AUTHOR_BYTES_MAX)),
+    }
 }
 
 /// What happened to several objects, in words.

@@ -46,6 +46,8 @@ pub(super) struct NewestRevision {
     pub(super) at: Timestamp,
     /// When the first of the states that it stands for began.
     pub(super) since: Timestamp,
+    /// The row of the change.
+    pub(super) event: Option<EventKey>,
 }
 
 /// The table; writes happen within a transaction of the caller.
@@ -70,15 +72,17 @@ impl<'c> RevisionTable<'c> {
     ) -> rusqlite::Result<Option<NewestRevision>> {
         self.conn
             .counted(
-                "SELECT body, at_ms, CASE WHEN left_out > 0 THEN from_ms END FROM revision \
+                "SELECT body, at_ms, CASE WHEN left_out > 0 THEN from_ms END, event FROM revision \
                  WHERE id = ?1 AND NOT is_patch",
             )?
             .query_row([id(object, number)], |row| {
                 let at = Timestamp::from_millis(row.get(1)?);
                 let since: Option<i64> = row.get(2)?;
+                let event: Option<i64> = row.get(3)?;
                 Ok(NewestRevision {
                     body: row.get(0)?,
                     at,
+                    event: event.map(EventKey::from_i64),
                     since: since.map_or(at, Timestamp::from_millis),
                 })
             })
@@ -115,6 +119,18 @@ impl<'c> RevisionTable<'c> {
             )?
             .query_row((id(object, 0), id(object, number + 1)), |row| row.get(0))?;
         Ok(at.map(Timestamp::from_millis))
+    }
+
+    /// The authors of a revision, as [`Revision::author`] has them.
+    pub(super) fn authors(&self, object: i64, number: i64) -> rusqlite::Result<Option<String>> {
+        let found = self
+            .conn
+            .counted(
+                "SELECT ifnull(a.name, r.author) FROM revision r LEFT JOIN author a ON a.id = r.author WHERE r.id = ?1",
+            )?
+            .query_row([id(object, number)], |row| row.get(0))
+            .optional()?;
+        Ok(found.flatten())
     }
 
     /// What is stored for an author: its id, or its name.
