@@ -53,11 +53,11 @@ enum Step {
     Named(String),
 }
 
-/// Where a leaf is.
-type Place = Vec<Step>;
+/// The steps to a leaf.
+type Location = Vec<Step>;
 
 /// `spec/containers/[app]/image`
-fn place(text: &str) -> Place {
+fn location(text: &str) -> Location {
     let step = |word: &str| match word.strip_prefix('[') {
         Some(name) => Step::Named(name.trim_end_matches(']').to_owned()),
         None => Step::Field(word.replace('|', "/")),
@@ -66,9 +66,9 @@ fn place(text: &str) -> Place {
 }
 
 /// As the command prints it.
-fn printed(place: &[Step]) -> String {
+fn printed(location: &[Step]) -> String {
     let mut text = String::new();
-    for step in place {
+    for step in location {
         match step {
             Step::Named(name) => text.push_str(&format!("[{name}]")),
             Step::Field(name) if name.contains(['.', '/']) => text.push_str(&format!("[{name:?}]")),
@@ -79,9 +79,9 @@ fn printed(place: &[Step]) -> String {
     text
 }
 
-/// Puts a value at its place in a manifest.
-fn put(into: &mut Value, place: &[Step], value: &Value) {
-    let Some((step, rest)) = place.split_first() else {
+/// Sets the value of a leaf of a manifest.
+fn put(into: &mut Value, location: &[Step], value: &Value) {
+    let Some((step, rest)) = location.split_first() else {
         *into = value.clone();
         return;
     };
@@ -103,11 +103,11 @@ fn put(into: &mut Value, place: &[Step], value: &Value) {
 }
 
 /// The fields of an entry as `managedFields` has them.
-fn fields_v1(places: &BTreeSet<Place>) -> Value {
+fn fields_v1(locations: &BTreeSet<Location>) -> Value {
     let mut fields = json!({});
-    for place in places {
+    for location in locations {
         let mut inner = &mut fields;
-        for step in place {
+        for step in location {
             inner = match step {
                 Step::Field(name) => &mut inner[format!("f:{name}")],
                 Step::Named(name) => &mut inner[format!("k:{}", json!({"name": name}))],
@@ -130,7 +130,7 @@ struct Object {
     name: String,
     uid: u64,
     created: Timestamp,
-    leaves: BTreeMap<Place, Value>,
+    leaves: BTreeMap<Location, Value>,
     entries: Vec<Entry>,
 }
 
@@ -139,7 +139,7 @@ struct Object {
 struct Entry {
     writer: usize,
     at: Timestamp,
-    places: BTreeSet<Place>,
+    locations: BTreeSet<Location>,
 }
 
 /// A manager and how it writes.
@@ -202,10 +202,10 @@ struct World {
     record: Recorded,
     kinds: [TrackedKind; 3],
     /// Of each kind.
-    places: [Vec<Place>; 3],
+    locations: [Vec<Location>; 3],
     objects: BTreeMap<String, Object>,
     /// What each field of each object was, in order.
-    truth: BTreeMap<(String, Place), Vec<Set>>,
+    truth: BTreeMap<(String, Location), Vec<Set>>,
     /// From when to when each object existed.
     lives: BTreeMap<String, Vec<(Timestamp, Option<Timestamp>)>>,
     uid: u64,
@@ -217,7 +217,7 @@ struct World {
     begins: Timestamp,
 }
 
-fn places() -> [Vec<Place>; 3] {
+fn locations() -> [Vec<Location>; 3] {
     let mut deployment = vec![
         "spec/replicas".to_owned(),
         "spec/paused".to_owned(),
@@ -249,7 +249,7 @@ fn places() -> [Vec<Place>; 3] {
         "spec/parts/[x]/name",
         "spec/parts/[x]/n",
     ];
-    let all = |texts: &[&str]| texts.iter().map(|text| place(text)).collect();
+    let all = |texts: &[&str]| texts.iter().map(|text| location(text)).collect();
     let deployment: Vec<&str> = deployment.iter().map(String::as_str).collect();
     [all(&deployment), all(&config_map), all(&thing)]
 }
@@ -270,7 +270,7 @@ impl World {
             dir,
             record,
             kinds,
-            places: places(),
+            locations: locations(),
             objects: BTreeMap::new(),
             truth: BTreeMap::new(),
             lives: BTreeMap::new(),
@@ -296,14 +296,20 @@ impl World {
         format!("web-{number}")
     }
 
-    fn set(&mut self, object: &mut Object, writer: usize, place: &Place, value: Option<Value>) {
+    fn set(
+        &mut self,
+        object: &mut Object,
+        writer: usize,
+        location: &Location,
+        value: Option<Value>,
+    ) {
         let now = self.record.now;
         for entry in &mut object.entries {
-            entry.places.remove(place);
+            entry.locations.remove(location);
         }
         match &value {
             Some(value) => {
-                object.leaves.insert(place.clone(), value.clone());
+                object.leaves.insert(location.clone(), value.clone());
                 let known = object
                     .entries
                     .iter()
@@ -312,18 +318,18 @@ impl World {
                     object.entries.push(Entry {
                         writer,
                         at: now,
-                        places: BTreeSet::new(),
+                        locations: BTreeSet::new(),
                     });
                     object.entries.len() - 1
                 });
                 object.entries[entry].at = now;
-                object.entries[entry].places.insert(place.clone());
+                object.entries[entry].locations.insert(location.clone());
             }
             None => {
-                object.leaves.remove(place);
+                object.leaves.remove(location);
             }
         }
-        object.entries.retain(|entry| !entry.places.is_empty());
+        object.entries.retain(|entry| !entry.locations.is_empty());
         let set = Set {
             at: now,
             writer: Some(writer),
@@ -331,7 +337,7 @@ impl World {
             is_received: false,
         };
         self.truth
-            .entry((object.name.clone(), place.clone()))
+            .entry((object.name.clone(), location.clone()))
             .or_default()
             .push(set);
     }
@@ -347,10 +353,10 @@ impl World {
             entries: Vec::new(),
         };
         let writer = rng.below(SCALES as u64) as usize;
-        for place in self.places[object.kind].clone() {
-            if is_name(&place) || rng.below(3) > 0 {
-                let value = value_of(rng, &place);
-                self.set(&mut object, writer, &place, Some(value));
+        for location in self.locations[object.kind].clone() {
+            if is_name(&location) || rng.below(3) > 0 {
+                let value = value_of(rng, &location);
+                self.set(&mut object, writer, &location, Some(value));
             }
         }
         let life = (object.created, None);
@@ -364,7 +370,7 @@ impl World {
     fn delete(&mut self, name: &str) -> Object {
         let object = self.objects.remove(name).unwrap();
         let now = self.record.now;
-        for place in object.leaves.keys() {
+        for location in object.leaves.keys() {
             let set = Set {
                 at: now,
                 writer: None,
@@ -372,7 +378,7 @@ impl World {
                 is_received: false,
             };
             self.truth
-                .get_mut(&(name.to_owned(), place.clone()))
+                .get_mut(&(name.to_owned(), location.clone()))
                 .unwrap()
                 .push(set);
         }
@@ -391,13 +397,13 @@ impl World {
         if writer == SCALES && object.kind > 0 {
             writer = 0;
         }
-        let places = match writer {
-            SCALES => vec![place("spec/replicas")],
-            OPERATOR if self.burst > 0 => vec![self.places[object.kind][3].clone()],
+        let locations = match writer {
+            SCALES => vec![location("spec/replicas")],
+            OPERATOR if self.burst > 0 => vec![self.locations[object.kind][3].clone()],
             _ => {
-                let free: Vec<Place> = self.places[object.kind]
+                let free: Vec<Location> = self.locations[object.kind]
                     .iter()
-                    .filter(|place| !is_name(place))
+                    .filter(|location| !is_name(location))
                     .cloned()
                     .collect();
                 (0..=rng.below(3))
@@ -408,14 +414,14 @@ impl World {
             }
         };
         let mut is_changed = false;
-        for place in places {
-            let known = object.leaves.get(&place).cloned();
+        for location in locations {
+            let known = object.leaves.get(&location).cloned();
             let value = match known {
                 Some(_) if writer != SCALES && rng.below(6) == 0 => None,
-                _ => Some(value_of(rng, &place)),
+                _ => Some(value_of(rng, &location)),
             };
             if value != known {
-                self.set(&mut object, writer, &place, value);
+                self.set(&mut object, writer, &location, value);
                 is_changed = true;
             } else if WRITERS[writer].operation == "Apply" && known.is_some() {
                 // It is a further owner, and set nothing.
@@ -424,7 +430,7 @@ impl World {
                     .iter_mut()
                     .find(|entry| entry.writer == writer);
                 if let Some(entry) = entry
-                    && entry.places.insert(place)
+                    && entry.locations.insert(location)
                 {
                     entry.at = self.record.now;
                     is_changed = true;
@@ -444,15 +450,15 @@ impl World {
                 let at = entry.at.to_string();
                 json!({"manager": writer.manager, "operation": writer.operation, "subresource": writer.subresource,
                        "apiVersion": self.kinds[object.kind].api_version(), "time": format!("{}Z", &at[..19]),
-                       "fieldsType": "FieldsV1", "fieldsV1": fields_v1(&entry.places)})
+                       "fieldsType": "FieldsV1", "fieldsV1": fields_v1(&entry.locations)})
             })
             .collect();
         let mut manifest = json!({"metadata": {
             "name": object.name, "namespace": "shop", "uid": format!("uid-{}", object.uid),
             "creationTimestamp": object.created.to_string(), "managedFields": entries,
         }});
-        for (place, value) in &object.leaves {
-            put(&mut manifest, place, value);
+        for (location, value) in &object.leaves {
+            put(&mut manifest, location, value);
         }
         manifest
     }
@@ -512,25 +518,25 @@ impl World {
     }
 
     /// What a field was at a time, and everything before.
-    fn sets(&self, name: &str, place: &Place, at: Timestamp) -> &[Set] {
-        let sets = &self.truth[&(name.to_owned(), place.clone())];
+    fn sets(&self, name: &str, location: &Location, at: Timestamp) -> &[Set] {
+        let sets = &self.truth[&(name.to_owned(), location.clone())];
         &sets[..sets.partition_point(|set| set.at <= at)]
     }
 
     /// The fields of an object at a time; `None` if it did not exist.
-    fn leaves(&self, name: &str, at: Timestamp) -> Option<BTreeMap<Place, Value>> {
+    fn leaves(&self, name: &str, at: Timestamp) -> Option<BTreeMap<Location, Value>> {
         let is_alive = |(from, until): &(Timestamp, Option<Timestamp>)| {
             *from <= at && until.is_none_or(|until| at < until)
         };
         self.lives.get(name)?.iter().find(|life| is_alive(life))?;
-        let places = self
+        let locations = self
             .truth
             .keys()
             .filter(|(of, _)| of == name)
-            .map(|(_, place)| place);
-        let found = places.filter_map(|place| {
-            let value = self.sets(name, place, at).last()?.value.clone()?;
-            Some((place.clone(), value))
+            .map(|(_, location)| location);
+        let found = locations.filter_map(|location| {
+            let value = self.sets(name, location, at).last()?.value.clone()?;
+            Some((location.clone(), value))
         });
         Some(found.collect())
     }
@@ -543,17 +549,17 @@ impl World {
 }
 
 /// Identities are not edited.
-fn is_name(place: &Place) -> bool {
-    place.last() == Some(&Step::Field("name".to_owned()))
+fn is_name(location: &Location) -> bool {
+    location.last() == Some(&Step::Field("name".to_owned()))
 }
 
-fn value_of(rng: &mut Rng, place: &Place) -> Value {
-    let Some(last) = place.last() else {
+fn value_of(rng: &mut Rng, location: &Location) -> Value {
+    let Some(last) = location.last() else {
         return Value::Null;
     };
     match last {
         Step::Field(name) => match name.as_str() {
-            "name" => match &place[place.len() - 2] {
+            "name" => match &location[location.len() - 2] {
                 Step::Named(name) => json!(name),
                 Step::Field(_) => Value::Null,
             },
@@ -620,8 +626,10 @@ impl World {
             .iter()
             .filter_map(|line| line["path"].as_str())
             .collect();
-        let by_path: BTreeMap<String, &Place> =
-            leaves.keys().map(|place| (printed(place), place)).collect();
+        let by_path: BTreeMap<String, &Location> = leaves
+            .keys()
+            .map(|location| (printed(location), location))
+            .collect();
         let all: BTreeSet<&str> = by_path.keys().map(String::as_str).collect();
         assert_eq!(named, all, "{command}");
         let thinned = thinned(&self.record.conn, name);
@@ -708,10 +716,10 @@ impl World {
             self.object(name)
         );
         let document = self.dir.run(&format!("{command} --format=json")).json();
-        let plain = |leaves: &BTreeMap<Place, Value>| -> BTreeMap<String, Value> {
-            let shown = leaves.iter().filter(|(place, _)| !is_marked(place));
+        let plain = |leaves: &BTreeMap<Location, Value>| -> BTreeMap<String, Value> {
+            let shown = leaves.iter().filter(|(location, _)| !is_marked(location));
             shown
-                .map(|(place, value)| (printed(place), value.clone()))
+                .map(|(location, value)| (printed(location), value.clone()))
                 .collect()
         };
         let (mut state, later) = (plain(&before), plain(&after));
@@ -751,7 +759,7 @@ impl World {
         let mut manifest = json!({"metadata": {}});
         after
             .iter()
-            .for_each(|(place, value)| put(&mut manifest, place, value));
+            .for_each(|(location, value)| put(&mut manifest, location, value));
         for operation in operations.as_array().unwrap() {
             patched(&mut manifest, operation);
         }
@@ -787,8 +795,8 @@ fn compare_part(lines: &[Value], n: usize, command: &str) {
 }
 
 /// Its value is hidden.
-fn is_marked(place: &[Step]) -> bool {
-    is_marked_text(&printed(place))
+fn is_marked(location: &[Step]) -> bool {
+    is_marked_text(&printed(location))
 }
 
 fn is_marked_text(path: &str) -> bool {
@@ -842,7 +850,7 @@ fn patched(object: &mut Value, operation: &Value) {
         (Value::Array(list), "add") => list.insert(last.parse().unwrap(), value.clone()),
         (Value::Array(list), "replace") => list[last.parse::<usize>().unwrap()] = value.clone(),
         (Value::Array(list), "remove") => _ = list.remove(last.parse().unwrap()),
-        (place, op) => panic!("{op} of {place}"),
+        (location, op) => panic!("{op} of {location}"),
     }
 }
 
