@@ -63,21 +63,30 @@ pub(crate) fn width(text: &str) -> usize {
 fn clusters(text: &str) -> impl Iterator<Item = (&str, usize)> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        let mut before = rest.chars().next()?;
-        let end = rest
-            .char_indices()
-            .skip(1)
-            .enumerate()
-            .find(|&(i, (_, c))| {
-                let begins = c.width() != Some(0) && (before != '\u{200d}' || c.is_ascii());
-                before = c;
-                begins || i + 1 == CLUSTER_CHARS_MAX
-            })
-            .map_or(rest.len(), |(_, (at, _))| at);
+        rest.chars().next()?;
+        let joined = cluster_end(rest, true);
+        // What a joiner joins is as wide as one emoji; other characters stay beside each other.
+        let end = match width(&rest[..joined]) {
+            ..=2 => joined,
+            _ => cluster_end(rest, false),
+        };
         let (part, after) = rest.split_at(end);
         rest = after;
         Some((part, width(part)))
     })
+}
+
+/// Where the first cluster ends, which a joiner continues or not.
+fn cluster_end(text: &str, joins: bool) -> usize {
+    let mut before = '\0';
+    let mut chars = text.char_indices().enumerate();
+    let end = chars.find(|&(i, (_, c))| {
+        let is_joined = joins && before == '\u{200d}' && !c.is_ascii();
+        let begins = c.width() != Some(0) && !is_joined;
+        before = c;
+        i > 0 && (begins || i == CLUSTER_CHARS_MAX)
+    });
+    end.map_or(text.len(), |(_, (at, _))| at)
 }
 
 /// Truncates text to `columns`, with an ellipsis.
@@ -316,6 +325,7 @@ mod tests {
             ("漢字漢字", 4, "漢…"),
             ("👩‍👩‍👧 family", 4, "👩‍👩‍👧 …"),
             ("abc", 1, "…"),
+            ("®\u{200d}漢\u{200d}字", 4, "®\u{200d}漢…"),
             // A joiner would draw the ellipsis into the character before it.
             ("a\u{200d}bcd", 2, "a…"),
             ("e\u{301}\u{301}xyz", 2, "e…"),
