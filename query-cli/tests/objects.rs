@@ -28,6 +28,49 @@ fn changes_table_shows_what_and_who() {
     assert_eq!(json["changes"][0]["metadata"]["by"][0]["manager"], "hpa");
 }
 
+#[test]
+fn changes_are_rows_of_type_cluster() {
+    let dir = shop();
+    let since = at(0);
+    let ids = |line: &str| {
+        let json = dir
+            .run(&format!("{line} --since={since} --format=json"))
+            .json();
+        let list = line
+            .split(' ')
+            .find(|word| matches!(*word, "changes" | "events"))
+            .unwrap();
+        let rows = json[list].as_array().unwrap().clone();
+        assert_eq!(json["pagination"]["total"], rows.len());
+        rows
+    };
+    let changes = ids("changes --limit=100");
+    let cluster: Vec<Value> = ids("events list --limit=100 --type=cluster")
+        .into_iter()
+        .filter(|row| !row["metadata"]["op"].is_null())
+        .collect();
+    assert_eq!(changes, cluster);
+    let all = ids("events list --limit=100");
+    let groups = dir
+        .run(&format!(
+            "events stats --since={since} --by=type --format=json"
+        ))
+        .json();
+    let groups = groups["groups"].as_array().unwrap();
+    let of_cluster: Vec<&Value> = groups
+        .iter()
+        .filter(|one| one["type"] == "cluster")
+        .collect();
+    assert_eq!(of_cluster.len(), 1, "{groups:?}");
+    let is_cluster = |row: &&Value| row["event_type"] == "cluster";
+    assert_eq!(
+        of_cluster[0]["events"],
+        all.iter().filter(is_cluster).count()
+    );
+    let status = dir.run("status --format=json").json();
+    assert_eq!(status["events_by_type"]["cluster"], of_cluster[0]["events"]);
+}
+
 /// An age differs from day to day.
 fn without_age(line: &str) -> String {
     match line.split_once(' ') {

@@ -109,7 +109,7 @@ pub(super) fn delete_some(
             let key = EventKey::from_i64(row.key);
             applier
                 .rows
-                .count(key, row.scope, row.event_type, severity, -1);
+                .count(key, row.scope, row.type_code, severity, -1);
             step.deleted.0[severity as usize] += 1;
             if why != Why::Age {
                 step.evictions
@@ -145,7 +145,7 @@ fn remove(conn: &Connection, row: &DeletedRow, why: Why) -> rusqlite::Result<()>
 /// A row of a chunk.
 struct DeletedRow {
     key: i64,
-    event_type: EventType,
+    type_code: i64,
     scope: i64,
     uid: Option<Value>,
     /// It may be the row of a finding.
@@ -161,13 +161,13 @@ fn chunk(conn: &Connection, from: i64, end: i64) -> rusqlite::Result<Vec<Deleted
     )?;
     let rows = statement.query_map((from, end, CHUNK), |row| {
         let key: i64 = row.get(0)?;
-        let (event_type, severity): (i64, i64) = (row.get(1)?, row.get(2)?);
+        let (type_code, severity): (i64, i64) = (row.get(1)?, row.get(2)?);
         let created = EventKey::from_i64(key).created_at();
-        let event_type = EventType::from_code(event_type)
-            .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, event_type))?;
+        let event_type = EventType::of_row(type_code)
+            .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, type_code))?;
         Ok(DeletedRow {
             key,
-            event_type,
+            type_code,
             scope: row.get::<_, Option<i64>>(4)?.unwrap_or(0),
             uid: row.get(5)?,
             is_finding: matches!(

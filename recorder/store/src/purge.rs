@@ -14,10 +14,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use kube9_model::Severity;
 use kube9_model::change::kinds::{BUILT_IN, ResourceId, TrackedKind};
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
-use kube9_model::{EventType, Severity};
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
@@ -260,7 +260,7 @@ pub(super) fn purge(
                     .execute([row.key])?;
                 let key = EventKey::from_i64(row.key);
                 let counts = &mut applier.rows;
-                counts.count(key, row.scope, row.event_type, row.severity, -1);
+                counts.count(key, row.scope, row.type_code, row.severity, -1);
                 purged.rows += 1;
             }
             Ok(())
@@ -399,7 +399,7 @@ fn erase_revisions(conn: &Connection, object: i64, is_deleted: bool) -> rusqlite
 
 struct PurgedRow {
     key: i64,
-    event_type: EventType,
+    type_code: i64,
     severity: Severity,
     scope: i64,
 }
@@ -420,11 +420,10 @@ fn rows(
     .query_map(
         (request.namespace(), kind, request.name(), after, CHUNK),
         |row| {
-            let (event_type, severity): (i64, i64) = (row.get(1)?, row.get(2)?);
+            let (type_code, severity): (i64, i64) = (row.get(1)?, row.get(2)?);
             Ok(PurgedRow {
                 key: row.get(0)?,
-                event_type: EventType::from_code(event_type)
-                    .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, event_type))?,
+                type_code,
                 severity: Severity::from_code(severity)
                     .ok_or(rusqlite::Error::IntegralValueOutOfRange(2, severity))?,
                 scope: row.get(3)?,

@@ -50,7 +50,7 @@ struct CountKey {
     /// Start of the bucket. Seconds since 1970.
     start: i64,
     scope: i64,
-    event_type: i64,
+    type_code: i64,
     severity: i64,
 }
 
@@ -265,7 +265,7 @@ impl Rows {
         let last_ms = span.last.since(created).as_millis() as i64;
         events.insert.get()?.execute(rusqlite::params![
             key.as_i64(),
-            record.event_type.code(),
+            record.type_code(),
             record.severity.code(),
             reason,
             object.map(|ids| ids.object),
@@ -282,7 +282,7 @@ impl Rows {
         self.count(
             key,
             object.map_or(0, |ids| ids.scope),
-            record.event_type,
+            record.type_code(),
             record.severity,
             1,
         );
@@ -444,8 +444,9 @@ impl Rows {
             ))?;
         if changed > 0 {
             let before = before.and_then(Severity::from_code);
-            self.count(key, 0, EventType::System, before.unwrap_or(severity), -1);
-            self.count(key, 0, EventType::System, severity, 1);
+            let system = EventType::System.code();
+            self.count(key, 0, system, before.unwrap_or(severity), -1);
+            self.count(key, 0, system, severity, 1);
             self.log_change(key);
         }
         Ok(())
@@ -472,12 +473,12 @@ impl Rows {
         self.changed.push(key);
     }
 
-    /// Adds `rows` to the row's counters.
+    /// Adds `rows` to the counters of the row; `type_code` is the integer of its type.
     pub fn count(
         &mut self,
         key: EventKey,
         scope: i64,
-        event_type: EventType,
+        type_code: i64,
         severity: Severity,
         rows: i64,
     ) {
@@ -485,7 +486,7 @@ impl Rows {
         let hour = CountKey {
             start: second - second.rem_euclid(bucket::HOUR),
             scope,
-            event_type: event_type.code(),
+            type_code,
             severity: severity.code(),
         };
         *self.tally.entry(hour).or_default() += rows;
@@ -509,21 +510,21 @@ impl Rows {
                     let CountKey {
                         start,
                         scope,
-                        event_type,
+                        type_code,
                         severity,
                     } = place;
-                    [span, start, scope, event_type, severity, rows]
+                    [span, start, scope, type_code, severity, rows]
                 };
                 self.sums(span).into_iter().map(row)
             })
             .collect();
         ADD_COUNTS.execute(conn, &sums)?;
-        for [span, start, scope, event_type, severity, _] in sums.iter().filter(|sum| sum[5] < 0) {
+        for [span, start, scope, type_code, severity, _] in sums.iter().filter(|sum| sum[5] < 0) {
             conn.counted(
                 "DELETE FROM row_counts WHERE bucket_seconds = ?1 AND bucket_start = ?2 AND scope = ?3 AND type = ?4 \
                  AND severity = ?5 AND rows <= 0",
             )?
-            .execute((span, start, scope, event_type, severity))?;
+            .execute((span, start, scope, type_code, severity))?;
         }
         self.tally.clear();
         Ok(())

@@ -125,7 +125,7 @@ CREATE INDEX message_template_hash ON message_template (hash);
 
 CREATE TABLE event (
     key             INTEGER PRIMARY KEY, -- second of created_at << 24 | order within it
-    type            INTEGER NOT NULL,    -- 0 cluster 1 operator 2 insight 3 assessment 4 health 5 system
+    type            INTEGER NOT NULL,    -- 0 cluster 1 operator 2 insight 3 assessment 4 health 5 system 6 cluster: a change of a tracked object
     severity        INTEGER NOT NULL,    -- 0 info 1 warning 2 error 3 critical
     class           INTEGER NOT NULL,    -- event_class.id
     template        INTEGER NOT NULL,    -- message_template.id
@@ -144,7 +144,7 @@ CREATE TABLE event (
     imported_at     TEXT                 -- its created_at there
 );
 CREATE INDEX idx_events_object ON event (object) WHERE object IS NOT NULL;
-CREATE INDEX idx_events_type ON event (type) WHERE type <> 0;
+CREATE INDEX idx_events_type ON event (type) WHERE type BETWEEN 1 AND 5;
 CREATE INDEX idx_events_severity ON event (severity) WHERE severity >= 2;
 -- The few rows that span more than the folding window (gaps, findings), with the end of each.
 CREATE INDEX idx_events_long ON event (key, last_offset_ms) WHERE last_offset_ms > 600000;
@@ -323,7 +323,7 @@ CREATE VIEW event_detail AS
 SELECT e.key,
        ifnull(e.imported_id,
               printf('evt_%s_%06x', strftime('%Y%m%d_%H%M%S', e.key >> 24, 'unixepoch'), e.key & 16777215)) AS id,
-       CASE e.type WHEN 0 THEN 'cluster' WHEN 1 THEN 'operator' WHEN 2 THEN 'insight'
+       CASE e.type WHEN 0 THEN 'cluster' WHEN 6 THEN 'cluster' WHEN 1 THEN 'operator' WHEN 2 THEN 'insight'
                    WHEN 3 THEN 'assessment' WHEN 4 THEN 'health' ELSE 'system' END AS event_type,
        CASE e.severity WHEN 0 THEN 'info' WHEN 1 THEN 'warning' WHEN 2 THEN 'error' ELSE 'critical' END AS severity,
        r.title,

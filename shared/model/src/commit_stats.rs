@@ -79,7 +79,8 @@ pub struct CommitDelta {
 impl CommitDelta {
     /// Counts a new row if it is a warning.
     pub fn count_warning(&mut self, record: &Record, created: Timestamp) {
-        if record.event_type != EventType::Cluster || record.severity < Severity::Warning {
+        let is_of_cluster = record.event_type == EventType::Cluster && !record.is_change();
+        if !is_of_cluster || record.severity < Severity::Warning {
             return;
         }
         let Some(object) = &record.object else { return };

@@ -28,4 +28,4 @@ mod row;
 pub mod time;
 pub mod watch;
 
-pub use row::{EventType, ObjectRef, Severity, Tenant, UnknownWord};
+pub use row::{CHANGE_CODE, EventType, ObjectRef, Severity, Tenant, UnknownWord};

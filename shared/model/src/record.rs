@@ -44,6 +44,26 @@ pub struct Record {
 }
 
 impl Record {
+    /// The component of rows that kube9 makes itself.
+    pub const OWN_COMPONENT: &str = "kube9";
+
+    /// Whether the row is about a change of a tracked object.
+    pub fn is_change(&self) -> bool {
+        self.event_type == EventType::Cluster
+            && self.component == Self::OWN_COMPONENT
+            && self.kube_type.is_empty()
+            && self.extra.contains_key("op")
+    }
+
+    /// The integer that the database stores as the row's type.
+    pub fn type_code(&self) -> i64 {
+        if self.is_change() {
+            crate::CHANGE_CODE
+        } else {
+            self.event_type.code()
+        }
+    }
+
     /// An internal row at one time; the caller sets severity, title and object.
     pub fn internal(at: Timestamp) -> Self {
         Self {
@@ -55,7 +75,7 @@ impl Record {
             api_group: String::new(),
             owner: None,
             reason: String::new(),
-            component: "kube9".to_owned(),
+            component: Self::OWN_COMPONENT.to_owned(),
             container: String::new(),
             kube_type: String::new(),
             node: None,

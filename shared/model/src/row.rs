@@ -80,6 +80,26 @@ closed_set!(
     }
 );
 
+/// The integer that the database stores as the type of a row about a change of a tracked object. The row is of type
+/// cluster; an integer of its own makes changes countable without reading them.
+pub const CHANGE_CODE: i64 = 6;
+
+impl EventType {
+    /// The event type of a row by the integer that the database stores.
+    pub fn of_row(code: i64) -> Option<Self> {
+        match code {
+            CHANGE_CODE => Some(Self::Cluster),
+            code => Self::from_code(code),
+        }
+    }
+
+    /// The integers that rows of this type have in the database.
+    pub fn row_codes(self) -> impl Iterator<Item = i64> {
+        let changes = (self == Self::Cluster).then_some(CHANGE_CODE);
+        std::iter::once(self.code()).chain(changes)
+    }
+}
+
 closed_set!(
     /// How bad a row is. Ordered: `Info < Warning < Error < Critical`.
     Severity, "severity", {

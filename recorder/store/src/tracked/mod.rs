@@ -311,7 +311,7 @@ pub(super) fn recent_changes(
     let mut found = conn.counted(
         "SELECT e.key, e.last_offset_ms, s.kind, s.namespace, o.name, c.reason, c.title FROM event e \
          JOIN object o ON o.id = e.object JOIN scope s ON s.id = o.scope JOIN event_class c ON c.id = e.class \
-         WHERE e.key >= ?1 AND e.type = 0 AND s.kind IN ('ConfigMap', 'Deployment') AND c.component = 'kube9' \
+         WHERE e.key >= ?1 AND e.type = 6 AND s.kind IN ('ConfigMap', 'Deployment') \
          ORDER BY e.key DESC LIMIT ?2",
     )?;
     let first = EventKey::new(since.second(), 0).as_i64();

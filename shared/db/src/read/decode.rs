@@ -148,7 +148,7 @@ fn decode(key: i64, raw: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(Row, Op
     };
     let row = Row {
         id: EventKey::from_i64(key).to_string(),
-        event_type: EventType::from_code(event_type)
+        event_type: EventType::of_row(event_type)
             .unwrap_or(EventType::System)
             .to_string(),
         severity: Severity::from_code(severity)

@@ -68,7 +68,7 @@ impl GroupBy {
     /// SQL of the integer of a row of `event e` by which it is grouped first.
     pub(super) const fn sql(self) -> &'static str {
         match self {
-            Self::Type => "e.type",
+            Self::Type => "iif(e.type = 6, 0, e.type)",
             Self::Severity => "e.severity",
             // -1 for an object that is missing, which is damage and not a row without an object.
             Self::Namespace | Self::Kind => {

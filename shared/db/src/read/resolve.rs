@@ -12,6 +12,7 @@ use super::verify;
 use crate::schema::FOLD_WINDOW_MS;
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
+use kube9_model::{CHANGE_CODE, EventType};
 
 /// Up to this many objects the filter lists their ids. With more, a scan is as fast and the list would take memory.
 pub(super) const OBJECTS_MAX: usize = 20_000;
@@ -137,9 +138,13 @@ impl ResolvedFilter {
             (!codes.is_empty() && codes.len() < all).then_some(codes)
         };
         let mut conditions = conditions(filter);
+        let mut types: Vec<i64> = filter.types.iter().flat_map(|t| t.row_codes()).collect();
+        let mut matches_nothing = matches_nothing;
         if let Some(changes) = &filter.changes {
             add_functions(connection, changes)?;
-            conditions.push(change_condition(changes));
+            conditions.extend(change_condition(changes));
+            matches_nothing |= !types.is_empty() && !types.contains(&CHANGE_CODE);
+            types = vec![CHANGE_CODE];
         }
         if let Some(states) = filter.findings {
             conditions.push(finding_condition(states));
@@ -148,7 +153,7 @@ impl ResolvedFilter {
             conditions.extend(last_second(connection, until)?);
         }
         Ok(Self {
-            types: codes(6, filter.types.iter().map(|t| t.code()).collect()),
+            types: codes(EventType::ALL.len() + 1, types),
             severities: codes(4, filter.severities.iter().map(|s| s.code()).collect()),
             scopes,
             objects,
@@ -375,13 +380,12 @@ fn last_second(connection: &Connection, until: Timestamp) -> Result<Option<Sql>,
     Ok(Some(in_time))
 }
 
-/// Rows that kube9 made of changes of objects.
-fn change_condition(filter: &ChangeFilter) -> Sql {
-    // The classes are few: most rows are left out without reading their JSON.
-    let mut sql = Sql::new(
-        "+e.type = 0 AND e.class IN (SELECT r.id FROM event_class r WHERE r.component = 'kube9') \
-         AND e.extra ->> 'op' IS NOT NULL",
-    );
+/// Which changes of objects. `None` for all: `row_counts` can count them.
+fn change_condition(filter: &ChangeFilter) -> Option<Sql> {
+    if *filter == ChangeFilter::default() {
+        return None;
+    }
+    let mut sql = Sql::new("1");
     if !filter.ops.is_empty() {
         sql.push(" AND e.extra ->> 'op' IN (");
         for (i, op) in filter.ops.iter().enumerate() {
@@ -407,7 +411,7 @@ fn change_condition(filter: &ChangeFilter) -> Sql {
         ));
     }
     if filter.paths.is_empty() && filter.to_values.is_empty() && !filter.risky {
-        return sql;
+        return Some(sql);
     }
     sql.push(" AND (EXISTS (SELECT 1 FROM json_each(e.extra, '$.fields') f WHERE 1");
     if !filter.paths.is_empty() {
@@ -432,7 +436,7 @@ fn change_condition(filter: &ChangeFilter) -> Sql {
         sql.push(" OR e.extra ->> 'fields_left_out' > 0");
     }
     sql.push(")");
-    sql
+    Some(sql)
 }
 
 /// Rows that opened a finding. One whose severity changed continues in a later row, and is not repeated.

@@ -241,7 +241,7 @@ impl<'a> RowScan<'a> {
             }
             // SQLite uses a partial index only if its WHERE term occurs verbatim.
             IndexHint::Types(codes) => {
-                sql.push("INDEXED BY idx_events_type WHERE e.type <> 0 AND ")
+                sql.push("INDEXED BY idx_events_type WHERE e.type BETWEEN 1 AND 5 AND ")
                     .push(&one_of("e.type", codes));
             }
             IndexHint::Severities(codes) => {

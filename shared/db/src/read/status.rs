@@ -184,8 +184,8 @@ fn counts(connection: &Connection) -> Result<(Counts, Counts, Vec<Option<Timesta
     while let Some(row) = found.next()? {
         // A larger number means a damaged file: the sums must not overflow.
         let rows = u64::try_from(row.get::<_, i64>(2)?.min(1 << 40)).unwrap_or(0);
-        for (counts, code) in [(&mut by_type, row.get(0)?), (&mut by_severity, row.get(1)?)] {
-            let code: i64 = code;
+        let event_type = EventType::of_row(row.get(0)?).map_or(-1, EventType::code);
+        for (counts, code) in [(&mut by_type, event_type), (&mut by_severity, row.get(1)?)] {
             if let Some(count) = usize::try_from(code)
                 .ok()
                 .and_then(|code| counts.get_mut(code))

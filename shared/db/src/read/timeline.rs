@@ -109,13 +109,11 @@ impl TimelineRequest {
 
     /// Whether a row can be the start of an incident.
     fn is_problem(&self, event_type: i64, severity: i64) -> bool {
-        const INCIDENT_TYPES: [i64; 3] = [
-            EventType::Cluster.code(),
-            EventType::Health.code(),
-            EventType::Insight.code(),
-        ];
-        severity >= Severity::Warning.code()
-            && (INCIDENT_TYPES.contains(&event_type) || !self.filter.types.is_empty())
+        const INCIDENT_TYPES: [EventType; 3] =
+            [EventType::Cluster, EventType::Health, EventType::Insight];
+        let is_incident =
+            || EventType::of_row(event_type).is_some_and(|t| INCIDENT_TYPES.contains(&t));
+        severity >= Severity::Warning.code() && (!self.filter.types.is_empty() || is_incident())
     }
 }
 

@@ -117,7 +117,7 @@ pub(super) fn check_access_path(
         AccessPath::Types(codes) => of_codes(
             codes,
             "type",
-            "SELECT count(*) FROM event INDEXED BY idx_events_type WHERE type <> 0 AND type = ?1",
+            "SELECT count(*) FROM event INDEXED BY idx_events_type WHERE type BETWEEN 1 AND 5 AND type = ?1",
         ),
         AccessPath::Severities(codes) => of_codes(
             codes,

@@ -64,7 +64,7 @@ pub(super) fn choose(
     };
     // The indexes on type and severity are partial: they hold the rare ones.
     if let Some(types) = &resolved.types
-        && types.iter().all(|&code| code != 0)
+        && types.iter().all(|code| (1..=5).contains(code))
         && few("type", types)?
     {
         return Ok(AccessPath::Types(types.clone()));
