@@ -9,7 +9,7 @@ use kube9_model::commit_stats::CommitDelta;
 use kube9_model::id::EventKey;
 use kube9_model::identity::Uid;
 use kube9_model::time::Timestamp;
-use kube9_model::{EventType, Severity};
+use kube9_model::{CHANGE_CODE, EventType, Severity};
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 
@@ -193,10 +193,13 @@ impl Rows {
         span: &EventTimes<'_>,
         extra: &Map<String, Value>,
     ) -> rusqlite::Result<()> {
+        let type_code = row.record().type_code(extra);
         let extra = json(extra);
-        self.insert_row(events, row, key, span, extra.as_deref())?;
-        self.commit_delta
-            .count_warning(row.record(), key.created_at());
+        self.insert_row(events, row, key, type_code, span, extra.as_deref())?;
+        if type_code != CHANGE_CODE {
+            self.commit_delta
+                .count_warning(row.record(), key.created_at());
+        }
         self.log_change(key);
         Ok(())
     }
@@ -231,7 +234,15 @@ impl Rows {
             ..EventTimes::default()
         };
         let metadata = imported.metadata.as_deref();
-        self.insert_row(&mut EventTable::of(conn), row, key, &span, metadata)?;
+        let type_code = row.record().event_type.code();
+        self.insert_row(
+            &mut EventTable::of(conn),
+            row,
+            key,
+            type_code,
+            &span,
+            metadata,
+        )?;
         conn.counted("UPDATE event SET imported_id = ?2, imported_at = ?3 WHERE key = ?1")?
             .execute((key.as_i64(), &imported.id, &imported.created_at))?;
         // The cached keys do not include the one it took.
@@ -244,6 +255,7 @@ impl Rows {
         events: &mut EventTable<'_>,
         row: &Sanitized,
         key: EventKey,
+        type_code: i64,
         span: &EventTimes<'_>,
         extra: Option<&str>,
     ) -> rusqlite::Result<()> {
@@ -265,7 +277,7 @@ impl Rows {
         let last_ms = span.last.since(created).as_millis() as i64;
         events.insert.get()?.execute(rusqlite::params![
             key.as_i64(),
-            record.type_code(),
+            type_code,
             record.severity.code(),
             reason,
             object.map(|ids| ids.object),
@@ -282,7 +294,7 @@ impl Rows {
         self.count(
             key,
             object.map_or(0, |ids| ids.scope),
-            record.type_code(),
+            type_code,
             record.severity,
             1,
         );

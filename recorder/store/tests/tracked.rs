@@ -10,15 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube9_db::read::revision::REBUILD;
+use kube9_db::schema::ROW_COUNTS_MISMATCH;
 use kube9_ingest::body::MarkKey;
-use kube9_ingest::item::{Item, TrackedEvent};
-use kube9_ingest::sanitize::sanitize;
+use kube9_ingest::item::{Change, Item, TrackedEvent};
+use kube9_ingest::sanitize::{Clean, sanitize};
 use kube9_ingest::tracker::Tracker;
-use kube9_model::ObjectRef;
 use kube9_model::change::kinds::{BUILT_IN, TrackedKind};
 use kube9_model::record::Record;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Origin, RelistCause, WatchId};
+use kube9_model::{EventType, ObjectRef};
 use kube9_store::apply::Applier;
 use kube9_store::open::DataDir;
 use rusqlite::Connection;
@@ -511,6 +512,40 @@ fn ended_pod_has_a_row_of_its_deletion_only_if_its_controller_is_recorded() {
         .create(json!({"metadata": {"name": "backup-1"}}));
     delete_ended_pod(&mut store, &of_job("backup-1-y"));
     assert_eq!(store.reasons()[2..], ["JobCreated", "PodDeleted"]);
+}
+
+#[test]
+fn end_of_a_deleted_pod_is_a_change() {
+    let mut store = Store::new();
+    let mut pod = json!({"metadata": {"name": "debug"}});
+    store.of("po").create(pod.clone());
+    pod["metadata"]["deletionTimestamp"] = store.now.to_string().into();
+    store.of("po").create(pod);
+    let row = Record {
+        event_type: EventType::Cluster,
+        reason: "PodEnded".into(),
+        title: "Pod deleted".into(),
+        object: Some(ObjectRef {
+            kind: "Pod".into(),
+            namespace: "shop".into(),
+            name: "debug".into(),
+        }),
+        ..Record::internal(store.now)
+    };
+    let change = Change {
+        watch: store.watch,
+        name: Clean::name("shop/debug"),
+        snapshot: None,
+        rows: vec![sanitize(row)],
+        version: None,
+    };
+    store.commit(&[Item::Change(Box::new(change))]);
+    assert_eq!(store.reasons(), ["PodCreated", "PodEnded"]);
+    let sql = "SELECT group_concat(type) FROM event WHERE extra ->> 'op' IS NOT NULL";
+    let types: String = store.conn.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(types, "6,6");
+    let mut wrong = store.conn.prepare(ROW_COUNTS_MISMATCH).unwrap();
+    assert!(!wrong.exists([]).unwrap());
 }
 
 #[test]

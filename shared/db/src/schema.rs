@@ -370,11 +370,14 @@ SELECT id, event_type, severity, title, description, object_kind, object_namespa
   FROM event_detail;
 ";
 
-/// Finds the counters that differ from the rows. In a sound file it returns no row.
+/// Finds the counters that differ from the rows, and rows whose type says wrongly whether they are about a change. In a sound
+/// file it returns no row.
 pub const ROW_COUNTS_MISMATCH: &str = r"
 WITH real AS (
-    SELECT (e.key >> 24) AS second, ifnull(o.scope, 0) AS scope, e.type, e.severity
-      FROM event e LEFT JOIN object o ON o.id = e.object
+    SELECT (e.key >> 24) AS second, ifnull(o.scope, 0) AS scope, e.severity,
+           CASE WHEN e.type NOT IN (0, 6) OR e.imported_id IS NOT NULL THEN e.type
+                WHEN r.component = 'kube9' AND e.extra ->> 'op' IS NOT NULL THEN 6 ELSE 0 END AS type
+      FROM event e LEFT JOIN object o ON o.id = e.object LEFT JOIN event_class r ON r.id = e.class
 ), counted AS (
     SELECT 0 AS bucket_seconds, 0 AS bucket_start, scope, type, severity, count(*) AS rows FROM real GROUP BY 3, 4, 5
     UNION ALL

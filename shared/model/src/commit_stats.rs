@@ -68,7 +68,7 @@ pub struct BreakingChange {
 /// Counts of transactions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommitDelta {
-    /// New rows of type `cluster` that are warnings or worse.
+    /// New rows of type `cluster`, other than changes of objects, that are warnings or worse.
     pub warnings: HashMap<WarningBucket, u32>,
     /// Liveness kills, in order.
     pub kills: Vec<LivenessKill>,
@@ -79,8 +79,7 @@ pub struct CommitDelta {
 impl CommitDelta {
     /// Counts a new row if it is a warning.
     pub fn count_warning(&mut self, record: &Record, created: Timestamp) {
-        let is_of_cluster = record.event_type == EventType::Cluster && !record.is_change();
-        if !is_of_cluster || record.severity < Severity::Warning {
+        if record.event_type != EventType::Cluster || record.severity < Severity::Warning {
             return;
         }
         let Some(object) = &record.object else { return };

@@ -47,17 +47,10 @@ impl Record {
     /// The component of rows that kube9 makes itself.
     pub const OWN_COMPONENT: &str = "kube9";
 
-    /// Whether the row is about a change of a tracked object.
-    pub fn is_change(&self) -> bool {
-        self.event_type == EventType::Cluster
-            && self.component == Self::OWN_COMPONENT
-            && self.kube_type.is_empty()
-            && self.extra.contains_key("op")
-    }
-
-    /// The integer that the database stores as the row's type.
-    pub fn type_code(&self) -> i64 {
-        if self.is_change() {
+    /// The integer that the database stores as the type of the row with this metadata.
+    pub fn type_code(&self, metadata: &Map<String, Value>) -> i64 {
+        let is_own = self.event_type == EventType::Cluster && self.component == Self::OWN_COMPONENT;
+        if is_own && metadata.contains_key("op") {
             crate::CHANGE_CODE
         } else {
             self.event_type.code()

@@ -442,7 +442,8 @@ fn change_condition(filter: &ChangeFilter) -> Option<Sql> {
 /// Rows that opened a finding. One whose severity changed continues in a later row, and is not repeated.
 fn finding_condition(states: FindingStates) -> Sql {
     let open = "e.key IN (SELECT f.event FROM finding f)";
-    let closed = "e.extra ->> 'resolved_at' IS NOT NULL";
+    // Few rows have the text: the JSON of the others is not parsed.
+    let closed = "instr(e.extra, 'resolved_at') > 0 AND e.extra ->> 'resolved_at' IS NOT NULL";
     Sql::new(match states {
         FindingStates::All => format!("+e.type IN (2, 3, 4) AND ({open} OR {closed})"),
         FindingStates::Open => open.to_owned(),

@@ -29,6 +29,10 @@ const BATCH: usize = 500;
 
 /// Whole process, with up to 1M rows and 200,000 revisions.
 const QUICK_MS: f64 = 10.0;
+/// What reads the rows of a day.
+const DAY_MS: f64 = 50.0;
+/// What reads the rows of a week or more.
+const ALL_MS: f64 = 500.0;
 /// The objects of a namespace at two times.
 const NAMESPACE_MS: f64 = 200.0;
 const PEAK_KIB: f64 = 32.0 * 1024.0;
@@ -160,17 +164,17 @@ fn questions() -> Vec<(&'static str, Vec<String>, f64)> {
     vec![
         question("changes of a day", &["changes", &day], QUICK_MS),
         question("changes of an object", &["changes", web, &month], QUICK_MS),
+        question("changes of all time", &["changes", &month], QUICK_MS),
         question(
             "changes of a day, --path",
             &["changes", &day, "--path=**.image"],
-            QUICK_MS,
+            DAY_MS,
         ),
         question(
             "changes of a week, --by",
             &["changes", &week, "--by=kubectl*"],
-            500.0,
+            ALL_MS,
         ),
-        question("changes of all time", &["changes", &month], 500.0),
         question("object get", &["object", "get", web], QUICK_MS),
         question("object get --at", &["object", "get", web, &at], QUICK_MS),
         question("object history", &["object", "history", web], QUICK_MS),
@@ -185,6 +189,7 @@ fn questions() -> Vec<(&'static str, Vec<String>, f64)> {
             &["object", "diff", "--object-namespace=team-3", &from, &to],
             NAMESPACE_MS,
         ),
-        question("findings", &["findings", &week], QUICK_MS),
+        question("findings of a day", &["findings", &day], DAY_MS),
+        question("findings of a week", &["findings", &week], ALL_MS),
     ]
 }
