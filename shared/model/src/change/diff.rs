@@ -185,12 +185,10 @@ impl<'b> Diff<'_, 'b> {
     }
 
     fn values(&mut self, at: At, before: &'b Stored<'b>, after: &'b Stored<'b>) {
-        // Nearly all of two states is equal, and a comparison costs less than the walk.
-        if before == after {
-            return;
-        }
         match (Shape::of(before), Shape::of(after)) {
+            // Not compared first: on the way to a difference, each map would compare all that is in it.
             (Shape::Map(old), Shape::Map(new)) => self.maps(at, old, new),
+            _ if before == after => {}
             (Shape::List(old), Shape::List(new)) => {
                 self.lists(at, (old, before), (new, after));
             }
@@ -200,6 +198,11 @@ impl<'b> Diff<'_, 'b> {
 
     fn maps(&mut self, at: At, before: &'b Fields<'b>, after: &'b Fields<'b>) {
         for (key, old, new) in merged(before, after) {
+            // Nearly all of two states is equal.
+            let is_map = old.is_some_and(|old| old.as_map().is_some());
+            if !is_map && old == new {
+                continue;
+            }
             let name = unescaped(key);
             let mut at = self.field(at, name);
             if let Some(path) = self.rules.field(at.state).silent_if_true
