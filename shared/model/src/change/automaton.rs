@@ -20,6 +20,8 @@ pub struct Automaton<T> {
 
 #[derive(Debug)]
 struct Node<T> {
+    /// A bit for each tag in `literals`: most keys have none of them.
+    tags: u64,
     /// The tag and the number of each key, by tag.
     literals: Vec<(u32, u16, State)>,
     /// The longest first.
@@ -82,6 +84,7 @@ impl<T> Automaton<T> {
             prefixes.dedup();
             let mut to = |symbol| intern(after(&set, symbol, patterns), &mut sets);
             let node = Node {
+                tags: literals.iter().fold(0, |tags, key| tags | bit(tag(key))),
                 other: to(Symbol::Other),
                 literals: {
                     let known = (0_u16..).zip(&keys);
@@ -115,13 +118,15 @@ impl<T> Automaton<T> {
     pub fn step(&self, state: State, key: &str) -> State {
         let node = &self.states[usize::from(state)];
         let tag = tag(key);
-        let first = node.literals.partition_point(|(one, ..)| *one < tag);
-        let same = node.literals[first..]
-            .iter()
-            .take_while(|(one, ..)| *one == tag);
-        for (_, number, next) in same {
-            if *self.keys[usize::from(*number)] == *key {
-                return *next;
+        if node.tags & bit(tag) != 0 {
+            let first = node.literals.partition_point(|(one, ..)| *one < tag);
+            let same = node.literals[first..]
+                .iter()
+                .take_while(|(one, ..)| *one == tag);
+            for (_, number, next) in same {
+                if *self.keys[usize::from(*number)] == *key {
+                    return *next;
+                }
             }
         }
         let prefix = node
@@ -157,6 +162,11 @@ fn tag(key: &str) -> u32 {
     let length = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
     let last = byte(bytes.len().saturating_sub(1));
     u32::from_be_bytes([length, byte(0), byte(bytes.len() / 2), last])
+}
+
+/// One of 64 bits, which different tags rarely share.
+const fn bit(tag: u32) -> u64 {
+    1 << (tag.wrapping_mul(0x9e37_79b9) >> 26)
 }
 
 /// The positions after one more key.
