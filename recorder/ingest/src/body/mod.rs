@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!   JSON ─▶ Object::scan ─▶ metadata, managed fields, content hash      every event: one pass, nothing copied
-//!                │
+//!                │          texts of the kept fields
 //!                ▼ only if the hash differs from that of the object's last event
 //!          Object::body ─▶ read (kept fields) ─▶ hide (marks, redaction, lists by identity) ─▶ Body
 //! ```
 //!
-//! - `select` decides which fields are kept and which are hidden, for both passes alike.
+//! - `select` decides which fields are kept and which are hidden, for all passes alike.
 //! - Values are hidden as marks (`mark_key`): a changed secret is a change, and cannot be read or guessed.
 //! - A body has at most [`BODY_BYTES_MAX`] bytes, [`KEYS_MAX`] keys a map and 64 levels. The smallest part that has more is
 //!   one mark with its size; if all parts together have more, the largest fields of the object are.

@@ -1,4 +1,4 @@
-//! The two passes over an object.
+//! The passes over an object.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,8 +15,11 @@ use serde_json::value::RawValue;
 
 use super::hide::Hide;
 use super::mark_key::MarkKey;
-use super::read::{Build, Measure, Oversize, Reader, Sink, read_field, read_raw};
-use super::select::{At, Choice};
+use super::read::{
+    Build, Fingerprint, FoundField, Measure, Oversize, Reader, Sink, read_field, read_part,
+    read_text,
+};
+use super::select::At;
 use crate::attribution::ManagedEntry;
 
 /// The object is not what the API sends. The message never quotes it, since it may contain a secret.
@@ -90,7 +93,10 @@ pub struct Object<'j> {
     /// Hash of what the body is made of, the uid and the deletion; equal hashes are equal bodies. It depends on hidden
     /// values, so that it must not be stored.
     pub content_hash: u64,
-    oversize: Oversize,
+    /// It must be measured before its body is built.
+    pub(super) may_be_too_large: bool,
+    /// All that is in the body; `None`: it must be read again.
+    pub(super) found: Option<Vec<FoundField<'j>>>,
 }
 
 impl<'j> Object<'j> {
@@ -109,12 +115,12 @@ impl<'j> Object<'j> {
         let is_pod = kind.group.is_empty() && kind.kind == "Pod";
         let mut rules = kind.rules;
         loop {
-            let mut measure = Measure::new(hash.build_hasher());
+            let mut fingerprint = Fingerprint::new(hash.build_hasher());
             let mut metadata = Metadata::default();
             let owned = |owner: &Owner<'_>| is_pod && is_tracked(owner);
             let root = Root {
                 rules,
-                sink: &mut measure,
+                sink: &mut fingerprint,
                 metadata: Some((&mut metadata, &owned)),
             };
             let is_owned = deserialize(json, root)?;
@@ -123,16 +129,17 @@ impl<'j> Object<'j> {
                 rules = &OWNED_PODS;
                 continue;
             }
-            measure.text(11, &metadata.uid);
-            measure.text(12, if metadata.deleting.is_some() { "x" } else { "" });
-            let (content_hash, oversize) = measure.finish();
+            fingerprint.text(11, &metadata.uid);
+            fingerprint.text(12, if metadata.deleting.is_some() { "x" } else { "" });
+            let (content_hash, may_be_too_large, found) = fingerprint.finish();
             return Ok(Self {
                 json,
                 kind,
                 rules,
                 metadata,
                 content_hash,
-                oversize,
+                may_be_too_large,
+                found,
             });
         }
     }
@@ -142,10 +149,10 @@ impl<'j> Object<'j> {
         self.rules
     }
 
-    /// The second pass.
+    /// A pass over what the first one found, or over all of it; before that another one if something may be too large.
     ///
     /// # Errors
-    /// As of the first.
+    /// It has a text or a number that JSON does not allow.
     pub fn body(&self, key: &MarkKey) -> Result<Body<'j>, BadObject> {
         let Metadata {
             namespace, name, ..
@@ -153,19 +160,49 @@ impl<'j> Object<'j> {
         let marks = key.object([&self.kind.group, &self.kind.kind, namespace, name]);
         // Where the part is within the object is hashed later, when the identities of list elements are known.
         let placeholder = |raw: &str| too_large(marks.mark("", raw.as_bytes()), raw.len() as u64);
-        let mut build = Build::new(&self.oversize, placeholder);
-        deserialize(
-            self.json,
-            Root {
-                rules: self.rules,
-                sink: &mut build,
-                metadata: None,
-            },
-        )?;
+        let mut oversize = Oversize::default();
+        if self.may_be_too_large {
+            let mut measure = Measure::default();
+            self.read(&mut measure)?;
+            oversize = measure.finish();
+        }
+        let mut build = Build::new(&oversize, placeholder);
+        self.read(&mut build)?;
         let mut fields = build.finish();
         trim(&self.kind.kind, &self.metadata.name, &mut fields);
         let mut hide = Hide::new(self.rules, &marks);
         Ok(Body::from_stored(hide.body(fields)))
+    }
+
+    /// A pass over what is in the body.
+    fn read(&self, sink: &mut impl Sink<'j>) -> Result<(), BadObject> {
+        if let Some(found) = &self.found {
+            for field in found {
+                let at = if field.in_metadata {
+                    At::metadata(self.rules)
+                } else {
+                    At::ROOT
+                };
+                let from = sink.next_number();
+                let mut reader = Reader {
+                    rules: self.rules,
+                    sink: &mut *sink,
+                    at,
+                };
+                if let Some(value) = read_part(&mut reader, &field.key, &field.part)? {
+                    let to = sink.next_number();
+                    sink.top(field.in_metadata, field.key.clone(), (from, to), value);
+                }
+            }
+            return Ok(());
+        }
+        let root = Root {
+            rules: self.rules,
+            sink,
+            metadata: None,
+        };
+        deserialize(self.json, root)?;
+        Ok(())
     }
 }
 
@@ -253,9 +290,7 @@ impl<'de, S: Sink<'de>> Visitor<'de> for MetadataSeed<'_, '_, 'de, S> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<bool, A::Error> {
-        let Choice::Read(at) = At::ROOT.field(self.rules, "metadata") else {
-            return Err(de::Error::custom("metadata is not kept"));
-        };
+        let at = At::metadata(self.rules);
         let mut is_owned = false;
         while let Some(Text(key)) = access.next_key()? {
             let from = self.sink.next_number();
@@ -305,7 +340,7 @@ impl<'de, S: Sink<'de>> Visitor<'de> for MetadataSeed<'_, '_, 'de, S> {
                     let controls = |owner: &Owner<'_>| owner.controller == Some(true);
                     metadata.owner = owners.into_iter().flatten().find(controls);
                     is_owned = metadata.owner.as_ref().is_some_and(is_tracked);
-                    read_raw(&mut reader, &key, raw).map_err(de::Error::custom)?
+                    read_text(&mut reader, &key, raw.get()).map_err(de::Error::custom)?
                 }
                 _ => read_field(&mut reader, &mut access, &key)?,
             };

@@ -1,11 +1,13 @@
-//! One pass over the JSON of an object, for two purposes: to hash and measure what its body is made of, and to build that.
+//! A pass over the JSON of an object, for one of three purposes: to hash what its body is made of, to measure that, and to
+//! build it.
 //!
 //! ```text
-//!   JSON ─▶ Reader ─ select: which fields ─▶ Sink: Measure (hash, sizes) or Build (values)
+//!   JSON ─▶ Reader ─ select: which fields ─▶ Sink: Fingerprint (hash), Measure (sizes) or Build (values)
 //! ```
 //!
 //! Each value that is read has a number, in the order of the text. The measuring pass lists the values that are too large by
-//! their numbers; the building pass does not read those, but marks them.
+//! their numbers; the building pass does not read those, but marks them. Most objects are so small that nothing can be too
+//! large, and need no measuring.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -62,9 +64,9 @@ pub(super) trait Sink<'de> {
     fn map(&mut self, at: At, map: Self::Map, is_part: bool) -> Self::Value;
     fn element(&mut self, list: &mut Self::List, value: Self::Value);
     fn list(&mut self, at: At, list: Self::List) -> Self::Value;
-    fn opaque(&mut self, raw: &str) -> Self::Value;
-    /// The number of the value that follows, and whether it is too large to be read.
-    fn begin(&mut self) -> Begin;
+    fn opaque(&mut self, raw: &'de str) -> Self::Value;
+    /// The number of the value that follows, and whether it is not read.
+    fn begin(&mut self, rules: &Rules, at: At) -> Begin;
     /// Ends the value that began with this number.
     fn end(&mut self, number: u32, value: Self::Value) -> Self::Value;
     /// The number of the next value.
@@ -82,10 +84,12 @@ pub(super) trait Sink<'de> {
 /// How a value is read.
 pub(super) struct Begin {
     pub(super) number: u32,
-    pub(super) is_too_large: bool,
+    /// The sink gets its text.
+    pub(super) is_opaque: bool,
 }
 
 /// A text, a number, a boolean or a null.
+#[derive(Debug)]
 pub(super) enum Scalar<'t> {
     Null,
     Bool(bool),
@@ -127,38 +131,63 @@ pub(super) fn read_field<'de, S: Sink<'de>, A: MapAccess<'de>>(
         }
         Choice::Opaque(_) => {
             reader.sink.key(key);
-            let raw: &RawValue = map.next_value()?;
+            let raw: &'de RawValue = map.next_value()?;
             Ok(Some(reader.sink.opaque(raw.get())))
         }
     }
 }
 
 /// As [`read_field`], of a value that was taken from the text already.
-pub(super) fn read_raw<'de, S: Sink<'de>>(
+pub(super) fn read_text<'de, S: Sink<'de>>(
     reader: &mut Reader<'_, S>,
     key: &str,
-    raw: &'de RawValue,
+    text: &'de str,
 ) -> serde_json::Result<Option<S::Value>> {
     match reader.at.field(reader.rules, key) {
         Choice::Skip => Ok(None),
         Choice::Read(at) => {
             reader.sink.key(key);
-            let mut text = serde_json::Deserializer::from_str(raw.get());
+            let mut text = serde_json::Deserializer::from_str(text);
             reader.inner(at).deserialize(&mut text).map(Some)
         }
         Choice::Opaque(_) => {
             reader.sink.key(key);
-            Ok(Some(reader.sink.opaque(raw.get())))
+            Ok(Some(reader.sink.opaque(text)))
         }
     }
+}
+
+/// As [`read_field`], of a value of which the first pass found the texts.
+pub(super) fn read_part<'de, S: Sink<'de>>(
+    reader: &mut Reader<'_, S>,
+    key: &str,
+    part: &Part<'de>,
+) -> serde_json::Result<Option<S::Value>> {
+    let (fields, is_part) = match part {
+        Part::Whole(text) => return read_text(reader, key, text),
+        Part::Fields { fields, is_part } => (fields, *is_part),
+    };
+    let Choice::Read(at) = reader.at.field(reader.rules, key) else {
+        return Ok(None);
+    };
+    reader.sink.key(key);
+    let begin = reader.sink.begin(reader.rules, at);
+    let (mut inner, mut map) = (reader.inner(at), S::Map::default());
+    for (key, text) in fields {
+        if let Some(value) = read_text(&mut inner, key, text)? {
+            inner.sink.field(&mut map, key.clone(), value);
+        }
+    }
+    let value = reader.sink.map(at, map, is_part);
+    Ok(Some(reader.sink.end(begin.number, value)))
 }
 
 impl<'de, S: Sink<'de>> DeserializeSeed<'de> for Reader<'_, S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
-        let begin = self.sink.begin();
-        if begin.is_too_large {
+        let begin = self.sink.begin(self.rules, self.at);
+        if begin.is_opaque {
             let raw: &'de RawValue = de::Deserialize::deserialize(deserializer)?;
             return Ok(self.sink.opaque(raw.get()));
         }
@@ -262,9 +291,159 @@ fn json_bytes(text: &str) -> usize {
         + ("\\u0001".len() - 1) * text.as_bytes().iter().filter(|b| escaped(b)).count()
 }
 
-/// Hashes what is read, and finds what is too large.
-pub(super) struct Measure<H> {
+/// A body of fewer bytes has nothing that is too large: no text grows more than ninefold. Of all, `"",` in a list grows most,
+/// whose mark has 24 bytes.
+const MEASURED_BYTES_MIN: usize = BODY_BYTES_MAX / 9;
+
+/// Hashes what is read. Of what is in the body as a whole it hashes the text, without reading it: the API server writes equal
+/// values as equal texts. If it does not, the hash changes and the body does not.
+pub(super) struct Fingerprint<'de, H> {
     hasher: H,
+    /// Of the texts, and at least as many more as JSON has between them.
+    bytes: usize,
+    found: Vec<FoundField<'de>>,
+    /// `found` is not all that is in the body.
+    is_deep: bool,
+}
+
+/// A field of the top level or of the metadata that is in the body.
+#[derive(Debug)]
+pub(super) struct FoundField<'de> {
+    pub(super) in_metadata: bool,
+    pub(super) key: Cow<'de, str>,
+    pub(super) part: Part<'de>,
+}
+
+/// The texts of a value that is in the body.
+#[derive(Debug)]
+pub(super) enum Part<'de> {
+    /// All of it is.
+    Whole(&'de str),
+    /// Some of its fields are, and all of each of those.
+    Fields {
+        fields: Vec<(Cow<'de, str>, &'de str)>,
+        /// It has others.
+        is_part: bool,
+    },
+}
+
+/// The fields of a map of which not all may be in the body.
+#[derive(Default)]
+pub(super) struct FoundFields<'de> {
+    fields: Vec<(Cow<'de, str>, &'de str)>,
+    is_deep: bool,
+}
+
+impl<'de, H: std::hash::Hasher> Fingerprint<'de, H> {
+    pub(super) const fn new(hasher: H) -> Self {
+        Self {
+            hasher,
+            bytes: 0,
+            found: Vec::new(),
+            is_deep: false,
+        }
+    }
+
+    /// Hashes a text of its own.
+    pub(super) fn text(&mut self, tag: u8, text: &str) {
+        self.tag(tag, text.len());
+        self.hasher.write(text.as_bytes());
+    }
+
+    fn tag(&mut self, tag: u8, bytes: usize) {
+        self.hasher.write_u64(u64::from(tag) << 56 | bytes as u64);
+        self.bytes += "\"\":,".len() + bytes;
+    }
+
+    /// The hash, whether something may be too large, and all that is in the body, if it was found.
+    pub(super) fn finish(self) -> (u64, bool, Option<Vec<FoundField<'de>>>) {
+        let may_be_too_large = self.bytes >= MEASURED_BYTES_MIN;
+        let is_complete = !may_be_too_large && !self.is_deep;
+        let found = is_complete.then_some(self.found);
+        (self.hasher.finish(), may_be_too_large, found)
+    }
+}
+
+impl<'de, H: std::hash::Hasher> Sink<'de> for Fingerprint<'de, H> {
+    /// `None`: its texts are further inside.
+    type Value = Option<Part<'de>>;
+    type Map = FoundFields<'de>;
+    type List = ();
+
+    fn scalar(&mut self, _: &Rules, _: At, scalar: Scalar<'_>) -> Option<Part<'de>> {
+        match scalar {
+            Scalar::Text(text) => self.text(1, &text),
+            // Rare: a field of another type than the table of its kind supposes.
+            other => self.text(2, &format!("{other:?}")),
+        }
+        None
+    }
+
+    fn key(&mut self, key: &str) {
+        self.text(3, key);
+    }
+
+    fn field(&mut self, map: &mut FoundFields<'de>, key: Cow<'de, str>, value: Option<Part<'de>>) {
+        match value {
+            Some(Part::Whole(text)) => map.fields.push((key, text)),
+            _ => map.is_deep = true,
+        }
+    }
+
+    fn map(&mut self, _: At, map: FoundFields<'de>, is_part: bool) -> Option<Part<'de>> {
+        self.tag(4, 0);
+        let FoundFields { fields, is_deep } = map;
+        (!is_deep).then_some(Part::Fields { fields, is_part })
+    }
+
+    fn element(&mut self, (): &mut (), _: Option<Part<'de>>) {}
+
+    fn list(&mut self, _: At, (): ()) -> Option<Part<'de>> {
+        self.tag(5, 0);
+        None
+    }
+
+    fn opaque(&mut self, raw: &'de str) -> Option<Part<'de>> {
+        self.text(6, raw);
+        Some(Part::Whole(raw))
+    }
+
+    fn begin(&mut self, rules: &Rules, at: At) -> Begin {
+        Begin {
+            number: 0,
+            is_opaque: at.is_whole(rules),
+        }
+    }
+
+    fn end(&mut self, _: u32, value: Option<Part<'de>>) -> Option<Part<'de>> {
+        value
+    }
+
+    fn next_number(&self) -> u32 {
+        0
+    }
+
+    fn top(
+        &mut self,
+        in_metadata: bool,
+        key: Cow<'de, str>,
+        _: (u32, u32),
+        value: Option<Part<'de>>,
+    ) {
+        match value {
+            Some(part) => self.found.push(FoundField {
+                in_metadata,
+                key,
+                part,
+            }),
+            None => self.is_deep = true,
+        }
+    }
+}
+
+/// Finds what is too large.
+#[derive(Default)]
+pub(super) struct Measure {
     next: u32,
     too_large: Vec<TooLarge>,
     /// The fields of the top level and of the metadata: the numbers of their values, and their sizes.
@@ -280,24 +459,7 @@ pub(super) struct MapSize {
     keys: usize,
 }
 
-impl<H: std::hash::Hasher> Measure<H> {
-    pub(super) const fn new(hasher: H) -> Self {
-        Self {
-            hasher,
-            next: 0,
-            too_large: Vec::new(),
-            top: Vec::new(),
-            top_bytes: 0,
-        }
-    }
-
-    /// Hashes a text of its own.
-    pub(super) fn text(&mut self, tag: u8, text: &str) {
-        self.hasher
-            .write_u64(u64::from(tag) << 56 | text.len() as u64);
-        self.hasher.write(text.as_bytes());
-    }
-
+impl Measure {
     /// Notes that a value is too large; of what is inside it nothing else need be known.
     fn mark(&mut self, number: u32, inside: u32) {
         let end = number + inside;
@@ -306,8 +468,8 @@ impl<H: std::hash::Hasher> Measure<H> {
         self.too_large.push(TooLarge { number, inside });
     }
 
-    /// The hash, and what is too large.
-    pub(super) fn finish(mut self) -> (u64, Oversize) {
+    /// What is too large.
+    pub(super) fn finish(mut self) -> Oversize {
         let mut fields = std::mem::take(&mut self.top);
         let (mut sum, count) = (self.top_bytes, fields.len());
         // Stable, so that of two equal fields it is always the same one.
@@ -322,15 +484,14 @@ impl<H: std::hash::Hasher> Measure<H> {
             }
         }
         self.too_large.sort_unstable_by_key(|one| one.number);
-        let oversize = Oversize {
+        Oversize {
             values: self.too_large,
             top_level: sum > BODY_BYTES_MAX || count > KEYS_MAX,
-        };
-        (self.hasher.finish(), oversize)
+        }
     }
 }
 
-impl<'de, H: std::hash::Hasher> Sink<'de> for Measure<H> {
+impl<'de> Sink<'de> for Measure {
     /// Bytes as JSON, with hidden values as marks.
     type Value = usize;
     type Map = MapSize;
@@ -338,38 +499,15 @@ impl<'de, H: std::hash::Hasher> Sink<'de> for Measure<H> {
 
     fn scalar(&mut self, rules: &Rules, at: At, scalar: Scalar<'_>) -> usize {
         match scalar {
-            Scalar::Null => {
-                self.hasher.write_u64(1 << 56);
-                "null".len()
-            }
-            Scalar::Bool(value) => {
-                self.hasher.write_u64(2 << 56 | u64::from(value));
-                "false".len()
-            }
-            Scalar::Number(number) => {
-                let (tag, bits) = match (number.as_u64(), number.as_i64(), number.as_f64()) {
-                    (Some(value), ..) => (3_u64, value),
-                    (_, Some(value), _) => (4, value as u64),
-                    (.., value) => (5, value.unwrap_or_default().to_bits()),
-                };
-                self.hasher.write_u64(tag << 56);
-                self.hasher.write_u64(bits);
-                "0.00000".len()
-            }
-            Scalar::Text(text) => {
-                self.text(6, &text);
-                if at.hides(rules, &text) {
-                    MARK_BYTES
-                } else {
-                    json_bytes(&text)
-                }
-            }
+            Scalar::Null => "null".len(),
+            Scalar::Bool(_) => "false".len(),
+            Scalar::Number(_) => "0.00000".len(),
+            Scalar::Text(text) if at.hides(rules, &text) => MARK_BYTES,
+            Scalar::Text(text) => json_bytes(&text),
         }
     }
 
-    fn key(&mut self, key: &str) {
-        self.text(7, key);
-    }
+    fn key(&mut self, _: &str) {}
 
     fn field(&mut self, map: &mut MapSize, key: Cow<'de, str>, value: usize) {
         map.keys += 1;
@@ -377,7 +515,6 @@ impl<'de, H: std::hash::Hasher> Sink<'de> for Measure<H> {
     }
 
     fn map(&mut self, _: At, map: MapSize, _: bool) -> usize {
-        self.hasher.write_u64(8 << 56);
         if map.keys > KEYS_MAX {
             return usize::MAX;
         }
@@ -389,21 +526,19 @@ impl<'de, H: std::hash::Hasher> Sink<'de> for Measure<H> {
     }
 
     fn list(&mut self, _: At, list: usize) -> usize {
-        self.hasher.write_u64(9 << 56);
         list + "[]".len()
     }
 
-    fn opaque(&mut self, raw: &str) -> usize {
-        self.text(10, raw);
+    fn opaque(&mut self, _: &'de str) -> usize {
         MARK_BYTES
     }
 
-    fn begin(&mut self) -> Begin {
+    fn begin(&mut self, _: &Rules, _: At) -> Begin {
         let number = self.next;
         self.next += 1;
         Begin {
             number,
-            is_too_large: false,
+            is_opaque: false,
         }
     }
 
@@ -515,25 +650,22 @@ impl<'de, F: FnMut(&str) -> Stored<'static>> Sink<'de> for Build<'_, 'de, F> {
         (at.mode != Mode::Only || !list.is_empty()).then_some(Stored::List(list))
     }
 
-    fn opaque(&mut self, raw: &str) -> Option<Stored<'de>> {
+    fn opaque(&mut self, raw: &'de str) -> Option<Stored<'de>> {
         Some((self.opaque)(raw))
     }
 
-    fn begin(&mut self) -> Begin {
+    fn begin(&mut self, _: &Rules, _: At) -> Begin {
         let number = self.next;
         self.next += 1;
-        let mut is_too_large = false;
+        let mut is_opaque = false;
         if let Some((first, rest)) = self.too_large.split_first()
             && first.number == number
         {
             self.next += first.inside;
             self.too_large = rest;
-            is_too_large = true;
+            is_opaque = true;
         }
-        Begin {
-            number,
-            is_too_large,
-        }
+        Begin { number, is_opaque }
     }
 
     fn end(&mut self, _: u32, value: Option<Stored<'de>>) -> Option<Stored<'de>> {

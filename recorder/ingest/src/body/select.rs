@@ -1,7 +1,7 @@
 //! Which fields of an object are in its body, and which of them are hidden: one decision a field, by the kind's table and,
 //! in custom resources, by names and shapes.
 
-use kube9_model::change::automaton::State;
+use kube9_model::change::automaton::{Automaton, State};
 use kube9_model::change::rules::{Field, Rules, Selection};
 
 /// Longest text of a custom resource that is not hidden.
@@ -47,11 +47,24 @@ pub(super) enum Choice {
 
 impl At {
     pub(super) const ROOT: Self = Self {
-        state: kube9_model::change::automaton::Automaton::<Field>::ROOT,
+        state: Automaton::<Field>::ROOT,
         mode: Mode::Keep,
         depth: 0,
         in_metadata: false,
     };
+
+    /// The metadata of the object.
+    pub(super) fn metadata(rules: &Rules) -> Self {
+        match Self::ROOT.field(rules, "metadata") {
+            Choice::Read(at) => at,
+            // No table says so; were it so, it would not be in the body.
+            Choice::Skip | Choice::Opaque(_) => Self {
+                state: Automaton::<Field>::DEAD,
+                mode: Mode::Only,
+                ..Self::ROOT
+            },
+        }
+    }
 
     /// The same place, its values hidden.
     pub(super) const fn hidden(self) -> Self {
@@ -59,6 +72,11 @@ impl At {
             mode: Mode::Hide,
             ..self
         }
+    }
+
+    /// Whether everything inside is in the body.
+    pub(super) fn is_whole(self, rules: &Rules) -> bool {
+        self.mode != Mode::Only && !rules.field(self.state).leads_to_dropped
     }
 
     /// The value under a key.

@@ -2,6 +2,8 @@ use foldhash::quality::FixedState;
 use kube9_model::change::body::Body;
 use kube9_model::change::diff;
 use kube9_model::change::kinds::{BUILT_IN, TrackedKind};
+use proptest::collection::vec;
+use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
@@ -503,12 +505,193 @@ fn keys_have_one_escape_form() {
     let plain = r#"{"metadata":{"name":"m"},"spec":{"ab":1,"~":{"é":2}}}"#;
     let escaped = r#"{"metadata":{"name":"m"},"sp\u0065c":{"\u0061b":1,"\u007e":{"\u00e9":2}}}"#;
     let kind = custom();
-    let of = |text: &str| {
-        let object = scan(&kind, text);
-        (object.content_hash, object.body(&key()).unwrap().to_text())
-    };
+    let of = |text: &str| scan(&kind, text).body(&key()).unwrap().to_text();
     assert_eq!(of(plain), of(escaped));
-    assert_eq!(of(plain).1, r#"{"spec":{"ab":1,"~~":{"é":2}}}"#);
+    assert_eq!(of(plain), r#"{"spec":{"ab":1,"~~":{"é":2}}}"#);
+}
+
+/// The body of an object, which must be that of an object that is measured and read again.
+fn measured(kind: &TrackedKind, json: &str) -> String {
+    let mut object = scan(kind, json);
+    let body = object.body(&key()).unwrap().to_text();
+    (object.may_be_too_large, object.found) = (true, None);
+    assert_eq!(body, object.body(&key()).unwrap().to_text(), "{json}");
+    body
+}
+
+#[test]
+fn nothing_is_too_large_of_an_object_that_is_not_measured() {
+    let custom = custom();
+    let places = [
+        (kind("cm"), r#"{"metadata":{"name":"a"},"data":%}"#),
+        (kind("deploy"), r#"{"metadata":{"name":"a"},"spec":%}"#),
+        (
+            kind("deploy"),
+            r#"{"metadata":{"name":"a","annotations":%}}"#,
+        ),
+        (kind("deploy"), r#"{"metadata":{"name":"a"},"status":%}"#),
+        (
+            kind("sts"),
+            r#"{"metadata":{"name":"a"},"spec":{"volumeClaimTemplates":%}}"#,
+        ),
+        (
+            kind("crd"),
+            r#"{"metadata":{"name":"a"},"spec":{"versions":%}}"#,
+        ),
+        (
+            &custom,
+            r#"{"metadata":{"name":"a"},"spec":{"values":{"a":%}}}"#,
+        ),
+    ];
+    let texts = [
+        "\"\"",
+        "\"\\u0001\"",
+        "\"\\\"\"",
+        "0",
+        "null",
+        "{}",
+        "[]",
+        r#"{"":""}"#,
+        r#"{"":0}"#,
+        r#"[""]"#,
+        r#"{"schema":0}"#,
+    ];
+    for (kind, place) in places {
+        for text in texts {
+            let list = |n: usize| format!("[{}]", vec![text; n].join(","));
+            let map = |n: usize| {
+                let field = |n| format!("\"{n}\":{text}");
+                format!("{{{}}}", (0..n).map(field).collect::<Vec<_>>().join(","))
+            };
+            for value in [&list as &dyn Fn(usize) -> String, &map] {
+                // As many as are not measured.
+                let (mut from, mut to) = (1, BODY_BYTES_MAX);
+                while to - from > 1 {
+                    let n = from.midpoint(to);
+                    let json = place.replace('%', &value(n));
+                    if json.len() > BODY_BYTES_MAX || scan(kind, &json).may_be_too_large {
+                        to = n;
+                    } else {
+                        from = n;
+                    }
+                }
+                measured(kind, &place.replace('%', &value(from)));
+            }
+        }
+    }
+}
+
+#[test]
+fn object_that_is_too_large_is_measured() {
+    let text = "y".repeat(BODY_BYTES_MAX);
+    let object = json!({"metadata": {"name": "a"}, "spec": {"a": text}});
+    let body = measured(kind("deploy"), &object.to_string());
+    assert!(body.contains("size"), "{body}");
+}
+
+/// Values with what the tables of kinds and the redaction know.
+fn any_value() -> impl Strategy<Value = Value> {
+    let texts = ["", "a", "\u{1}\"", "x\ny", "hunter2-plain", "--password"];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i16>().prop_map(Value::from),
+        proptest::sample::select(texts.map(Value::from).to_vec()),
+    ];
+    let keys = [
+        "",
+        "~",
+        "a",
+        "b",
+        "name",
+        "value",
+        "env",
+        "data",
+        "status",
+        "template",
+        "spec",
+        "taints",
+        "timeAdded",
+        "containers",
+        "containerStatuses",
+        "image",
+        "imageID",
+        "nodeInfo",
+        "versions",
+        "schema",
+        "caBundle",
+        "volumeClaimTemplates",
+        "deployment.kubernetes.io/revision",
+        "conditions",
+        "type",
+    ];
+    leaf.prop_recursive(5, 40, 5, move |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            vec((proptest::sample::select(keys.to_vec()), inner), 0..6).prop_map(|fields| {
+                let field = |(key, value): (&str, Value)| (key.to_owned(), value);
+                Value::Object(fields.into_iter().map(field).collect())
+            }),
+        ]
+    })
+}
+
+fn any_object() -> impl Strategy<Value = (Value, Value)> {
+    let fields = [
+        "spec",
+        "status",
+        "data",
+        "labels",
+        "annotations",
+        "finalizers",
+    ];
+    let part = (proptest::sample::select(fields.to_vec()), any_value());
+    let made = |parts: &[(&str, Value)], is_owned: bool| {
+        let mut object = json!({"metadata": {"name": "a", "uid": "u"}});
+        if is_owned {
+            object["metadata"]["ownerReferences"] =
+                json!([{"kind": "ReplicaSet", "name": "o", "uid": "o", "controller": true}]);
+        }
+        for (field, value) in parts {
+            match *field {
+                "labels" | "annotations" | "finalizers" => {
+                    object["metadata"][field] = value.clone()
+                }
+                field => object[field] = value.clone(),
+            }
+        }
+        object
+    };
+    // Two states that differ in their last field, or not at all.
+    (vec(part, 1..5), any_value(), any::<bool>(), any::<bool>()).prop_map(
+        move |(mut parts, other, is_same, is_owned)| {
+            let one = made(&parts, is_owned);
+            if let Some((_, last)) = parts.last_mut()
+                && !is_same
+            {
+                *last = other;
+            }
+            (one, made(&parts, is_owned))
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 3000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn equal_hashes_are_equal_bodies((one, other) in any_object(), kind in 0..=BUILT_IN.len()) {
+        let custom = custom();
+        let kind = BUILT_IN.get(kind).unwrap_or(&custom);
+        let (one, other) = (one.to_string(), other.to_string());
+        let body = measured(kind, &one);
+        if scan(kind, &one).content_hash == scan(kind, &other).content_hash {
+            prop_assert_eq!(&body, &measured(kind, &other));
+        }
+        if one == other {
+            prop_assert_eq!(scan(kind, &one).content_hash, scan(kind, &other).content_hash);
+        }
+    }
 }
 
 #[test]

@@ -91,6 +91,8 @@ pub struct Field {
     pub selection: Selection,
     /// Inside it there may be a field that is kept.
     pub leads_to_kept: bool,
+    /// Inside it there may be a field that is not in the body.
+    pub leads_to_dropped: bool,
     /// The identities that its elements may have.
     pub identities: &'static [Identity],
     /// The order of its elements matters.
@@ -113,6 +115,9 @@ impl Field {
     fn join(here: &[&Rule], inside: &[&Rule]) -> Self {
         let mut field = Self {
             leads_to_kept: inside.iter().any(|rule| matches!(rule, Rule::Keep)),
+            leads_to_dropped: inside
+                .iter()
+                .any(|rule| matches!(rule, Rule::Drop | Rule::Only)),
             ..Self::default()
         };
         for rule in here {
