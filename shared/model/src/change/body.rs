@@ -68,7 +68,7 @@ impl<'t> Body<'t> {
     /// # Errors
     /// The text is not a JSON object.
     pub fn parse(text: &'t str) -> Result<Self, BadBody> {
-        match serde_json::from_str(text)? {
+        match Stored::parse(text)? {
             value @ Stored::Map(_) => Ok(Self(value)),
             _ => Err(BadBody::NotAnObject),
         }
