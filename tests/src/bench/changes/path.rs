@@ -60,6 +60,11 @@ pub fn timestamp(at: Micros) -> Timestamp {
     Timestamp::from_millis(at.0 / 1000)
 }
 
+/// What a source does first.
+pub fn decode(line: &str) -> anyhow::Result<WatchLine<'_>> {
+    WatchLine::decode(line).map_err(|bad| anyhow!(bad))
+}
+
 impl ChangePath {
     /// Creates a database in `folder`.
     pub fn new(folder: &Path) -> anyhow::Result<Self> {
@@ -179,11 +184,19 @@ impl ChangePath {
 
     /// What a source does with a line.
     pub fn receive(&mut self, source: Source, line: &str, at: Micros) -> anyhow::Result<()> {
+        self.receive_decoded(source, &decode(line)?, at)
+    }
+
+    /// What a source does with a line that is decoded: with the kind of its event, and the text of its object.
+    pub fn receive_decoded(
+        &mut self,
+        source: Source,
+        line: &WatchLine<'_>,
+        at: Micros,
+    ) -> anyhow::Result<()> {
         let now = timestamp(at);
-        let WatchLine::Item { action, object } =
-            WatchLine::decode(line).map_err(|bad| anyhow!(bad))?
-        else {
-            bail!("not an item: {line}");
+        let WatchLine::Item { action, object } = line else {
+            bail!("not an item");
         };
         let watched = &mut self.watched[source.0];
         let json = object.get();
@@ -191,7 +204,7 @@ impl ChangePath {
             Action::Added | Action::Modified => watched.tracker.applied(json, Origin::Watch, now),
             Action::Deleted => watched.tracker.deleted(json, Origin::Watch, now),
         };
-        let reading = read.map_err(|bad| anyhow!("{bad}: {line}"))?;
+        let reading = read.map_err(|bad| anyhow!("{bad}: {json}"))?;
         watched.cursor.advance_to(&reading.version());
         // The caller's clock is that of a watch that has caught up.
         let event = watched.tracker.emit(reading.live(now));
