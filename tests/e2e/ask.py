@@ -16,11 +16,12 @@ import sys
 import time
 from datetime import datetime, timezone
 
+from checks import check, end, say, seconds_of
+
 QUERY, FOLDER = sys.argv[1:]
 NAMESPACE = "shop"
 KINDS = ["deployments", "services", "configmaps"]
 PASSWORD = ["hunter2-of-web", "hunter3-of-web"]
-failed = 0
 
 MANIFEST = f"""
 apiVersion: apps/v1
@@ -74,21 +75,6 @@ data: {{dark: "true"}}
 """
 
 
-def say(text):
-    for line in text.rstrip("\n").splitlines():
-        print(f"     {line}", flush=True)
-
-
-def check(what, holds, detail=""):
-    global failed
-    print(f"{'ok  ' if holds else 'FAIL'} {what}", flush=True)
-    if not holds:
-        failed += 1
-        for line in str(detail).splitlines()[:30]:
-            print(f"     | {line[:400]}", flush=True)
-    return holds
-
-
 def same(what, expected, found):
     return check(what, expected == found, f"expected: {expected}\nfound:    {found}")
 
@@ -106,11 +92,6 @@ def kubectl(line, stdin=None):
 
 def iso(seconds):
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-
-
-def seconds_of(text):
-    form = "%Y-%m-%dT%H:%M:%S.%f%z" if "." in text else "%Y-%m-%dT%H:%M:%S%z"
-    return datetime.strptime(text.replace("Z", "+0000"), form).timestamp()
 
 
 # ---- objects as leaves: {path: value}
@@ -587,4 +568,4 @@ undo(made)
 with open(f"{FOLDER}/kube9.db", "rb") as database:
     text = database.read()
 check("no password is in the record", not any(word.encode() in text for word in PASSWORD))
-sys.exit(1 if failed else 0)
+end()

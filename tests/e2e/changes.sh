@@ -15,7 +15,7 @@ data=$work/changes
 helper() {
   local lines=$data/checks-$1
   mkdir -p "$data"
-  python3 -uB "$e2e/changes" "$@" | tee "$lines" || fail "changes $1"
+  PYTHONPATH=$e2e python3 -uB "$e2e/changes" "$@" | tee "$lines" || fail "changes $1"
   passed=$((passed + $(grep -c '^ok ' "$lines" || true)))
   mapfile -t -O "${#failed[@]}" failed < <(sed -n 's/^FAIL //p' "$lines")
 }

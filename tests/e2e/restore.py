@@ -27,37 +27,18 @@ from datetime import datetime, timezone
 import yaml
 
 from blackout import Server, get
+from checks import check, end, say, seconds_of
 
 KINDS = ["Event", "Pod", "Node", "Deployment", "Service", "ConfigMap"]
 RIGHT_WITHIN = 60  # seconds
 SLACK = 1.0  # whole seconds in Date headers and times of Kubernetes
 
 NAMESPACE = f"kube9-restore-{os.getpid()}"
-failed = 0
-
-
-def say(text):
-    print(f"     {text}", flush=True)
-
-
-def check(what, holds, detail=""):
-    global failed
-    print(f"{'ok  ' if holds else 'FAIL'} {what}", flush=True)
-    if not holds:
-        failed += 1
-        for line in str(detail).splitlines()[:20]:
-            print(f"     | {line[:300]}", flush=True)
-    return holds
 
 
 def clock(seconds):
     """A time for this output, with tenths of a second."""
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%H:%M:%S.%f")[:-5]
-
-
-def seconds_of(text):
-    form = "%Y-%m-%dT%H:%M:%S.%fZ" if "." in text else "%Y-%m-%dT%H:%M:%SZ"
-    return datetime.strptime(text, form).replace(tzinfo=timezone.utc).timestamp()
 
 
 # ---- the API server
@@ -675,4 +656,4 @@ if __name__ == "__main__":
     os.environ["NO_PROXY"] = "127.0.0.1"
     cluster_folder, user_config, recorder_program, query_program, work = sys.argv[1:]
     main(cluster_folder, user_config)
-    sys.exit(1 if failed else 0)
+    end()

@@ -21,11 +21,11 @@ import fields
 import outages
 import selftest
 from body import canonical
+from checks import check, end
 from client import Api
 from matrix import Matrix
 from truth import check_states, compile_truth
 
-failed = 0
 # For each change of the project: a part of the matrix, in about a minute.
 SHORT = bool(os.environ.get("KUBE9_E2E_SHORT"))
 SHORT_GROUPS = [
@@ -38,15 +38,6 @@ SHORT_GROUPS = [
     fields.nodes,
     fields.folded,
 ]
-
-
-def check(what, holds, detail=""):
-    global failed
-    print(f"{'ok  ' if holds else 'FAIL'} {what}", flush=True)
-    if not holds:
-        failed += 1
-        for line in str(detail).splitlines()[:15]:
-            print(f"     | {line[:500]}", flush=True)
 
 
 def load(path):
@@ -239,10 +230,10 @@ def leaks(query, database, folder, planted):
 
 def main(command, *arguments):
     if command == "selftest":
-        return selftest.run()
+        sys.exit(bool(selftest.run()))
     {"write": write, "compare": compare_record}[command](*arguments)
-    return failed
+    end()
 
 
 if __name__ == "__main__":
-    sys.exit(bool(main(*sys.argv[1:])))
+    main(*sys.argv[1:])
