@@ -101,6 +101,7 @@ app.kubernetes.io/part-of: kube9
 {{- with .Values.changes.kinds }}{{ $_ := set $changes "kinds" . }}{{ end }}
 {{- with .Values.changes.resources }}{{ $_ := set $changes "resources" . }}{{ end }}
 {{- with $changes }}{{ $_ := set $config "changes" . }}{{ end }}
+{{- if not .Values.lastWords.messages }}{{ $_ := set $config "analysis" (dict "last_words" (dict "messages" false)) }}{{ end }}
 {{- if not .Values.rbac.clusterWide }}
 {{- $_ := set $config "kube" (dict "namespaces" (include "kube9.namespaces" . | fromJsonArray)) }}
 {{- end }}

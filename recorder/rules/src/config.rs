@@ -31,8 +31,19 @@ kube9_base::sections! {
         /// The part of `max_bytes` that one namespace can use.
         /// Unset means half of it, so that a user who can edit one namespace cannot use all of it.
         namespace_max_bytes: Option<ByteSize> = None => Some(ByteSize::mib(1))..=Some(ByteSize::mib(1 << 20)); anywhere,
+        /// What containers say when they end.
+        last_words: LastWordsConfig = LastWordsConfig::default(),
         /// Thresholds of the rules.
         thresholds: ThresholdConfig = ThresholdConfig::default(),
+    }
+
+    /// What containers say when they end.
+    pub struct LastWordsConfig {
+        /// Keep the termination messages of containers, redacted and at most 1 KiB each, in the rows about crashes and
+        /// ended pods.
+        /// A container writes its message to `terminationMessagePath`; with
+        /// `terminationMessagePolicy: FallbackToLogsOnError`, the end of its log takes the place of a missing one.
+        messages: bool = true,
     }
 
     /// Thresholds of the rules.

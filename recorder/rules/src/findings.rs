@@ -33,6 +33,9 @@ use super::subject::Subject;
 /// Shortest time between two updates of a finding's row, so that a fast counter does not cause a write each second.
 const UPDATE_EVERY: Duration = Duration::from_secs(60);
 
+/// The last words of the first termination, in the metadata of a row.
+pub(crate) const FIRST_WORDS: &str = "first_words";
+
 /// The stored state of an open finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenFinding {
@@ -53,6 +56,9 @@ pub struct OpenFinding {
     node: Option<String>,
     #[serde(default, with = "triple", skip_serializing_if = "Option::is_none")]
     owner: Option<ObjectRef>,
+    /// The value of [`FIRST_WORDS`] when it opened. After a restart the rule does not know it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    first_words: String,
     /// Hash of the metadata of its row.
     #[serde(default)]
     digest: u64,
@@ -416,6 +422,10 @@ impl Findings {
             container: symptom.container.clone(),
             node: symptom.node.clone(),
             owner: symptom.owner.clone(),
+            first_words: match symptom.extra.get(FIRST_WORDS) {
+                Some(Value::String(words)) => words.clone(),
+                _ => String::new(),
+            },
             digest: digest(&symptom.extra),
             updated: Some(evaluation.now),
         };
@@ -477,9 +487,13 @@ fn update(
     evaluation: &Evaluation<'_>,
     open: &mut OpenFinding,
     fingerprint: &str,
-    symptom: Symptom,
+    mut symptom: Symptom,
     out: &mut Vec<Finding>,
 ) -> Option<Timestamp> {
+    symptom.extra.remove(FIRST_WORDS);
+    if !open.first_words.is_empty() {
+        symptom.with(FIRST_WORDS, &*open.first_words);
+    }
     let digest = digest(&symptom.extra);
     if digest == open.digest {
         return None;
@@ -564,6 +578,7 @@ impl OpenFinding {
         OPEN_COST
             + 2 * fingerprint
             + self.title.len()
+            + self.first_words.len()
             + 2 * bytes(&self.subject.object)
             + objects.map(bytes).sum::<usize>()
     }

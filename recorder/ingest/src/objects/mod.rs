@@ -27,8 +27,8 @@ pub use deployment::Deployment;
 pub use meta::{Condition, Meta, OwnerRef};
 pub use node::{Node, announces_removal};
 pub use pod::{
-    Container, ContainerState, Phase, Pod, PodSpec, Port, Resources, RestartPolicy, Role,
-    Terminated,
+    Container, ContainerState, LAST_WORDS_BYTES_MAX, Phase, Pod, PodSpec, Port, Resources,
+    RestartPolicy, Role, Terminated,
 };
 pub use service::{Service, ServicePort, TargetPort};
 

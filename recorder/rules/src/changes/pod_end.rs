@@ -40,7 +40,11 @@ pub(super) fn pod_ended(change: &Diff<'_>) -> Vec<Row> {
             } else {
                 format!("{} exited with {code} ({reason})", state.name)
             });
-            ends.push(json!({"container": state.name, "reason": reason, "exit_code": code, "restarts": state.restarts}));
+            let mut entry = json!({"container": state.name, "reason": reason, "exit_code": code, "restarts": state.restarts});
+            if !end.last_words.is_empty() {
+                entry["last_words"] = json!(end.last_words);
+            }
+            ends.push(entry);
         }
     }
     let restarts: i64 = pod.containers.iter().map(|state| state.restarts).sum();

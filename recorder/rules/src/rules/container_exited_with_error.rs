@@ -3,7 +3,7 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{at_time, in_brackets, pod_name, restart_sentence};
+use super::format::{at_time, in_brackets, last_words_sentence, pod_name, restart_sentence};
 use super::rule::{Check, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
 use crate::failure_mode::{accountable_containers, is_oom, recent_failure};
@@ -69,10 +69,11 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
             _ => String::new(),
         };
         let description = format!(
-            "Container {name} of pod {pod_name} ended{} with exit code {code}{}.{meaning} {fate} \
+            "Container {name} of pod {pod_name} ended{} with exit code {code}{}.{meaning}{} {fate} \
              Read `kubectl logs {previous}-n {} {} -c {name}`.",
             at_time(end.at),
             in_brackets(&end.reason),
+            last_words_sentence(end),
             pod.meta.namespace,
             pod.meta.name,
         );
@@ -84,7 +85,8 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
         }
         symptom
             .with("exit_code", code)
-            .with("restarts", state.restarts);
+            .with("restarts", state.restarts)
+            .last_words(end);
     }
 }
 

@@ -3,7 +3,7 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{at_time, pod_name, restart_sentence};
+use super::format::{at_time, last_words_sentence, pod_name, restart_sentence};
 use super::rule::{Check, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
 use crate::failure_mode::{accountable_containers, is_oom, recent_failure};
@@ -40,8 +40,9 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
         let (name, pod_name) = (&state.name, pod_name(entry));
         let description = format!(
             "Container {name} of pod {pod_name} ended with exit code 137 (SIGKILL){}. The usual causes are \
-             a failed liveness probe and a node without free memory. {} Read the pod's Events: `kubectl describe pod -n {} {}`.",
+             a failed liveness probe and a node without free memory.{} {} Read the pod's Events: `kubectl describe pod -n {} {}`.",
             at_time(end.at),
+            last_words_sentence(end),
             restart_sentence(state.restarts),
             pod.meta.namespace,
             pod.meta.name,
@@ -57,7 +58,8 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
             .container(name)
             .of_pod(entry)
             .with("exit_code", end.exit_code)
-            .with("restarts", state.restarts);
+            .with("restarts", state.restarts)
+            .last_words(end);
     }
 }
 

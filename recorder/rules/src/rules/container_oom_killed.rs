@@ -3,7 +3,7 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{at_time, pod_name, restart_sentence};
+use super::format::{at_time, last_words_sentence, pod_name, restart_sentence};
 use super::rule::{Check, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
 use crate::failure_mode::{accountable_containers, is_oom, recent_failure};
@@ -52,9 +52,10 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
             None => "has no memory limit, so the node ran out of memory".to_owned(),
         };
         let description = format!(
-            "Container {name} of pod {pod_name} {why}; it was last killed{}. {} \
+            "Container {name} of pod {pod_name} {why}; it was last killed{}.{} {} \
              Compare the memory limit with the usage. Raise the limit, or find the leak.",
             at_time(end.at),
+            last_words_sentence(end),
             restart_sentence(state.restarts)
         );
         let title = format!("Container {name} of pod {pod_name} out of memory (OOMKilled)");
@@ -67,7 +68,8 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
         symptom.container(name).of_pod(entry);
         symptom
             .with("exit_code", end.exit_code)
-            .with("restarts", state.restarts);
+            .with("restarts", state.restarts)
+            .last_words(end);
         if let Some(limit) = limit {
             symptom.with("memory_limit_bytes", limit);
         }

@@ -3,10 +3,13 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{at_time, human_duration, in_brackets, pod_name, restart_sentence};
+use super::format::{
+    at_time, human_duration, in_brackets, last_words_sentence, pod_name, restart_sentence,
+};
 use super::rule::{Check, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
 use crate::failure_mode::{accountable_containers, is_lost, recent_failure};
+use crate::findings::FIRST_WORDS;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -62,6 +65,7 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
             ),
             None => "how it ended is unknown".to_owned(),
         };
+        let words = end.map(last_words_sentence).unwrap_or_default();
         let since = history
             .and_then(|history| history.failing)
             .or(end.and_then(|end| end.at))
@@ -72,7 +76,7 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
             count => format!("{} ", restart_sentence(count)),
         };
         let description = format!(
-            "Container {name} of pod {pod_name} keeps crashing: {how}. {restarts}Its pod is {} old. \
+            "Container {name} of pod {pod_name} keeps crashing: {how}.{words} {restarts}Its pod is {} old. \
              Read `kubectl logs --previous -n {} {} -c {name}`, and look for a change before {since}.",
             human_duration(context.now.since(pod.meta.created)),
             pod.meta.namespace,
@@ -87,7 +91,11 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
         if let Some((end, _)) = recent_failure(state, context.now, thresholds.stable_after) {
             symptom
                 .with("exit_code", end.exit_code)
-                .with("last_reason", &*end.reason);
+                .with("last_reason", &*end.reason)
+                .last_words(end);
+            if let Some(history) = history.filter(|history| !history.first_words.is_empty()) {
+                symptom.with(FIRST_WORDS, &*history.first_words);
+            }
         }
     }
 }

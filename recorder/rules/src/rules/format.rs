@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube9_ingest::objects::Terminated;
 use kube9_model::ObjectRef;
 use kube9_model::time::Timestamp;
 
@@ -42,6 +43,21 @@ pub(crate) fn in_brackets(text: &str) -> String {
     match text {
         "" => String::new(),
         text => format!(" ({text})"),
+    }
+}
+
+/// Longest part of the last words in a text, in bytes. The metadata has all that is kept.
+const QUOTE_BYTES_MAX: usize = 200;
+
+/// ` Its last words: "…".`, or nothing if the container left none.
+pub(crate) fn last_words_sentence(end: &Terminated) -> String {
+    match &*end.last_words {
+        "" => String::new(),
+        words if words.len() <= QUOTE_BYTES_MAX => format!(" Its last words: \"{words}\"."),
+        words => {
+            let end = words.floor_char_boundary(QUOTE_BYTES_MAX);
+            format!(" Its last words: \"{}…\".", &words[..end])
+        }
     }
 }
 

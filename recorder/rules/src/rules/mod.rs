@@ -60,6 +60,7 @@ mod service_selects_no_pod;
 mod single_replica_behind_service;
 pub mod symptoms;
 mod target_port_not_declared;
+mod termination_message_missing;
 mod warning_rate_high;
 
 pub(super) use default_token_mounted::is_ignored as is_default_token_ignored;
@@ -106,6 +107,7 @@ pub static ALL: &[Rule] = &[
     image_not_pinned::RULE,
     resources_not_set::RULE,
     readiness_probe_missing::RULE,
+    termination_message_missing::RULE,
     single_replica_behind_service::RULE,
     replicas_on_one_node::RULE,
     privileged_pod::RULE,
@@ -116,6 +118,9 @@ pub static ALL: &[Rule] = &[
     target_port_not_declared::RULE,
     kubelet_version_skew::RULE,
 ];
+
+/// The rule that needs the termination messages of containers.
+pub const TERMINATION_MESSAGE_MISSING: &str = termination_message_missing::RULE.name;
 
 /// Whether a finding may open although some pods are not known. It may not close then.
 pub fn holds_of_a_part(rule: &Rule) -> bool {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kube9_ingest::objects::Terminated;
 use kube9_model::time::Timestamp;
 use kube9_model::{ObjectRef, Severity};
 use serde_json::{Map, Value};
@@ -99,6 +100,14 @@ impl Symptom {
     pub fn with(&mut self, key: &str, value: impl Into<Value>) -> &mut Self {
         self.extra.insert(key.to_owned(), value.into());
         self
+    }
+
+    /// Adds what the container said when it ended.
+    pub fn last_words(&mut self, end: &Terminated) -> &mut Self {
+        if end.last_words.is_empty() {
+            return self;
+        }
+        self.with("last_words", &*end.last_words)
     }
 
     /// Sets node and owner from the pod.

@@ -184,7 +184,9 @@ fn named(name: &str) -> impl Iterator<Item = &'static Rule> {
 impl AnalysisConfig {
     /// Whether a rule is enabled.
     pub fn runs(&self, rule: &Rule) -> bool {
-        !self.disabled_rules.iter().any(|word| rule.is_named(word))
+        let is_possible =
+            self.last_words.messages || rule.name != rules::TERMINATION_MESSAGE_MISSING;
+        is_possible && !self.disabled_rules.iter().any(|word| rule.is_named(word))
     }
 
     /// Whether a rule is disabled in a namespace.

@@ -59,8 +59,12 @@ impl Analysis {
         }
         match message.event {
             InformerEvent::Init { cause } => self.list_begun(watch, cause, now, &mut out),
-            InformerEvent::Apply(object) => self.applied(watch, object, now, &mut out),
+            InformerEvent::Apply(mut object) => {
+                self.forget_last_words(&mut object);
+                self.applied(watch, object, now, &mut out);
+            }
             InformerEvent::Delete(mut object) => {
+                self.forget_last_words(&mut object);
                 let key = key_of(&object);
                 self.world.fill_times(&key, &mut object, now);
                 self.vanished(watch, &key, Some(&object), None, now, &mut out);
@@ -139,6 +143,14 @@ impl Analysis {
             InformerEvent::StoreReplaced => self.reset(watch, &mut out),
         }
         out
+    }
+
+    fn forget_last_words(&self, object: &mut Object) {
+        if let Object::Pod(pod) = object
+            && !self.config.last_words.messages
+        {
+            pod.forget_last_words();
+        }
     }
 
     fn source(&mut self, watch: WatchId) -> Option<&mut InformerView> {

@@ -4,6 +4,7 @@ mod captured;
 pub(crate) mod case;
 mod changes;
 mod harness;
+mod last_words;
 mod memory;
 mod objects;
 mod pod_ends;

@@ -476,6 +476,32 @@ fn rules_are_disabled_by_name_type_and_namespace() {
 }
 
 #[test]
+fn first_words_of_a_crash_loop_survive_a_restart() {
+    let crashed = |restarts: i64, words: &str| {
+        let mut end = terminated("Error", 3, 0, 1);
+        end["terminated"]["message"] = json!(words);
+        pod_with("web-1", restarts, waiting("CrashLoopBackOff"), end)
+    };
+    let mut harness = TestHarness::new();
+    harness.apply(Kind::Pod, &pod_with("web-1", 0, running(0), json!({})));
+    harness.apply(Kind::Pod, &crashed(1, "first"));
+    let mut stored = Stored::default();
+    stored.commit(&harness.take());
+    let mut harness = stored.start(harness.now.plus(Duration::from_secs(100)));
+    for kind in KINDS {
+        let pods = [crashed(5, "fifth")];
+        let objects = if kind == Kind::Pod { &pods[..] } else { &[] };
+        harness.list_for(kind, objects, RelistCause::Resumed);
+    }
+    harness.wait(70);
+    let findings = harness.findings();
+    let row = findings.last().unwrap().row.record();
+    assert_eq!(row.reason, "CrashLoop");
+    assert_eq!(row.extra["first_words"], "first");
+    assert_eq!(row.extra["last_words"], "fifth");
+}
+
+#[test]
 fn finding_is_updated_at_most_once_a_minute() {
     let mut harness = TestHarness::new();
     let pods = |restarts: i64| {
@@ -483,7 +509,7 @@ fn finding_is_updated_at_most_once_a_minute() {
             "web-1",
             restarts,
             waiting("CrashLoopBackOff"),
-            terminated("Error", 3, 0, 1),
+            terminated("Completed", 0, 0, 1),
         )
     };
     harness.apply(Kind::Pod, &pods(1));

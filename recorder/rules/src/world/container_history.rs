@@ -25,6 +25,8 @@ pub struct ContainerHistory {
     pub pull_failing: Option<Timestamp>,
     /// Since when it fails, in any way, without having run for `stable_after` in between.
     pub failing: Option<Timestamp>,
+    /// The last words of the first termination of this series of failures; empty if it left none, or is not known.
+    pub first_words: Box<str>,
 }
 
 /// The histories of the containers of `pod`, updated with the changes since `old`.
@@ -94,6 +96,7 @@ fn update_history(
         .and_then(ran_for)
         .is_some_and(|time| time >= stable_after);
     let ended = end.and_then(|end| end.at).unwrap_or(now);
+    let failed_before = history.failing.is_some() && !recovered;
     history.failing = match (is_image_pull_error(state) || is_config_error(state), end) {
         (true, _) => Some(history.failing.unwrap_or(now)),
         // A long run ends the previous failure.
@@ -101,6 +104,18 @@ fn update_history(
         (false, Some(_)) => Some(history.failing.unwrap_or(ended)),
         (false, None) => None,
     };
+    if !failed_before {
+        let is_first = ends(state) - old.map_or(0, ends) <= 1;
+        history.first_words = match end {
+            Some(end) if is_first => end.last_words.clone(),
+            _ => Box::default(),
+        };
+    }
+}
+
+/// How often the container has ended.
+fn ends(state: &ContainerState) -> i64 {
+    state.restarts + i64::from(state.terminated.is_some())
 }
 
 pub(super) fn keep_latest(times: &mut Vec<Timestamp>, at: Timestamp) {

@@ -1,5 +1,6 @@
 //! Pods. The spec is a separate struct, because the pods of one template share it.
 
+mod last_words;
 mod requests;
 mod wire;
 
@@ -11,6 +12,8 @@ use serde::Deserialize;
 
 use super::meta::{Condition, Meta};
 use crate::decode::null_as_default;
+
+pub use last_words::LAST_WORDS_BYTES_MAX;
 
 /// A Pod.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +51,18 @@ impl Pod {
         let mut ends = main.map(|state| state.terminated.as_ref()).peekable();
         self.phase.is_final()
             || (ends.peek().is_some() && ends.all(|end| end.is_some_and(is_final)))
+    }
+
+    /// Removes what its containers said when they ended.
+    pub fn forget_last_words(&mut self) {
+        for state in &mut self.containers {
+            for end in [&mut state.terminated, &mut state.last]
+                .into_iter()
+                .flatten()
+            {
+                end.last_words = Box::default();
+            }
+        }
     }
 
     /// By its Ready condition.
@@ -199,6 +214,9 @@ pub struct Container {
     pub capabilities: Vec<Box<str>>,
     /// Environment variables with a literal value that looks like a secret.
     pub secret_env: Vec<Box<str>>,
+    /// `terminationMessagePolicy` is `FallbackToLogsOnError`: the end of the log takes the place of a message that was not
+    /// written.
+    pub log_is_message: bool,
 }
 
 /// A port that a container declares.
@@ -267,6 +285,10 @@ pub struct Terminated {
     pub started: Option<Timestamp>,
     /// `finishedAt`.
     pub at: Option<Timestamp>,
+    /// The termination message, redacted, with line breaks and other control characters escaped, at most
+    /// [`LAST_WORDS_BYTES_MAX`] bytes; empty if there is none. The container writes it, or the kubelet copies the end of its
+    /// log, or the container runtime says why the container could not start.
+    pub last_words: Box<str>,
     /// It ended with the sandbox of its pod, which exists again, or with its node: after a reboot, for example.
     pub with_sandbox: bool,
 }

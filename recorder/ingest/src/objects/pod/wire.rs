@@ -8,6 +8,7 @@ use kube9_model::time::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
+use super::last_words::{LAST_WORDS_BYTES_MAX, last_words};
 use super::{
     Container, ContainerState, Phase, Pod, PodSpec, Port, Resources, RestartPolicy, Role,
     Terminated,
@@ -82,6 +83,7 @@ struct WireContainer {
     startup_probe: Option<IgnoredAny>,
     #[serde(deserialize_with = "null_as_default")]
     security_context: WireSecurity,
+    termination_message_policy: Option<Box<str>>,
     #[serde(deserialize_with = "null_as_default")]
     env: Few<WireEnv, ELEMENTS_MAX>,
     #[serde(deserialize_with = "null_as_default")]
@@ -261,6 +263,8 @@ struct WireTerminated {
     #[serde(deserialize_with = "null_as_default")]
     reason: Box<str>,
     #[serde(deserialize_with = "null_as_default")]
+    message: Box<str>,
+    #[serde(deserialize_with = "null_as_default")]
     exit_code: i64,
     started_at: Option<String>,
     finished_at: Option<String>,
@@ -354,6 +358,11 @@ impl ContainerState {
             .flatten()
         {
             budget.text(&mut end.reason);
+            budget.text(&mut end.last_words);
+            if !end.last_words.is_empty() {
+                // Its history keeps the first ones of a series of failures.
+                budget.take(LAST_WORDS_BYTES_MAX);
+            }
         }
         if state.latest_end().is_some() || !state.waiting.is_empty() {
             budget.take(FAILING_COST);
@@ -407,6 +416,7 @@ fn state(wire: WireContainerStatus, role: Role) -> ContainerState {
 
 fn terminated(wire: WireTerminated) -> Terminated {
     Terminated {
+        last_words: last_words(&wire.message),
         reason: wire.reason,
         exit_code: wire.exit_code,
         started: time(wire.started_at),
@@ -552,6 +562,8 @@ impl PodSpec {
                 || security.run_as_user.is_some_and(|user| user != 0),
             capabilities: security.capabilities.add.kept,
             secret_env,
+            log_is_message: wire.termination_message_policy.as_deref()
+                == Some("FallbackToLogsOnError"),
         }
     }
 }
