@@ -73,6 +73,8 @@ lacks "and nothing that is not" "does not record" "$(notes)"
 contains "NOTES name what is left out" "does not record the changes of configmaps\.$" "$(notes --set 'changes.kinds={-configmaps}')"
 contains "NOTES name custom resources" "rollouts.argoproj.io" "$(notes --set 'changes.resources={argo}')"
 contains "NOTES mention that nothing is tracked" "changes.enabled is off" "$(notes --set changes.enabled=false)"
+contains "lastWords.messages turns termination messages off" "last_words: +messages: false" \
+  "$(render --show-only templates/configmap.yaml --set lastWords.messages=false | tr '\n' ' ')"
 contains "NOTES warn without persistence" "WARNING: persistence is off" "$(notes --set persistence.enabled=false)"
 contains "NOTES mention the claim to import" "operator on the claim history are imported" "$(notes --set import.existingClaim=history)"
 lacks "and nothing of it without one" "original operator" "$(notes)"
