@@ -67,7 +67,7 @@ fn pod_spec(of: &Workload, image: &str, flaws: &[ManifestFlaw]) -> Value {
             { "name": "DB_PASSWORD", "valueFrom": { "secretKeyRef": { "name": "db", "key": "password" } } },
         ],
         "volumeMounts": [{ "name": "config", "mountPath": "/etc/app" }],
-        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "FallbackToLogsOnError",
     });
     if !has(ManifestFlaw::NoProbe) {
         app["readinessProbe"] =
@@ -194,7 +194,14 @@ fn pod_status(of: &Workload, pod: &Pod) -> Value {
 }
 
 fn ended(end: &Termination) -> Value {
-    terminated(end.code, end.reason, micros(end.started), micros(end.at))
+    let mut state = terminated(end.code, end.reason, micros(end.started), micros(end.at));
+    // Nothing is written after SIGKILL.
+    if !matches!(end.code, 0 | 137) {
+        state["terminated"]["message"] = json!(
+            "INFO reading /etc/app/config.yaml\nFATAL cannot start: config.yaml: unknown key \"pool_size\"\n"
+        );
+    }
+    state
 }
 
 fn container_status(pod: &Pod) -> Value {
