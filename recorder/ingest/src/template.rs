@@ -102,10 +102,11 @@ pub fn split_values(
     } else {
         Cow::Borrowed(description)
     };
-    // Before the names, which may be in them: an argument has no placeholder.
+    // Before the names, which may be in them: an argument has no placeholder, not even by its own control characters.
     let mut args = Vec::new();
     for value in values {
         if value.len() >= NAME_MIN
+            && !value.bytes().any(|byte| byte < 8)
             && let Some(place) = placeholder::ARGS.get(args.len())
             && let Some(replaced) = replace(&body, value, *place)
         {
@@ -386,6 +387,16 @@ mod tests {
         assert_eq!(
             template.args_json(),
             r#"[31457280,-29882145,"007","-0","1.50","99999999999999999999","+5",0,"a\\b"]"#
+        );
+    }
+
+    #[test]
+    fn split_value_with_a_control_character_is_no_argument() {
+        let values = ["shop", "\u{3}web"].map(str::to_owned);
+        let template = split_values("shopweb-1", &values, "", "");
+        assert_eq!(
+            (&*template.body, template.args),
+            ("\u{3}web-1", vec!["shop".to_owned()])
         );
     }
 
