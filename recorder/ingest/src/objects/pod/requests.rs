@@ -53,7 +53,7 @@ mod tests {
     }
 
     fn cpu(spec: Value) -> i64 {
-        let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+        let pod: Pod = serde_json::from_str(&json!({"spec": spec}).to_string()).unwrap();
         pod.spec.cpu_request()
     }
 
