@@ -176,26 +176,43 @@ impl<'j> Object<'j> {
 
     /// A pass over what is in the body.
     fn read(&self, sink: &mut impl Sink<'j>) -> Result<(), BadObject> {
-        if let Some(found) = &self.found {
-            for field in found {
-                let at = if field.in_metadata {
-                    At::metadata(self.rules)
-                } else {
-                    At::ROOT
-                };
-                let from = sink.next_number();
-                let mut reader = Reader {
-                    rules: self.rules,
-                    sink: &mut *sink,
-                    at,
-                };
-                if let Some(value) = read_part(&mut reader, &field.key, &field.part)? {
-                    let to = sink.next_number();
-                    sink.top(field.in_metadata, field.key.clone(), (from, to), value);
-                }
+        let Some(found) = &self.found else {
+            return self.read_all(sink);
+        };
+        for field in found {
+            if let Err(error) = self.read_found(field, sink) {
+                // It tells where in a part of the text it is.
+                self.read_all(&mut Measure::default())?;
+                return Err(error.into());
             }
-            return Ok(());
         }
+        Ok(())
+    }
+
+    fn read_found(
+        &self,
+        field: &FoundField<'j>,
+        sink: &mut impl Sink<'j>,
+    ) -> serde_json::Result<()> {
+        let at = if field.in_metadata {
+            At::metadata(self.rules)
+        } else {
+            At::ROOT
+        };
+        let from = sink.next_number();
+        let mut reader = Reader {
+            rules: self.rules,
+            sink: &mut *sink,
+            at,
+        };
+        if let Some(value) = read_part(&mut reader, &field.key, &field.part)? {
+            let to = sink.next_number();
+            sink.top(field.in_metadata, field.key.clone(), (from, to), value);
+        }
+        Ok(())
+    }
+
+    fn read_all(&self, sink: &mut impl Sink<'j>) -> Result<(), BadObject> {
         let root = Root {
             rules: self.rules,
             sink,

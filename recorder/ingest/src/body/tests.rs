@@ -715,6 +715,34 @@ fn broken_object_is_an_error_that_quotes_nothing() {
 }
 
 #[test]
+fn error_of_a_body_tells_where_in_the_object_it_is() {
+    for (kind, bad) in [
+        (
+            "deploy",
+            r#"{"metadata":{"name":"x"},"spec":{"a":"\ud800"}}"#,
+        ),
+        (
+            "deploy",
+            r#"{"metadata":{"name":"x","annotations":{"a":"\ud800"}}}"#,
+        ),
+        (
+            "po",
+            r#"{"metadata":{"name":"x"},"status":{"containerStatuses":[{"imageID":"\ud800"}]}}"#,
+        ),
+    ] {
+        let error = scan(self::kind(kind), bad).body(&key()).unwrap_err();
+        let by_serde = serde_json::from_str::<Value>(bad).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "object does not decode at line 1, column {}",
+                by_serde.column()
+            )
+        );
+    }
+}
+
+#[test]
 fn form_depends_on_the_key_and_the_kind() {
     let of = |kind: &TrackedKind, secret: u8| form(kind, &MarkKey::new(&[secret; 32]));
     let one = of(kind("deploy"), 1);
