@@ -113,7 +113,7 @@ impl fmt::Display for Uid {
 fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
     let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
     let mut bytes = [0; 16];
-    let mut at = 0;
+    let (mut at, mut seen) = (0, 0);
     for (index, byte) in bytes.iter_mut().enumerate() {
         if matches!(index, 4 | 6 | 8 | 10) {
             if text[at] != b'-' {
@@ -121,19 +121,24 @@ fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
             }
             at += 1;
         }
-        *byte = digit(text[at])? << 4 | digit(text[at + 1])?;
+        let (high, low) = (DIGITS[text[at] as usize], DIGITS[text[at + 1] as usize]);
+        seen |= high | low;
+        *byte = high << 4 | low;
         at += 2;
     }
-    Some(bytes)
+    (seen < 16).then_some(bytes)
 }
 
-fn digit(c: u8) -> Option<u8> {
-    match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
-        _ => None,
+/// The values of the hexadecimal digits, 16 for other bytes. Their order is random, so that a branch for each is
+/// mispredicted.
+const DIGITS: [u8; 256] = {
+    let (mut digits, mut digit) = ([16; 256], 0);
+    while digit < 16 {
+        digits[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        digit += 1;
     }
-}
+    digits
+};
 
 #[cfg(test)]
 mod tests {
