@@ -10,12 +10,16 @@ use kube9_model::time::Timestamp;
 /// How long after an owner's change a controller still deletes because of it: a StatefulSet deletes one pod after another.
 const EFFECT_MAX: Duration = Duration::from_secs(600);
 
+/// The CronJob controller acts this long after the beginning of a minute at most, unless it is down.
+const SCHEDULE_LATE_MAX: i64 = 10;
+
 /// The controller that deletes finished Jobs runs late under load.
 const TTL_LATE_MAX: Duration = Duration::from_secs(300);
 
 /// The kinds whose deletion another object causes, or is the cause of.
 pub const CRON_JOB: &str = "CronJob";
 pub const STATEFUL_SET: &str = "StatefulSet";
+pub const DAEMON_SET: &str = "DaemonSet";
 /// Makes the pods of a Deployment; it is not tracked.
 pub const REPLICA_SET: &str = "ReplicaSet";
 
@@ -133,6 +137,61 @@ pub enum OwnerState {
     },
 }
 
+/// Which template of its controller a pod was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TemplateAge {
+    /// The one in force, or an older one.
+    #[default]
+    Unknown,
+    Older,
+    Current,
+}
+
+/// When pods with one hash of a template were created: the first one and the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TemplateUse {
+    pub first: Timestamp,
+    pub last: Timestamp,
+}
+
+impl TemplateUse {
+    pub const fn once(at: Timestamp) -> Self {
+        Self {
+            first: at,
+            last: at,
+        }
+    }
+
+    pub fn add(&mut self, at: Timestamp) {
+        self.first = self.first.min(at);
+        self.last = self.last.max(at);
+    }
+}
+
+impl TemplateAge {
+    /// By when pods with the hash of this pod, and pods of the same controller with other hashes, were created. The creation
+    /// of the pod alone does not tell: until a rollout is complete, a controller also makes pods of the template before.
+    pub fn of(changed: Timestamp, own: TemplateUse, others: &[TemplateUse]) -> Self {
+        // Times of the API are whole seconds.
+        let changed = changed.second();
+        let (first, last) = (own.first.second(), own.last.second());
+        let newest = others.iter().map(|other| other.first.second()).max();
+        if first < changed {
+            // A template that is in force again has the hash that it had before, and no new hash appears.
+            return if newest.is_some_and(|newest| newest >= changed) || last < changed {
+                Self::Older
+            } else {
+                Self::Unknown
+            };
+        }
+        match newest {
+            Some(newest) if newest > first => Self::Older,
+            Some(newest) if newest == first => Self::Unknown,
+            _ => Self::Current,
+        }
+    }
+}
+
 /// What is known of a deleted object.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DeletedObject<'a> {
@@ -142,8 +201,6 @@ pub struct DeletedObject<'a> {
     pub owner_kind: &'a str,
     /// What is known of its controller.
     pub owner: OwnerState,
-    /// When it was created or first seen.
-    pub since: Option<Timestamp>,
     /// When it was deleted, or when the deletion began.
     pub at: Timestamp,
     /// The reason of the pod's condition `DisruptionTarget`, if its status is `True`.
@@ -164,8 +221,14 @@ pub struct DeletedObject<'a> {
     pub history: Option<(u32, u32)>,
     /// Its CronJob replaces Jobs that still run.
     pub replaces: bool,
-    /// Without it, a pod's controller still has as many pods as it wants.
-    pub is_surplus: bool,
+    /// When its deletion was requested, a pod's controller had as many other pods as it wants; `None` if that is unknown.
+    pub is_surplus: Option<bool>,
+    /// Which template a pod was made from.
+    pub template: TemplateAge,
+    /// A pod had succeeded or failed.
+    pub has_ended: bool,
+    /// The node of a pod was changed shortly before.
+    pub is_node_changed: bool,
     /// A pod's controller wants none.
     pub wants_none: bool,
     /// Its last states were missed: a pod may have been evicted, a Job may have finished.
@@ -193,9 +256,6 @@ fn stated(reason: &str) -> Option<DeletionCause> {
 }
 
 fn inferred(object: &DeletedObject<'_>) -> DeletionCause {
-    let within = |since: Option<Timestamp>| {
-        since.is_some_and(|since| since <= object.at && object.at.since(since) <= EFFECT_MAX)
-    };
     if object.is_namespace_deleted {
         return DeletionCause::NamespaceDeleted;
     }
@@ -214,6 +274,8 @@ fn inferred(object: &DeletedObject<'_>) -> DeletionCause {
         OwnerState::Deleted if is_of_claims => return DeletionCause::ClaimRetention,
         OwnerState::Deleted => return DeletionCause::OwnerDeleted,
         OwnerState::Missing => return DeletionCause::Orphaned,
+        // Its owner may have been deleted, or its controller deleted it.
+        OwnerState::Unknown if !object.owner_kind.is_empty() => return DeletionCause::Unknown,
         OwnerState::Unknown | OwnerState::Exists { .. } => {}
     }
     if object.kind == "Job" {
@@ -232,30 +294,22 @@ fn inferred(object: &DeletedObject<'_>) -> DeletionCause {
         {
             return DeletionCause::CronJobHistoryLimit;
         }
-        if object.replaces && object.finished.is_none() && !object.is_end_unseen {
-            return DeletionCause::Replaced;
+        // The next Job tells, which is created directly afterwards.
+        if object.replaces
+            && object.finished.is_none()
+            && object.at.second().rem_euclid(60) <= SCHEDULE_LATE_MAX
+        {
+            return DeletionCause::Unknown;
         }
     }
-    if let OwnerState::Exists {
-        scaled_down,
-        template_changed,
-    } = object.owner
+    if object.kind == "Pod"
+        && let OwnerState::Exists {
+            scaled_down,
+            template_changed,
+        } = object.owner
+        && let Some(cause) = by_controller(object, scaled_down, template_changed)
     {
-        if within(scaled_down) && object.wants_none {
-            return DeletionCause::ScaleDown;
-        }
-        // One that is created within the second of the change has the new template.
-        let is_older = |changed: Timestamp| {
-            object
-                .since
-                .is_none_or(|since| since.second() < changed.second())
-        };
-        if within(template_changed) && template_changed.is_some_and(is_older) {
-            return DeletionCause::Rollout;
-        }
-        if within(scaled_down) && object.is_surplus {
-            return DeletionCause::ScaleDown;
-        }
+        return cause;
     }
     let may_have_ended = match object.kind {
         "Pod" => true,
@@ -269,6 +323,50 @@ fn inferred(object: &DeletedObject<'_>) -> DeletionCause {
         return DeletionCause::Unknown;
     }
     DeletionCause::Request
+}
+
+/// Why the controller of a pod deleted it; `None` if it did not.
+fn by_controller(
+    object: &DeletedObject<'_>,
+    scaled_down: Option<Timestamp>,
+    template_changed: Option<Timestamp>,
+) -> Option<DeletionCause> {
+    let is_before = |at: Timestamp| at <= object.at;
+    match object.owner_kind {
+        // The Job controller also deletes the pods of a Job that failed or is suspended.
+        "Job" => return (!object.has_ended).then_some(DeletionCause::Unknown),
+        // The kubelet deletes what stands for a static pod.
+        "Node" => return Some(DeletionCause::Unknown),
+        // They replace what has ended.
+        STATEFUL_SET | DAEMON_SET if object.has_ended => return Some(DeletionCause::Unknown),
+        _ if object.has_ended => return None,
+        _ => {}
+    }
+    if object.wants_none && scaled_down.is_none_or(is_before) {
+        return Some(DeletionCause::ScaleDown);
+    }
+    let is_scaled =
+        scaled_down.is_some_and(|down| is_before(down) && object.at.since(down) <= EFFECT_MAX);
+    if template_changed.is_some_and(is_before) {
+        match object.template {
+            TemplateAge::Older if is_scaled && object.is_surplus == Some(true) => {
+                return Some(DeletionCause::Unknown);
+            }
+            TemplateAge::Older => return Some(DeletionCause::Rollout),
+            TemplateAge::Unknown => return Some(DeletionCause::Unknown),
+            TemplateAge::Current => {}
+        }
+    }
+    // Its controller deletes pods of nodes that they may not run on.
+    if object.owner_kind == DAEMON_SET {
+        return object.is_node_changed.then_some(DeletionCause::Unknown);
+    }
+    match object.is_surplus {
+        Some(false) => None,
+        Some(true) if is_scaled => Some(DeletionCause::ScaleDown),
+        Some(true) => Some(DeletionCause::Unknown),
+        None => scaled_down.map(|_| DeletionCause::Unknown),
+    }
 }
 
 #[cfg(test)]
@@ -322,39 +420,148 @@ mod tests {
         assert_eq!(inferred_of(unknown), DeletionCause::Request);
     }
 
+    fn pod(
+        owner: OwnerState,
+        template: TemplateAge,
+        is_surplus: Option<bool>,
+    ) -> DeletedObject<'static> {
+        DeletedObject {
+            owner_kind: "Deployment",
+            owner,
+            template,
+            is_surplus,
+            ..object("Pod")
+        }
+    }
+
     #[test]
     fn pod_of_a_controller_is_deleted_by_a_rollout_or_a_scale_down() {
-        let pod = |owner: OwnerState| {
+        use DeletionCause::{Request, Rollout, ScaleDown, Unknown};
+        let older = TemplateAge::Older;
+        let current = TemplateAge::Current;
+        for (owner, template, is_surplus, expected) in [
+            (exists(Some(9_990), None), current, Some(true), ScaleDown),
+            (exists(Some(9_990), None), current, Some(false), Request),
+            (exists(Some(9_990), None), current, None, Unknown),
+            // A change that was long ago, or after the request, has no effect on it; but more pods than wanted do not stay.
+            (exists(Some(9_300), None), current, Some(true), Unknown),
+            (exists(Some(10_001), None), current, Some(true), Unknown),
+            (exists(Some(10_001), None), current, Some(false), Request),
+            (exists(None, None), current, Some(false), Request),
+            (
+                exists(None, None),
+                TemplateAge::Unknown,
+                Some(false),
+                Request,
+            ),
+            (exists(None, Some(9_990)), older, Some(false), Rollout),
+            // A rollout may take hours.
+            (exists(None, Some(1)), older, Some(false), Rollout),
+            (exists(None, Some(10_001)), older, Some(false), Request),
+            (exists(None, Some(9_990)), current, Some(false), Request),
+            (
+                exists(None, Some(9_990)),
+                TemplateAge::Unknown,
+                Some(false),
+                Unknown,
+            ),
+            // Both.
+            (exists(Some(9_990), Some(9_990)), older, Some(true), Unknown),
+            (
+                exists(Some(9_990), Some(9_990)),
+                older,
+                Some(false),
+                Rollout,
+            ),
+            (
+                exists(Some(9_990), Some(9_990)),
+                current,
+                Some(false),
+                Request,
+            ),
+        ] {
+            let found = inferred_of(pod(owner, template, is_surplus));
+            assert_eq!(found, expected, "{owner:?} {template:?} {is_surplus:?}");
+        }
+        // A rollout is under way, but no pod is wanted.
+        let none = DeletedObject {
+            wants_none: true,
+            ..pod(exists(Some(9_990), Some(9_980)), older, Some(true))
+        };
+        assert_eq!(inferred_of(none), ScaleDown);
+    }
+
+    #[test]
+    fn pod_that_a_controller_may_have_deleted_has_no_cause() {
+        let of = |owner_kind, owner, has_ended| {
             inferred_of(DeletedObject {
+                owner_kind,
                 owner,
-                since: Some(Timestamp::from_secs(9_000)),
-                is_surplus: true,
+                has_ended,
+                is_surplus: Some(false),
                 ..object("Pod")
             })
         };
-        assert_eq!(pod(exists(Some(9_990), None)), DeletionCause::ScaleDown);
-        assert_eq!(pod(exists(None, Some(9_990))), DeletionCause::Rollout);
-        assert_eq!(
-            pod(exists(Some(9_300), Some(9_300))),
-            DeletionCause::Request
-        );
-        assert_eq!(pod(exists(Some(10_001), None)), DeletionCause::Request);
-        assert_eq!(pod(exists(None, None)), DeletionCause::Request);
-        // A rollout is under way, but no pod is wanted.
-        let none = DeletedObject {
-            owner: exists(Some(9_990), Some(9_980)),
-            since: Some(Timestamp::from_secs(9_000)),
-            wants_none: true,
+        let there = exists(None, None);
+        for (owner_kind, owner, has_ended, expected) in [
+            ("Job", there, false, DeletionCause::Unknown),
+            ("Job", there, true, DeletionCause::Request),
+            ("Node", there, false, DeletionCause::Unknown),
+            ("StatefulSet", there, true, DeletionCause::Unknown),
+            ("DaemonSet", there, true, DeletionCause::Unknown),
+            ("DaemonSet", there, false, DeletionCause::Request),
+            ("Deployment", there, true, DeletionCause::Request),
+            (
+                "Rollout",
+                OwnerState::Unknown,
+                false,
+                DeletionCause::Unknown,
+            ),
+            ("", OwnerState::Unknown, false, DeletionCause::Request),
+        ] {
+            assert_eq!(
+                of(owner_kind, owner, has_ended),
+                expected,
+                "{owner_kind} {has_ended}"
+            );
+        }
+        let moved = DeletedObject {
+            owner_kind: "DaemonSet",
+            owner: there,
+            is_node_changed: true,
             ..object("Pod")
         };
-        assert_eq!(inferred_of(none), DeletionCause::ScaleDown);
-        // Of the new template, and one that the controller replaces.
-        let new = DeletedObject {
-            owner: exists(Some(9_990), Some(9_990)),
-            since: Some(Timestamp::from_secs(9_990)),
-            ..object("Pod")
+        assert_eq!(inferred_of(moved), DeletionCause::Unknown);
+    }
+
+    #[test]
+    fn age_of_a_template_is_known_by_the_pods_that_have_its_hash() {
+        let used = |first, last| TemplateUse {
+            first: Timestamp::from_secs(first),
+            last: Timestamp::from_secs(last),
         };
-        assert_eq!(inferred_of(new), DeletionCause::Request);
+        let changed = Timestamp::from_secs(100);
+        for (own, others, expected) in [
+            // In use before; also if the controller made another pod of it after the change.
+            (used(50, 50), vec![], TemplateAge::Older),
+            (used(50, 100), vec![used(100, 101)], TemplateAge::Older),
+            (used(50, 130), vec![used(101, 101)], TemplateAge::Older),
+            // It may be in force again.
+            (used(50, 100), vec![], TemplateAge::Unknown),
+            (used(50, 110), vec![used(60, 90)], TemplateAge::Unknown),
+            (used(60, 90), vec![used(50, 110)], TemplateAge::Older),
+            (used(100, 100), vec![used(50, 100)], TemplateAge::Current),
+            (used(101, 150), vec![], TemplateAge::Current),
+            // Replaced before its first pod was created.
+            (used(100, 100), vec![used(101, 101)], TemplateAge::Older),
+            (used(100, 100), vec![used(100, 101)], TemplateAge::Unknown),
+        ] {
+            assert_eq!(
+                TemplateAge::of(changed, own, &others),
+                expected,
+                "{own:?} {others:?}"
+            );
+        }
     }
 
     #[test]
@@ -409,11 +616,15 @@ mod tests {
         assert_eq!(job(Some(200), None), DeletionCause::Request);
         assert_eq!(job(None, Some((3, 3))), DeletionCause::CronJobHistoryLimit);
         assert_eq!(job(None, Some((3, 2))), DeletionCause::Request);
-        let running = DeletedObject {
-            replaces: true,
-            ..object("Job")
-        };
-        assert_eq!(inferred_of(running), DeletionCause::Replaced);
+        // Only at the beginning of a minute, a CronJob replaces a Job.
+        for (at, expected) in [(60, DeletionCause::Unknown), (75, DeletionCause::Request)] {
+            let running = DeletedObject {
+                replaces: true,
+                at: Timestamp::from_secs(at),
+                ..object("Job")
+            };
+            assert_eq!(inferred_of(running), expected);
+        }
         // Whether it had finished was not seen.
         let of_cron_job = |finished: Option<i64>| {
             inferred_of(DeletedObject {

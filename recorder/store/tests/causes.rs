@@ -203,7 +203,8 @@ fn object_of_a_deleted_owner_is_known_by_the_uid_of_the_owner() {
     // Nothing is known of a kind that is not tracked.
     let unknown = owned_by("x.io/v1", "Thing", "t", "t1");
     cluster.exists("cm g", "g", &unknown);
-    assert_eq!(cluster.deleted("cm g", "g", &unknown), "request");
+    assert_eq!(cluster.deleted("cm g", "g", &unknown), "unknown");
+    assert_eq!(cluster.cause_in_row("g"), None);
 }
 
 #[test]
@@ -245,14 +246,50 @@ fn job_of_a_cron_job_has_a_row_only_if_a_request_deleted_it() {
         cluster.deleted("job j1", "j1", &job("Complete")),
         "CronJob history limit"
     );
+    // Not at the beginning of a minute.
+    cluster.wait(30);
     assert_eq!(
         cluster.deleted("job j4", "j4", &job("Suspended")),
-        "replaced by the CronJob"
+        "request"
     );
-    assert_eq!(cluster.rows("JobDeleted"), 0);
+    assert_eq!(cluster.rows("JobDeleted"), 1);
     // As many as are kept.
     assert_eq!(cluster.deleted("job j2", "j2", &job("Complete")), "request");
-    assert_eq!(cluster.rows("JobDeleted"), 1);
+    assert_eq!(cluster.rows("JobDeleted"), 2);
+}
+
+#[test]
+fn running_job_is_replaced_if_the_next_one_follows_that_is_scheduled_for_that_minute() {
+    let mut cluster = Cluster::new();
+    let job = || owned_by("batch/v1", "CronJob", "c", "c1");
+    cluster.exists(
+        "cronjob c",
+        "c1",
+        &json!({"spec": {"concurrencyPolicy": "Replace"}}),
+    );
+    let minute = cluster.now.second() / 60;
+    for (name, uid) in [("c-1", "a"), ("c-2", "b"), ("c-3", "c"), ("c-4", "d")] {
+        cluster.exists(&format!("job {name}"), uid, &job());
+    }
+    cluster.wait(1);
+    // The next one is made by hand, or for a later minute, or it does not follow.
+    assert_eq!(cluster.deleted("job c-1", "a", &job()), "unknown");
+    cluster.exists("job by-hand", "h", &job());
+    cluster.exists(&format!("job c-{}", minute + 1), "n1", &job());
+    assert_eq!(cluster.cause("c-1"), "unknown");
+    cluster.wait(60);
+    assert_eq!(cluster.deleted("job c-2", "b", &job()), "unknown");
+    cluster.exists(&format!("job c-{}", minute + 1 + 1), "n2", &job());
+    assert_eq!(cluster.cause("c-2"), "unknown");
+    cluster.wait(60);
+    assert_eq!(cluster.deleted("job c-3", "c", &job()), "unknown");
+    cluster.exists(&format!("job c-{}0", minute), "n3", &job());
+    cluster.now = Timestamp::from_secs((minute + 4) * 60 + 1);
+    assert_eq!(cluster.deleted("job c-4", "d", &job()), "unknown");
+    cluster.exists(&format!("job c-{}", minute + 4), "n4", &job());
+    assert_eq!(cluster.cause("c-4"), "replaced by the CronJob");
+    assert_eq!(cluster.cause("c-3"), "unknown");
+    assert_eq!(cluster.rows("JobDeleted"), 0);
 }
 
 fn job_of(cron_job: &str, state: &str) -> Value {
@@ -415,30 +452,30 @@ fn pod_beyond_the_replicas_was_scaled_down_and_the_next_one_was_not() {
     };
     cluster.exists("deploy web", "w", &deployment(3, "i:1"));
     for name in ["p1", "p2", "p3"] {
-        cluster.exists(&format!("po {name}"), name, &pod("h1"));
+        cluster.exists(&format!("po web-h1-{name}"), name, &pod("h1"));
     }
     cluster.wait(60);
     cluster.exists("deploy web", "w", &deployment(2, "i:1"));
     cluster.wait(1);
     let end = ending(&cluster, "h1");
-    assert_eq!(cluster.deleted("po p1", "p1", &end), "scale-down");
+    assert_eq!(cluster.deleted("po web-h1-p1", "p1", &end), "scale-down");
     let end = ending(&cluster, "h1");
-    assert_eq!(cluster.deleted("po p2", "p2", &end), "request");
+    assert_eq!(cluster.deleted("po web-h1-p2", "p2", &end), "request");
     // A new template: the old pod goes, a new one is not a part of that.
     cluster.exists("deploy web", "w", &deployment(2, "i:2"));
-    cluster.exists("po q1", "q1", &pod("h2"));
-    cluster.exists("po q2", "q2", &pod("h2"));
+    cluster.exists("po web-h2-q1", "q1", &pod("h2"));
+    cluster.exists("po web-h2-q2", "q2", &pod("h2"));
     let end = ending(&cluster, "h1");
-    assert_eq!(cluster.deleted("po p3", "p3", &end), "rollout");
+    assert_eq!(cluster.deleted("po web-h1-p3", "p3", &end), "rollout");
     let end = ending(&cluster, "h2");
-    assert_eq!(cluster.deleted("po q2", "q2", &end), "request");
+    assert_eq!(cluster.deleted("po web-h2-q2", "q2", &end), "request");
     // The Deployment is deleted and created again before its pods have ended.
     cluster.wait(600);
     cluster.deleted("deploy web", "w", &deployment(2, "i:2"));
     cluster.wait(1);
     cluster.exists("deploy web", "w2", &deployment(2, "i:2"));
     let end = ending(&cluster, "h2");
-    assert_eq!(cluster.deleted("po q1", "q1", &end), "owner deleted");
+    assert_eq!(cluster.deleted("po web-h2-q1", "q1", &end), "owner deleted");
 }
 
 #[test]
@@ -460,4 +497,226 @@ fn custom_resource_is_deleted_with_its_definition_and_is_another_object_than_one
     }});
     cluster.exists("crd services.serving.knative.dev", "d1", &deletion);
     assert_eq!(cluster.deleted("knative web", "k1", &none), "CRD deleted");
+}
+
+fn deployment(replicas: u64, image: &str) -> Value {
+    json!({"spec": {"replicas": replicas, "template": {"spec": {"containers": [{"name": "a", "image": image}]}}}})
+}
+
+fn pod_of(controller: (&str, &str), label: &str, hash: &str) -> Value {
+    let (kind, name) = controller;
+    let mut pod = owned_by("apps/v1", kind, name, &format!("uid-{name}"));
+    merge(&mut pod, &json!({"metadata": {"labels": {label: hash}}}));
+    pod
+}
+
+fn web(hash: &str) -> Value {
+    pod_of(
+        ("ReplicaSet", &format!("web-{hash}")),
+        "pod-template-hash",
+        hash,
+    )
+}
+
+impl Cluster {
+    /// The deletion of a pod is requested; its grace period begins.
+    fn request(&mut self, name: &str, pod: &Value) -> Value {
+        let mut pod = pod.clone();
+        let end = self.now.plus(Duration::from_secs(30)).to_string();
+        merge(
+            &mut pod,
+            &json!({"metadata": {"deletionTimestamp": end, "deletionGracePeriodSeconds": 30}}),
+        );
+        self.exists(&format!("po {name}"), name, &pod);
+        pod
+    }
+
+    fn gone(&mut self, name: &str, pod: &Value) -> String {
+        self.deleted(&format!("po {name}"), name, pod)
+    }
+}
+
+#[test]
+fn pod_of_the_template_before_that_is_made_after_the_change_is_deleted_by_the_rollout() {
+    let mut cluster = Cluster::new();
+    cluster.exists("deploy web", "w", &deployment(1, "i:1"));
+    cluster.exists("po web-h1-a", "web-h1-a", &web("h1"));
+    cluster.wait(60);
+    // The controller first scales the ReplicaSet that exists.
+    cluster.exists("deploy web", "w", &deployment(2, "i:2"));
+    cluster.exists("po web-h1-b", "web-h1-b", &web("h1"));
+    cluster.exists("po web-h2-a", "web-h2-a", &web("h2"));
+    let end = cluster.request("web-h1-b", &web("h1"));
+    cluster.exists("po web-h2-b", "web-h2-b", &web("h2"));
+    cluster.wait(30);
+    assert_eq!(cluster.gone("web-h1-b", &end), "rollout");
+    // A rollout that takes long replaces pods of the template before that end meanwhile.
+    cluster.wait(3_600);
+    cluster.exists("po web-h1-c", "web-h1-c", &web("h1"));
+    let end = cluster.request("web-h1-c", &web("h1"));
+    cluster.wait(30);
+    assert_eq!(cluster.gone("web-h1-c", &end), "rollout");
+    let end = cluster.request("web-h2-b", &web("h2"));
+    cluster.exists("po web-h2-c", "web-h2-c", &web("h2"));
+    cluster.wait(30);
+    assert_eq!(cluster.gone("web-h2-b", &end), "request");
+    // While it is paused, the controller replaces nothing.
+    let mut paused = deployment(2, "i:3");
+    merge(&mut paused, &json!({"spec": {"paused": true}}));
+    cluster.exists("deploy web", "w", &paused);
+    let end = cluster.request("web-h2-a", &web("h2"));
+    cluster.wait(30);
+    assert_eq!(cluster.gone("web-h2-a", &end), "request");
+}
+
+#[test]
+fn template_that_is_in_force_again_is_not_taken_for_an_older_one() {
+    let mut cluster = Cluster::new();
+    cluster.exists("deploy web", "w", &deployment(2, "i:1"));
+    for name in ["web-h1-a", "web-h1-b"] {
+        cluster.exists(&format!("po {name}"), name, &web("h1"));
+    }
+    cluster.wait(60);
+    cluster.exists("deploy web", "w", &deployment(2, "i:2"));
+    cluster.exists("po web-h2-a", "web-h2-a", &web("h2"));
+    cluster.wait(60);
+    cluster.exists("deploy web", "w", &deployment(2, "i:1"));
+    let end = cluster.request("web-h2-a", &web("h2"));
+    cluster.wait(30);
+    assert_eq!(cluster.gone("web-h2-a", &end), "rollout");
+    let end = cluster.request("web-h1-a", &web("h1"));
+    cluster.exists("po web-h1-c", "web-h1-c", &web("h1"));
+    cluster.wait(30);
+    assert_eq!(cluster.gone("web-h1-a", &end), "unknown");
+}
+
+#[test]
+fn pod_that_is_replaced_is_not_surplus_because_of_its_replacement() {
+    let mut cluster = Cluster::new();
+    cluster.exists("deploy web", "w", &deployment(3, "i:1"));
+    for name in ["web-h1-a", "web-h1-b", "web-h1-c", "web-h1-d"] {
+        cluster.exists(&format!("po {name}"), name, &web("h1"));
+    }
+    cluster.wait(60);
+    cluster.exists("deploy web", "w", &deployment(2, "i:1"));
+    for name in ["web-h1-a", "web-h1-b"] {
+        let end = cluster.request(name, &web("h1"));
+        assert_eq!(cluster.gone(name, &end), "scale-down");
+    }
+    cluster.wait(60);
+    let end = cluster.request("web-h1-c", &web("h1"));
+    cluster.exists("po web-h1-e", "web-h1-e", &web("h1"));
+    cluster.wait(30);
+    assert_eq!(cluster.gone("web-h1-c", &end), "request");
+    // What it wanted when the deletion was requested is not known any more.
+    let end = cluster.request("web-h1-d", &web("h1"));
+    cluster.wait(10);
+    cluster.exists("deploy web", "w", &deployment(0, "i:1"));
+    cluster.wait(20);
+    assert_eq!(cluster.gone("web-h1-d", &end), "unknown");
+}
+
+#[test]
+fn change_of_a_controller_that_is_seen_after_its_pods_are_deleted_is_their_cause() {
+    let mut cluster = Cluster::new();
+    cluster.exists("deploy web", "w", &deployment(3, "i:1"));
+    for name in ["web-h1-a", "web-h1-b", "web-h1-c"] {
+        cluster.exists(&format!("po {name}"), name, &web("h1"));
+    }
+    cluster.wait(60);
+    let version = cluster.version;
+    cluster.version += 1;
+    // It was not started yet: no grace period.
+    assert_eq!(cluster.gone("web-h1-a", &web("h1")), "request");
+    let after = cluster.version;
+    cluster.version = version;
+    cluster.exists("deploy web", "w", &deployment(2, "i:1"));
+    assert_eq!(cluster.cause("web-h1-a"), "scale-down");
+    // A later change is not.
+    cluster.version = after;
+    assert_eq!(cluster.gone("web-h1-b", &web("h1")), "request");
+    cluster.exists("deploy web", "w", &deployment(1, "i:1"));
+    assert_eq!(cluster.cause("web-h1-b"), "request");
+}
+
+#[test]
+fn stateful_set_deletes_the_pods_with_the_highest_numbers() {
+    let set = |replicas: u64, image: &str, partition: u64| {
+        let mut set = deployment(replicas, image);
+        merge(
+            &mut set,
+            &json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": partition}}}}),
+        );
+        set
+    };
+    let pod = |hash: &str| pod_of(("StatefulSet", "db"), "controller-revision-hash", hash);
+    let mut cluster = Cluster::new();
+    cluster.exists("sts db", "uid-db", &set(3, "i:1", 0));
+    for name in ["db-0", "db-1", "db-2"] {
+        cluster.exists(&format!("po {name}"), name, &pod("db-1a"));
+    }
+    cluster.wait(60);
+    cluster.exists("sts db", "uid-db", &set(2, "i:1", 0));
+    assert_eq!(cluster.gone("db-0", &pod("db-1a")), "request");
+    assert_eq!(cluster.gone("db-2", &pod("db-1a")), "scale-down");
+    cluster.exists("po db-0", "db-0b", &pod("db-1a"));
+    cluster.wait(60);
+    // Until the rollout reaches a pod, the controller creates it again from the template before.
+    cluster.exists("sts db", "uid-db", &set(2, "i:2", 0));
+    cluster.wait(5);
+    assert_eq!(cluster.gone("db-1", &pod("db-1a")), "rollout");
+    cluster.exists("po db-1", "db-1b", &pod("db-2b"));
+    cluster.see("po db-0", "db-0b", &pod("db-1a"), true);
+    cluster.wait(5);
+    cluster.exists("po db-0", "db-0c", &pod("db-1a"));
+    cluster.wait(5);
+    cluster.see("po db-0", "db-0c", &pod("db-1a"), true);
+    assert_eq!(cluster.cause("db-0"), "rollout");
+    cluster.exists("po db-0", "db-0d", &pod("db-2b"));
+    cluster.wait(60);
+    cluster.see("po db-0", "db-0d", &pod("db-2b"), true);
+    assert_eq!(cluster.cause("db-0"), "request");
+    // Below the partition, nothing is replaced.
+    cluster.exists("po db-0", "db-0e", &pod("db-2b"));
+    cluster.exists("sts db", "uid-db", &set(2, "i:3", 1));
+    cluster.wait(5);
+    cluster.see("po db-0", "db-0e", &pod("db-2b"), true);
+    assert_eq!(cluster.cause("db-0"), "request");
+}
+
+#[test]
+fn pod_that_a_controller_may_have_deleted_for_another_reason_has_no_cause() {
+    let mut cluster = Cluster::new();
+    cluster.exists("job j", "uid-j", &json!({}));
+    let of_job = pod_of(("Job", "j"), "a", "b");
+    let mut of_job = of_job;
+    merge(
+        &mut of_job,
+        &json!({"metadata": {"ownerReferences": [
+            {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "uid-j", "controller": true},
+        ]}}),
+    );
+    cluster.exists("po j-a", "j-a", &of_job);
+    assert_eq!(cluster.gone("j-a", &of_job), "unknown");
+    // Of an Argo Rollout, or a ReplicaSet without a Deployment.
+    cluster.exists("deploy other", "o", &deployment(1, "i:1"));
+    cluster.exists("po web-h1-a", "web-h1-a", &web("h1"));
+    let end = cluster.request("web-h1-a", &web("h1"));
+    assert_eq!(cluster.gone("web-h1-a", &end), "unknown");
+    // The node got a label or a taint that the DaemonSet does not want.
+    cluster.exists(
+        "ds agent",
+        "uid-agent",
+        &json!({"spec": {"template": {"spec": {}}}}),
+    );
+    let mut agent = pod_of(("DaemonSet", "agent"), "controller-revision-hash", "1a");
+    merge(&mut agent, &json!({"spec": {"nodeName": "n1"}}));
+    cluster.exists("no n1", "n1", &json!({"metadata": {"labels": {"a": "1"}}}));
+    cluster.exists("po agent-a", "agent-a", &agent);
+    cluster.exists("po agent-b", "agent-b", &agent);
+    cluster.wait(600);
+    assert_eq!(cluster.gone("agent-a", &agent), "request");
+    cluster.exists("no n1", "n1", &json!({"metadata": {"labels": {"a": "2"}}}));
+    cluster.wait(1);
+    assert_eq!(cluster.gone("agent-b", &agent), "unknown");
 }

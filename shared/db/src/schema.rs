@@ -241,6 +241,7 @@ CREATE TABLE tracked_object (
     scaled_down_ms   INTEGER,        -- when its replicas were last reduced
     template_ms      INTEGER,        -- when its template of pods last changed
     disruption       TEXT,           -- why a pod is being deleted, by its condition
+    siblings         INTEGER,        -- other pods of its controller, when the deletion of a pod was requested
     finished_ms      INTEGER,        -- when a Job finished
     is_failed        INTEGER,        -- whether it failed
     created_ms       INTEGER,        -- creationTimestamp of the first object of this name that is recorded

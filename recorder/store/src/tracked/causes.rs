@@ -1,10 +1,11 @@
 //! Why an object was deleted: by what it says of itself, and by what is stored of those that it belongs to.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube9_ingest::deletion::{
-    CLAIM, CRON_JOB, CauseCertainty, DEFINITION, DeletedObject, DeletionCause, ON_DELETE,
-    OwnerState, REPLICA_SET, STATEFUL_SET, VOLUME, cause,
+    CLAIM, CRON_JOB, CauseCertainty, DAEMON_SET, DEFINITION, DeletedObject, DeletionCause,
+    ON_DELETE, OwnerState, REPLICA_SET, STATEFUL_SET, TemplateAge, TemplateUse, VOLUME, cause,
 };
 use kube9_ingest::item::FinishedJob;
 use kube9_model::ObjectRef;
@@ -24,6 +25,9 @@ use crate::statements::Counting as _;
 /// Times of the API server are whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// How long after a change of a node the `DaemonSet` controller deletes pods because of it.
+const NODE_EFFECT_MAX: Duration = Duration::from_secs(60);
+
 /// What an object says of its end, besides what is stored.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct EndFacts<'a> {
@@ -31,6 +35,8 @@ pub(super) struct EndFacts<'a> {
     pub(super) body: Option<&'a Body<'a>>,
     /// The name of the definition of its kind.
     pub(super) definition: Option<&'a str>,
+    /// A pod had succeeded or failed.
+    pub(super) has_ended: bool,
     /// When a Job had finished, and whether it failed.
     pub(super) finished: Option<FinishedJob>,
     /// Its last states were missed.
@@ -249,8 +255,22 @@ pub(super) fn cause_of(
     };
     let controller = stored.owner.as_deref().and_then(Reference::of_text);
     let (owner_kind, mut owner) = owners(&referrer, facts.body, controller)?;
+    let is_node_changed = match text(&["spec", "nodeName"]) {
+        Some(node) if owner_kind == DAEMON_SET => {
+            match referrer.find(&Reference::core("Node", node))? {
+                Some(Some(node)) => RevisionTable::of(conn)
+                    .read(node.id, node.revision)?
+                    .is_some_and(|newest| newest.at.plus(NODE_EFFECT_MAX) >= at),
+                _ => false,
+            }
+        }
+        _ => false,
+    };
     let (mut history, mut replaces) = (None, false);
-    let (mut is_surplus, mut wants_none) = (false, false);
+    let (mut is_surplus, mut wants_none) = (None, false);
+    let mut template = TemplateAge::Unknown;
+    // The request is what follows from a change of the owner, also within its second.
+    let at = stored.deletion.map_or(at, |request| request.plus(SECOND));
     if let (
         Some(controller),
         OwnerState::Exists {
@@ -266,7 +286,6 @@ pub(super) fn cause_of(
             _ => None,
         };
         let table = TrackedObjectTable::of(conn);
-        let of_same = |owner: &str| Some(owner) == stored.owner.as_deref();
         match (kind, controller.kind) {
             ("Job", CRON_JOB) => {
                 replaces = spec("concurrencyPolicy").and_then(Stored::as_text) == Some("Replace");
@@ -286,26 +305,66 @@ pub(super) fn cause_of(
             }
             ("Pod", "Deployment" | STATEFUL_SET) => {
                 let wanted = number("replicas").unwrap_or(1);
-                let is_one = |owner: &str| of_same(owner) || is_of(owner, controller);
-                let others = table.count_others(namespace, stored.id, wanted, is_one)?;
-                is_surplus = others >= wanted;
                 wants_none = wanted == 0;
+                // What it wanted when the deletion was requested is unknown if it was changed since then.
+                let is_changed = RevisionTable::of(conn)
+                    .read(found.id, found.revision)?
+                    .is_none_or(|newest| newest.at > at);
+                is_surplus = if is_changed {
+                    None
+                } else if controller.kind == STATEFUL_SET {
+                    // It deletes those with the highest numbers.
+                    let start = spec("ordinals").and_then(|ordinals| ordinals.get("start"));
+                    let start = match start {
+                        Some(Stored::Number(number)) => number.as_u64().unwrap_or(0),
+                        _ => 0,
+                    };
+                    ordinal(&table.name(stored.id)?)
+                        .map(|ordinal| ordinal >= start.saturating_add(wanted))
+                } else {
+                    stored.siblings.map(|siblings| siblings >= wanted)
+                };
             }
             _ => {}
         }
         // The controller waits until another deletes the pods of the template before.
-        let strategy = spec("updateStrategy").and_then(|strategy| strategy.get("type"));
-        if strategy.and_then(Stored::as_text) == Some(ON_DELETE) {
+        let strategy = spec("updateStrategy");
+        let kind_of = strategy.and_then(|strategy| strategy.get("type"));
+        let is_paused = matches!(spec("paused"), Some(Stored::Bool(true)));
+        let partition =
+            match strategy.and_then(|strategy| strategy.get("rollingUpdate")?.get("partition")) {
+                Some(Stored::Number(number)) => number.as_u64().unwrap_or(0),
+                _ => 0,
+            };
+        if is_paused
+            || kind_of.and_then(Stored::as_text) == Some(ON_DELETE)
+            || partition > 0 && ordinal(&table.name(stored.id)?).is_some_and(|own| own < partition)
+        {
             *template_changed = None;
+        }
+        if let Some(changed) = *template_changed
+            && kind == "Pod"
+        {
+            let label = match controller.kind {
+                "Deployment" => "pod-template-hash",
+                _ => "controller-revision-hash",
+            };
+            let pod = PodTemplate {
+                pod: stored,
+                since,
+                hash: text(&["metadata", "labels", label]),
+                label,
+            };
+            // Pods of one of that name that was deleted do not count.
+            let earlier = RevisionTable::of(conn).last_deletion(found.id)?;
+            template = pod.age(&table, controller, changed, earlier)?;
         }
     }
     Ok(cause(&DeletedObject {
         kind,
         owner_kind,
         owner,
-        since,
-        // The request is what follows from a change of the owner, also within its second.
-        at: stored.deletion.map_or(at, |request| request.plus(SECOND)),
+        at,
         disruption: stored.disruption.as_deref(),
         is_namespace_deleted,
         is_definition_deleted,
@@ -317,6 +376,9 @@ pub(super) fn cause_of(
         replaces,
         is_surplus,
         wants_none,
+        template,
+        has_ended: facts.has_ended,
+        is_node_changed,
         is_end_unseen: facts.is_unseen,
     }))
 }
@@ -355,6 +417,51 @@ fn owners<'a>(
         };
     }
     Ok(state)
+}
+
+/// The number of a pod of a `StatefulSet`.
+fn ordinal(name: &str) -> Option<u64> {
+    name.rsplit_once('-')?.1.parse().ok()
+}
+
+/// What tells the template that a pod was made from.
+struct PodTemplate<'a> {
+    pod: &'a StoredObject,
+    /// When it was first seen.
+    since: Option<Timestamp>,
+    hash: Option<&'a str>,
+    /// The label that has the hash.
+    label: &'a str,
+}
+
+impl PodTemplate<'_> {
+    fn age(
+        &self,
+        table: &TrackedObjectTable<'_>,
+        controller: &Reference<'_>,
+        changed: Timestamp,
+        earlier: Option<Timestamp>,
+    ) -> rusqlite::Result<TemplateAge> {
+        let (Some(since), Some(hash)) = (self.since, self.hash) else {
+            return Ok(TemplateAge::Unknown);
+        };
+        let mut uses: BTreeMap<String, TemplateUse> = BTreeMap::new();
+        uses.insert(hash.to_owned(), TemplateUse::once(since));
+        let names_are_reused = controller.kind == STATEFUL_SET;
+        let of_deleted = format!("{}/{}/", controller.kind, controller.name);
+        let search = (controller.name, self.label);
+        for (owner, hash, at) in table.templates(self.pod.id, search, names_are_reused)? {
+            let is_one = owner.starts_with(&of_deleted) || is_of(&owner, controller);
+            if is_one && earlier.is_none_or(|earlier| at >= earlier) {
+                uses.entry(hash)
+                    .and_modify(|known| known.add(at))
+                    .or_insert(TemplateUse::once(at));
+            }
+        }
+        let own = uses.remove(hash).unwrap_or(TemplateUse::once(since));
+        let others: Vec<TemplateUse> = uses.into_values().collect();
+        Ok(TemplateAge::of(changed, own, &others))
+    }
 }
 
 /// Whether the owner of a pod that exists, a `ReplicaSet`, is one of a Deployment: its name is that of the Deployment and a hash.
@@ -440,8 +547,8 @@ pub(crate) struct PodDeletion {
 }
 
 impl StoredObject {
-    /// Notes what a controller deletes pods because of.
-    pub(super) fn note(&mut self, field: &FieldChange<'_>, at: Timestamp) {
+    /// Notes what a controller deletes pods because of; returns whether this is such a change.
+    pub(super) fn note(&mut self, field: &FieldChange<'_>, at: Timestamp) -> bool {
         let names: Vec<&str> = field
             .path
             .segments()
@@ -459,10 +566,15 @@ impl StoredObject {
                 };
                 if replicas(field.to) < replicas(field.from) {
                     self.scaled_down = Some(at);
+                    return true;
                 }
+                false
             }
-            ["spec", "template", ..] => self.template_changed = Some(at),
-            _ => {}
+            ["spec", "template", ..] => {
+                self.template_changed = Some(at);
+                true
+            }
+            _ => false,
         }
     }
 }

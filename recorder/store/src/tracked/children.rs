@@ -3,7 +3,7 @@
 //! Only where Kubernetes' own controllers do so: an owner reference alone proves nothing, because anyone who may write an
 //! object may set it.
 
-use kube9_ingest::deletion::{CLAIM, CRON_JOB, STATEFUL_SET, VOLUME};
+use kube9_ingest::deletion::{CLAIM, CRON_JOB, DAEMON_SET, STATEFUL_SET, VOLUME};
 use kube9_model::change::body::{Body, List, Shape};
 use kube9_model::change::stored::Stored;
 use rusqlite::Connection;
@@ -87,8 +87,9 @@ impl Member<'_> {
 pub(super) fn children_of(owner_kind: &str) -> &'static [(&'static str, &'static str)] {
     match owner_kind {
         CRON_JOB => &[("batch", "Job")],
-        "Job" => &[("", "Pod")],
-        STATEFUL_SET | "Pod" => &[("", CLAIM)],
+        "Job" | "Deployment" | DAEMON_SET => &[("", "Pod")],
+        STATEFUL_SET => &[("", CLAIM), ("", "Pod")],
+        "Pod" => &[("", CLAIM)],
         CLAIM => &[("", VOLUME)],
         _ => &[],
     }

@@ -141,9 +141,13 @@ impl TrackedApplier<'_> {
                     Some(mut stored) if stored.deleted.is_none() && stored.uid == object.uid => {
                         let end = End {
                             finished: object.finished,
+                            has_ended: object.has_ended,
                             had_ended: object.has_ended && had_ended(self.conn, namespace, name)?,
                             is_seen: true,
                         };
+                        if stored.deletion.is_none() {
+                            stored.siblings = self.siblings(&stored, object)?;
+                        }
                         stored.note_end(object);
                         let when = When {
                             at: object.received,

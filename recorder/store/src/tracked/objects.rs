@@ -39,6 +39,8 @@ pub(super) struct StoredObject {
     pub(super) template_changed: Option<Timestamp>,
     /// Why a pod is being deleted, by its condition.
     pub(super) disruption: Option<String>,
+    /// When its deletion was requested: other pods of its controller and template that were not being deleted.
+    pub(super) siblings: Option<u64>,
     /// How a Job ended.
     pub(super) finished: Option<FinishedJob>,
     /// When it was deleted.
@@ -69,7 +71,7 @@ pub(super) struct TrackedObjectTable<'c> {
 }
 
 const FIND: &str = "SELECT id, uid, resource_version, revision, form, seen_ms, chain_steps, chain_bytes, stamps, owner, deletion_ms, \
-     scaled_down_ms, template_ms, disruption, finished_ms, deleted_ms, is_failed FROM tracked_object WHERE kind = ?1 AND namespace = ?2 AND name = ?3";
+     scaled_down_ms, template_ms, disruption, finished_ms, deleted_ms, is_failed, siblings FROM tracked_object WHERE kind = ?1 AND namespace = ?2 AND name = ?3";
 
 impl<'c> TrackedObjectTable<'c> {
     pub(super) const fn of(conn: &'c Connection) -> Self {
@@ -188,7 +190,7 @@ impl<'c> TrackedObjectTable<'c> {
             .counted(
                 "UPDATE tracked_object SET uid = ?2, resource_version = ?3, revision = ?4, form = ?5, seen_ms = ?6, \
                  chain_steps = ?7, chain_bytes = ?8, stamps = ?9, owner = ?10, deletion_ms = ?11, scaled_down_ms = ?12, \
-                 template_ms = ?13, disruption = ?14, finished_ms = ?15, deleted_ms = ?16, is_failed = ?17, unwatched_ms = NULL WHERE id = ?1",
+                 template_ms = ?13, disruption = ?14, finished_ms = ?15, deleted_ms = ?16, is_failed = ?17, siblings = ?18, unwatched_ms = NULL WHERE id = ?1",
             )?
             .execute(rusqlite::params![
                 object.id,
@@ -208,6 +210,7 @@ impl<'c> TrackedObjectTable<'c> {
                 object.finished.map(|finished| finished.at.millis()),
                 object.deleted.map(Timestamp::millis),
                 object.finished.map(|finished| finished.is_failed),
+                object.siblings.map(u64::cast_signed),
             ])?;
         Ok(())
     }
@@ -416,29 +419,70 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredObject> {
             _ => None,
         },
         deleted: time(row.get(15)?),
+        siblings: row.get::<_, Option<i64>>(17)?.map(i64::unsigned_abs),
     })
 }
 
 impl TrackedObjectTable<'_> {
-    /// Other objects of a kind and namespace that exist and are not being deleted, by their owner; at most so many are counted.
-    pub(super) fn count_others(
-        &self,
-        namespace: &str,
-        but: i64,
-        at_most: u64,
-        is_one: impl Fn(&str) -> bool,
-    ) -> rusqlite::Result<u64> {
-        let mut statement = self.conn.counted(
-            "SELECT owner FROM tracked_object WHERE kind = (SELECT kind FROM tracked_object WHERE id = ?1) \
-             AND namespace = ?2 AND deleted_ms IS NULL AND deletion_ms IS NULL AND owner IS NOT NULL AND id <> ?1",
-        )?;
-        let mut rows = statement.query((but, namespace))?;
-        let mut count = 0;
-        while count < at_most
-            && let Some(row) = rows.next()?
-        {
-            count += u64::from(is_one(row.get_ref(0)?.as_str()?));
-        }
-        Ok(count)
+    pub(super) fn name(&self, object: i64) -> rusqlite::Result<String> {
+        self.conn
+            .counted("SELECT name FROM tracked_object WHERE id = ?1")?
+            .query_row([object], |row| row.get(0))
     }
+
+    /// How many other pods of the same owner (`Kind/name/uid`) exist and are not being deleted. Their names begin with that
+    /// of the owner.
+    pub(super) fn siblings(&self, pod: i64, owner: &str) -> rusqlite::Result<Option<u64>> {
+        let Some(name) = owner.split('/').nth(1).filter(|name| !name.is_empty()) else {
+            return Ok(None);
+        };
+        let count: i64 = self
+            .conn
+            .counted(
+                "SELECT count(*) FROM tracked_object this JOIN tracked_object o \
+                 ON o.kind = this.kind AND o.namespace = this.namespace AND o.name >= ?2 AND o.name < ?2 || '~' \
+                 WHERE this.id = ?1 AND o.id <> ?1 AND o.deleted_ms IS NULL AND o.deletion_ms IS NULL AND o.owner = ?3",
+            )?
+            .query_row((pod, name_prefix(name), owner), |row| row.get(0))?;
+        Ok(Some(count.unsigned_abs()))
+    }
+
+    /// Owner, hash of the template and time of creation of pods whose names begin with that of a controller, as far as a
+    /// sample of them tells. Pods of a `StatefulSet` have the names of those before them.
+    pub(super) fn templates(
+        &self,
+        pod: i64,
+        (controller, label): (&str, &str),
+        names_are_reused: bool,
+    ) -> rusqlite::Result<Vec<(String, String, Timestamp)>> {
+        const AT_MOST: i64 = 1_000;
+        self.conn
+            .counted(
+                "SELECT o.owner, r.body ->> ?3, iif(?4, r.at_ms, ifnull(o.created_ms, r.at_ms)) FROM tracked_object this \
+                 JOIN tracked_object o \
+                 ON o.kind = this.kind AND o.namespace = this.namespace AND o.name >= ?2 AND o.name < ?2 || '~' \
+                 JOIN revision r ON r.id >= o.id << 24 AND r.id < (o.id + 1) << 24 AND r.body IS NOT NULL AND NOT r.is_patch \
+                 WHERE this.id = ?1 AND o.owner IS NOT NULL AND r.body ->> ?3 IS NOT NULL LIMIT ?5",
+            )?
+            .query_map(
+                (
+                    pod,
+                    name_prefix(controller),
+                    format!("$.metadata.labels.\"{label}\""),
+                    names_are_reused,
+                    AT_MOST,
+                ),
+                |row| {
+                    let at = Timestamp::from_millis(row.get(2)?);
+                    Ok((row.get(0)?, row.get(1)?, at))
+                },
+            )?
+            .collect()
+    }
+}
+
+/// What the names of a controller's pods begin with: the API server shortens long names.
+fn name_prefix(controller: &str) -> &str {
+    const AT_MOST: usize = 46;
+    controller.get(..AT_MOST).unwrap_or(controller)
 }

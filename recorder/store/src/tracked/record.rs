@@ -10,7 +10,7 @@ use kube9_ingest::change_row::{
     ChangeRow, What, breaking, describe_folded, describe_set_up, is_brief_finalizer,
     is_made_by_the_cluster, is_set_up, title_of_folded,
 };
-use kube9_ingest::deletion::{CLAIM, DeletionCause};
+use kube9_ingest::deletion::{CLAIM, CRON_JOB, DeletionCause};
 use kube9_ingest::item::{FinishedJob, ObservedContent, ObservedObject};
 use kube9_ingest::sanitize::{clean_text, sanitize};
 use kube9_model::change::body::{Body, plain};
@@ -44,6 +44,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How much later than an object its owner is seen deleted.
 const CAUSE_LATE_MAX: Duration = Duration::from_secs(30);
 
+/// How much later than a Job that it replaces a CronJob creates the next one.
+const REPLACED_MAX: Duration = Duration::from_secs(10);
+
 /// `revision.cause` of a body that differs while its resourceVersion does not.
 const DEFAULTED: &str = "defaulted";
 
@@ -61,7 +64,9 @@ pub(super) struct When {
 pub(super) struct End {
     /// How a Job ended.
     pub(super) finished: Option<FinishedJob>,
-    /// A pod had ended before its deletion.
+    /// A pod had succeeded or failed.
+    pub(super) has_ended: bool,
+    /// It had a row of that before its deletion.
     pub(super) had_ended: bool,
     /// Its deletion was seen, with its last state.
     pub(super) is_seen: bool,
@@ -151,6 +156,7 @@ impl TrackedApplier<'_> {
             scaled_down: None,
             template_changed: None,
             disruption: disruption(object),
+            siblings: None,
             finished: object.finished,
             deleted: None,
         };
@@ -201,6 +207,9 @@ impl TrackedApplier<'_> {
             }
         }
         self.note(outcome);
+        if is_exact && self.kind.kind == "Job" && object.origin != Origin::List {
+            self.explain_replaced(kind, object)?;
+        }
         let revision = Revision {
             body: Some(content.body.as_str()),
             // A body that was there before is in force from when it was first seen. So is one that may have been changed
@@ -246,6 +255,7 @@ impl TrackedApplier<'_> {
             return Ok(());
         }
         let mut outcome = Observed::Unchanged;
+        let mut is_steered = false;
         let is_same_version = object.version == stored.version && !is_regressed;
         let revisions = RevisionTable::of(self.conn);
         let mut next = StoredObject {
@@ -255,6 +265,10 @@ impl TrackedApplier<'_> {
             deletion: object.deletion,
             disruption: disruption(object),
             finished: object.finished,
+            siblings: match (object.deletion, stored.deletion) {
+                (Some(_), None) => self.siblings(&stored, object)?,
+                _ => stored.siblings,
+            },
             form: object.form,
             seen: match (object.origin, self.list()) {
                 // The same version again is not a later event.
@@ -337,7 +351,7 @@ impl TrackedApplier<'_> {
                 next.seen = when.earliest();
             }
             for field in &loud {
-                next.note(field, when.at);
+                is_steered |= next.note(field, when.at);
             }
             let folding = if loud.is_empty() {
                 None
@@ -437,7 +451,35 @@ impl TrackedApplier<'_> {
                 let name = (object.namespace.as_str(), object.name.as_str());
                 self.explain_children(name, body.as_deref(), end)
             }
+            // Its pods may have been seen deleted before.
+            None if is_steered && object.origin != Origin::List => {
+                let end = OwnerEnd {
+                    version: Some(&object.version),
+                    exists_until: object.received,
+                    at: object.received,
+                };
+                let name = (object.namespace.as_str(), object.name.as_str());
+                self.explain_children(name, None, end)
+            }
             None => Ok(()),
+        }
+    }
+
+    /// Other pods of the controller of a pod whose deletion is requested by this event. All pods are in one watch, so that
+    /// what is stored is what existed then.
+    pub(super) fn siblings(
+        &self,
+        stored: &StoredObject,
+        object: &ObservedObject,
+    ) -> rusqlite::Result<Option<u64>> {
+        let is_pod = self.kind.kind == "Pod" && self.kind.group.is_empty();
+        match stored
+            .owner
+            .as_deref()
+            .filter(|_| is_pod && object.origin != Origin::List)
+        {
+            Some(owner) => TrackedObjectTable::of(self.conn).siblings(stored.id, owner),
+            None => Ok(None),
         }
     }
 
@@ -729,6 +771,7 @@ impl TrackedApplier<'_> {
         let facts = EndFacts {
             body: Some(&body),
             definition: definition.as_deref(),
+            has_ended: end.has_ended,
             finished: end.finished.or(stored.finished),
             // A pod is being deleted with its conditions.
             is_unseen: !end.is_seen && stored.deletion.is_none(),
@@ -895,6 +938,43 @@ impl TrackedApplier<'_> {
             let known =
                 (cause != DeletionCause::Unknown).then(|| (cause.as_str(), certainty.as_str()));
             self.rows.note_cause(self.conn, row, known)?;
+        }
+        Ok(())
+    }
+
+    /// A CronJob that replaces a Job creates the next one directly after it. The name of that one ends with the minute for
+    /// which it is scheduled, before which no Job is replaced.
+    fn explain_replaced(&self, kind: i64, job: &ObservedObject) -> rusqlite::Result<()> {
+        let Some(owner) = job
+            .owner
+            .as_ref()
+            .filter(|owner| owner.kind.as_str() == CRON_JOB)
+        else {
+            return Ok(());
+        };
+        let name = owner.name.as_str();
+        let minute = job.name.as_str().strip_prefix(name);
+        let minute = minute.and_then(|minute| minute.strip_prefix('-')?.parse::<i64>().ok());
+        let Some(scheduled) = minute.map(|minute| Timestamp::from_secs(minute.saturating_mul(60)))
+        else {
+            return Ok(());
+        };
+        let (table, revisions) = (
+            TrackedObjectTable::of(self.conn),
+            RevisionTable::of(self.conn),
+        );
+        let since = scheduled.max(job.received.minus(REPLACED_MAX));
+        let namespace = job.namespace.as_str();
+        for one in table.deleted_since(since, namespace, &format!("{CRON_JOB}/{name}"))? {
+            let found = table.find(kind, namespace, &one.name)?;
+            let Some(stored) = found.filter(|found| found.finished.is_none()) else {
+                continue;
+            };
+            let is_unknown = revisions.cause(stored.id, stored.revision)?.as_deref()
+                == Some(DeletionCause::Unknown.as_str());
+            if is_unknown && one.kind_id == kind && stored.version.is_older_than(&job.version) {
+                revisions.explain(stored.id, stored.revision, DeletionCause::Replaced)?;
+            }
         }
         Ok(())
     }
