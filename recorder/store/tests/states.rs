@@ -611,6 +611,40 @@ fn state_in_a_gap_is_not_certain_however_many_gaps_follow() {
 }
 
 #[test]
+fn state_after_the_last_heartbeat_of_a_recorder_that_is_not_running_is_not_certain() {
+    let mut world = World::new();
+    let object = json!({
+        "metadata": {"name": "web", "namespace": "team-0", "uid": "u", "resourceVersion": "101"},
+        "spec": {"replicas": 1},
+    });
+    let item = world.read(0, &object, Origin::Live);
+    world.commit(&[item]);
+    let first = world.now;
+    let after = |seconds: u64| first.plus(Duration::from_secs(seconds));
+    let is_exact = |world: &World, at: Timestamp| {
+        let reader = Reader::open(&world.data.database(), Duration::from_secs(30)).unwrap();
+        reader.states_at(1, at).unwrap().is_exact
+    };
+    let alive = |heartbeat: Timestamp, stopped: Option<Timestamp>| {
+        let sql = "INSERT OR REPLACE INTO recorder_status (id, version, started_ms, heartbeat_ms, stopped_ms, queue_rows, \
+                   dropped, detail) VALUES (1, '0', 0, ?1, ?2, 0, 0, '{}')";
+        let times = (heartbeat.millis(), stopped.map(Timestamp::millis));
+        world.conn.execute(sql, times).unwrap();
+    };
+    // The real time is much later: it was killed.
+    alive(after(60), None);
+    assert!(is_exact(&world, after(60)));
+    assert!(!is_exact(&world, after(61)));
+    alive(after(60), Some(after(65)));
+    assert!(is_exact(&world, after(65)));
+    assert!(!is_exact(&world, after(66)));
+    // It is running: its next heartbeat is not due.
+    let far = Timestamp::from_secs(1 << 33);
+    alive(far, None);
+    assert!(is_exact(&world, far.plus(Duration::from_secs(9))));
+}
+
+#[test]
 fn every_object_is_found_as_it_was_at_every_time() {
     let edits = setting("KUBE9_EDITS", EDITS);
     let mut rng = Rng(setting("KUBE9_SEED", 21));

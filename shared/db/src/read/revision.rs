@@ -30,7 +30,10 @@ pub const STATES: &str = "SELECT id, at_ms, from_ms, left_out, EXISTS (
          SELECT 1 FROM tracked_object o JOIN tracked_kind k ON k.id = o.kind
            JOIN watch_gap g ON g.kind IN (k.kind, k.resource || iif(k.api_group = '', '', '.' || k.api_group))
             AND g.namespace IN ('', o.namespace)
-          WHERE o.id = ?1 AND g.from_ms <= ?2 AND ifnull(g.to_ms, ?2 + 1) > ?2) AS in_gap
+          WHERE o.id = ?1 AND g.from_ms <= ?2 AND ifnull(g.to_ms, ?2 + 1) > ?2)
+       OR EXISTS (
+         SELECT 1 FROM recorder_status WHERE ?2 > ifnull(stopped_ms, heartbeat_ms)
+            AND (stopped_ms IS NOT NULL OR heartbeat_ms < (unixepoch() - 30) * 1000)) AS in_gap
   FROM revision
  WHERE id >= ?1 << 24 AND id < (?1 + 1) << 24 AND ifnull(from_ms, at_ms) <= ?2
    AND id >= ifnull((SELECT max(id) FROM revision WHERE id >= ?1 << 24 AND id < (?1 + 1) << 24 AND at_ms <= ?2), 0)
@@ -43,7 +46,8 @@ pub struct StatesAt {
     pub states: Vec<State>,
     /// It was in the only one of the states.
     pub is_exact: bool,
-    /// Its kind was not observed then: it may have changed, and changed back.
+    /// Its kind was not observed then, or the recorder is not running and was last alive before: the object may have
+    /// changed, and changed back.
     pub in_gap: bool,
 }
 
