@@ -275,7 +275,11 @@ def row_leaves(row):
 
 def changes_are(what, answer, expected):
     """The rows of an answer are these (write, key), in any order; with time, author, operation and fields."""
-    # That a pod ended is a row of its own, whatever the change was that ended it.
+    # That a pod ended is a row of its own. In this incident, only rollouts and scaling end pods.
+    pods = [row for row in answer["changes"] if row["object_kind"] == "Pod"]
+    causes = [f"{row['object_name']}: {row['metadata'].get('cause')}" for row in pods
+              if row["metadata"]["op"] != "deleted" or (row["metadata"].get("cause") or {}).get("kind") not in CONTROLLED]
+    check(f"{what}: {len(pods)} pods were deleted by their controllers", not causes, "\n".join(causes))
     rows = [row for row in answer["changes"] if row["object_kind"] != "Pod"]
     for write, key in expected:
         op, paths = write.changes[key]
