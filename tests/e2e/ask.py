@@ -21,6 +21,8 @@ from checks import check, end, say, seconds_of
 QUERY, FOLDER = sys.argv[1:]
 NAMESPACE = "shop"
 KINDS = ["deployments", "services", "configmaps"]
+# Why controllers delete pods.
+CONTROLLED = ("rollout", "scale-down")
 PASSWORD = ["hunter2-of-web", "hunter3-of-web"]
 
 MANIFEST = f"""
