@@ -14,6 +14,7 @@ use kube9_model::change::diff::{FieldChange, Op, shown};
 use kube9_model::change::kinds::{TrackedKind, is_own_group};
 use kube9_model::change::path::{Path, Segment};
 use kube9_model::change::stored::Stored;
+use kube9_model::commit_stats::BreakingChange;
 use kube9_model::record::Record;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, ObjectRef, Severity};
@@ -721,15 +722,11 @@ fn add_authors(description: &mut String, by: &[Value]) {
 
 /// A value in a sentence.
 fn word(value: &Stored) -> String {
-    let mut text = match plain(value) {
+    let text = match plain(value) {
         Value::String(text) => text,
         other => other.to_string(),
     };
-    if text.len() > VALUE_BYTES_MAX {
-        text.truncate(text.floor_char_boundary(VALUE_BYTES_MAX));
-        text.push('…');
-    }
-    text
+    shortened(text, VALUE_BYTES_MAX)
 }
 
 /// Whether the cluster itself removes a finalizer within moments, so that a deletion that waits for it needs no row.
@@ -760,34 +757,166 @@ pub fn is_made_by_the_cluster(kind: &str, name: &str) -> bool {
     }
 }
 
-/// What a change of a Deployment or a `ConfigMap` that can break pods is called in a finding.
-pub fn breaking(object: &ObjectRef, reason: &str, title: &str) -> Option<String> {
-    match (&*object.kind, reason) {
-        ("ConfigMap", "ConfigMapChanged") => Some(format!("ConfigMap {} changed", object.name)),
-        (
-            "Deployment",
-            "ImageChanged"
-            | "ResourcesChanged"
-            | "EnvironmentChanged"
-            | "CommandChanged"
-            | "ProbesChanged"
-            | "VolumesChanged"
-            | "SecurityContextChanged"
-            | "SchedulingChanged",
-        ) => {
-            let mut what = title.to_owned();
-            if let Some(first) = what.get_mut(..1) {
-                first.make_ascii_lowercase();
-            }
-            what.truncate(what.floor_char_boundary(WHAT_BYTES_MAX));
-            Some(what)
-        }
+/// The kinds whose changes can break pods, with their API groups.
+const BREAKING_KINDS: [(&str, &str); 17] = [
+    ("Deployment", "apps"),
+    ("StatefulSet", "apps"),
+    ("DaemonSet", "apps"),
+    ("Job", "batch"),
+    ("CronJob", "batch"),
+    ("Pod", ""),
+    ("ConfigMap", ""),
+    ("ResourceQuota", ""),
+    ("LimitRange", ""),
+    ("NetworkPolicy", "networking.k8s.io"),
+    ("PodDisruptionBudget", "policy"),
+    ("MutatingWebhookConfiguration", ADMISSION),
+    ("ValidatingWebhookConfiguration", ADMISSION),
+    ("MutatingAdmissionPolicy", ADMISSION),
+    ("MutatingAdmissionPolicyBinding", ADMISSION),
+    ("ValidatingAdmissionPolicy", ADMISSION),
+    ("ValidatingAdmissionPolicyBinding", ADMISSION),
+];
+
+const ADMISSION: &str = "admissionregistration.k8s.io";
+
+/// The names of the kinds whose changes can break pods. Other groups may have kinds of these names.
+pub fn breaking_kinds() -> impl Iterator<Item = &'static str> {
+    BREAKING_KINDS.iter().map(|(kind, _)| *kind)
+}
+
+/// What findings say of a change that can break pods; `None` for another change.
+///
+/// The fields decide, not the reason: a write that scales a Deployment and changes its environment is `Scaled`.
+pub fn breaking(
+    object: &ObjectRef,
+    title: &str,
+    extra: &Map<String, Value>,
+    at: Timestamp,
+) -> Option<BreakingChange> {
+    let text = |key: &str| extra.get(key).and_then(Value::as_str).unwrap_or_default();
+    let kind = &*object.kind;
+    if !BREAKING_KINDS.contains(&(kind, text("api_group"))) {
+        return None;
+    }
+    let template = match kind {
+        "Deployment" | "StatefulSet" | "DaemonSet" | "Job" => Some("spec.template."),
+        "CronJob" => Some("spec.jobTemplate.spec.template."),
+        "Pod" => Some(""),
         _ => None,
+    };
+    let op = text("op");
+    let mut change = BreakingChange {
+        object: object.clone(),
+        at,
+        ..BreakingChange::default()
+    };
+    if op != "changed" {
+        let may_break = match op {
+            "created" => template.is_none() && kind != "ConfigMap",
+            // With its namespace or owner, the pods are deleted too.
+            "deleted" => {
+                let cause = extra
+                    .get("cause")
+                    .and_then(|cause| cause.get("kind")?.as_str());
+                cause.is_none_or(|cause| cause == DeletionCause::Request.as_str())
+                    && (matches!(kind, "ConfigMap" | "NetworkPolicy")
+                        || kind.starts_with("Mutating"))
+            }
+            _ => false,
+        };
+        change.what = format!("{kind} {} {op}", object.name).into();
+        change.by = author(extra, None).into();
+        return may_break.then_some(change);
+    }
+    let path_of = |field: &Value| Some(field.get("path")?.as_str()?.to_owned());
+    let fields = extra.get("fields")?.as_array()?.iter();
+    let rank = |path: &str| match template {
+        Some(template) => template_rank(path.strip_prefix(template)?),
+        None if kind == "ConfigMap" => {
+            let is_data = path.starts_with("data") || path.starts_with("binaryData");
+            is_data.then_some(0)
+        }
+        None => path.strip_prefix("metadata.").is_none().then_some(0),
+    };
+    let ranked = fields.filter_map(|field| {
+        let path = path_of(field)?;
+        Some((rank(&path)?, path, field))
+    });
+    let (rank, path, field) = ranked.min_by_key(|(rank, ..)| *rank)?;
+    change.what = match template {
+        // The title is of the most important change.
+        Some(_) if rank == 0 && title.starts_with("Image") => {
+            format!("i{}", title.get(1..)?)
+        }
+        Some(_) => format!("{path} changed"),
+        None => format!("{kind} {} changed", object.name),
+    }
+    .into();
+    let value = |key: &str| {
+        let value = field.get(key).map(|value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        });
+        value.map(|value| shortened(value, VALUE_BYTES_MAX))
+    };
+    change.from = value("from").unwrap_or_default().into();
+    change.to = value("to").unwrap_or_default().into();
+    change.by = author(extra, Some(&path)).into();
+    change.what = shortened(change.what.into(), WHAT_BYTES_MAX).into();
+    change.path = shortened(path, WHAT_BYTES_MAX).into();
+    Some(change)
+}
+
+/// How likely a change of a field of a pod template breaks its pods: 0 is the most likely; `None` if it cannot.
+fn template_rank(path: &str) -> Option<u8> {
+    if path.starts_with("metadata.labels") {
+        return Some(2); // network policies and webhooks select by them
+    }
+    let path = path.strip_prefix("spec.")?;
+    let field = path.rsplit(['.', ']']).next().unwrap_or(path);
+    match field {
+        "image" => Some(0),
+        "terminationGracePeriodSeconds" | "terminationMessagePath" | "terminationMessagePolicy" => {
+            None
+        }
+        _ if path.starts_with("ephemeralContainers") => None,
+        _ => Some(1),
     }
 }
 
-/// Longest name of a change in a finding, which is kept with its object.
-const WHAT_BYTES_MAX: usize = 300;
+/// Who changed a field, or made the only change, in words after "a change"; empty if that is not known.
+fn author(extra: &Map<String, Value>, path: Option<&str>) -> String {
+    let all = extra.get("by").and_then(Value::as_array);
+    let all = all.map(Vec::as_slice).unwrap_or_default();
+    let changed = |by: &&Value| match path {
+        Some(path) => {
+            let paths = by.get("paths").and_then(Value::as_array);
+            paths.is_some_and(|paths| paths.iter().any(|one| one.as_str() == Some(path)))
+        }
+        None => all.len() == 1,
+    };
+    let text = |by: &Value, key: &str| Some(by.get(key)?.as_str()?.to_owned());
+    let words = |by: &Value| {
+        let manager = shortened(text(by, "manager")?, VALUE_BYTES_MAX);
+        let is_proven = text(by, "certainty")? == Certainty::Field.as_str();
+        let words = if is_proven { "by" } else { "in a write by" };
+        Some(format!("{words} {manager}"))
+    };
+    let found = all.iter().find(changed);
+    found.and_then(words).unwrap_or_default()
+}
+
+fn shortened(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes));
+        text.push('…');
+    }
+    text
+}
+
+/// Longest name of a change, and path, in a finding; they are kept in memory.
+const WHAT_BYTES_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -1225,35 +1354,108 @@ mod tests {
         }
     }
 
-    #[test]
-    fn changes_that_can_break_pods_are_named_for_findings() {
-        let object = |kind: &str| ObjectRef {
+    /// A change as `what | path | from | to | by`.
+    fn named(kind: &str, title: &str, extra: Value) -> Option<String> {
+        let object = ObjectRef {
             kind: kind.to_owned(),
             namespace: "shop".to_owned(),
             name: "web".to_owned(),
         };
+        let change = breaking(&object, title, extra.as_object()?, Timestamp::EPOCH)?;
+        let parts = [change.what, change.path, change.from, change.to, change.by];
+        Some(parts.join(" | "))
+    }
+
+    const IMAGE: &str = "spec.template.spec.containers[app].image";
+    const ENV: &str = "spec.template.spec.containers[app].env[MODE].value";
+
+    fn apps(op: &str, fields: Value, by: Value) -> Value {
+        json!({"api_group": "apps", "op": op, "fields": fields, "by": by})
+    }
+
+    #[test]
+    fn change_that_can_break_pods_is_named_with_values_and_author() {
+        let fields = json!([
+            {"path": "spec.replicas", "op": "changed", "from": 2, "to": 3},
+            {"path": ENV, "op": "changed", "from": "a", "to": "b"}
+        ]);
+        let by = json!([
+            {"manager": "scaler", "certainty": "field", "paths": ["spec.replicas"]},
+            {"manager": "helm", "certainty": "field", "paths": [ENV]}
+        ]);
+        // The reason and title of the row are those of the scaling.
         assert_eq!(
-            breaking(
-                &object("Deployment"),
-                "ImageChanged",
-                "Image changed: app 1 → 2"
-            )
-            .as_deref(),
-            Some("image changed: app 1 → 2")
+            named(
+                "StatefulSet",
+                "Scaled from 2 to 3 replicas",
+                apps("changed", fields.clone(), by)
+            ),
+            Some(format!("{ENV} changed | {ENV} | a | b | by helm"))
         );
-        assert_eq!(breaking(&object("Deployment"), "Scaled", "Scaled"), None);
+        let write = json!([{"manager": "kubectl-edit", "certainty": "write", "paths": [ENV]}]);
+        let text = named("Deployment", "", apps("changed", fields.clone(), write)).unwrap();
+        assert!(text.ends_with(" | in a write by kubectl-edit"), "{text}");
+        let other =
+            json!([{"manager": "scaler", "certainty": "field", "paths": ["spec.replicas"]}]);
+        let text = named("Deployment", "", apps("changed", fields, other)).unwrap();
+        assert!(text.ends_with(" | b | "), "{text}");
+        let image = json!([
+            {"path": ENV, "op": "added", "to": "b"},
+            {"path": IMAGE, "op": "changed", "from": "web:1", "to": "web:2"}
+        ]);
         assert_eq!(
-            breaking(
-                &object("ConfigMap"),
-                "ConfigMapChanged",
-                "ConfigMap changed"
-            )
-            .as_deref(),
-            Some("ConfigMap web changed")
+            named(
+                "DaemonSet",
+                "Image changed: app 1 → 2",
+                apps("changed", image, json!([]))
+            ),
+            Some(format!(
+                "image changed: app 1 → 2 | {IMAGE} | web:1 | web:2 | "
+            ))
         );
-        assert_eq!(
-            breaking(&object("Pod"), "ImageChanged", "Image changed"),
-            None
-        );
+        let job = json!({"api_group": "batch", "op": "changed", "fields": [
+            {"path": format!("spec.jobTemplate.{ENV}"), "op": "changed", "from": "a", "to": "b"}]});
+        assert!(named("CronJob", "", job).is_some());
+        for (kind, group, op, expected) in [
+            ("NetworkPolicy", "networking.k8s.io", "created", true),
+            ("LimitRange", "", "created", true),
+            ("ConfigMap", "", "deleted", true),
+            ("ConfigMap", "", "created", false),
+            ("Deployment", "apps", "created", false),
+            ("Deployment", "apps", "deleted", false),
+            ("NetworkPolicy", "crd.projectcalico.org", "created", false),
+        ] {
+            let extra = json!({"api_group": group, "op": op});
+            assert_eq!(named(kind, "", extra).is_some(), expected, "{kind} {op}");
+        }
+    }
+
+    #[test]
+    fn change_that_cannot_break_pods_is_not_named() {
+        for (kind, group, path) in [
+            ("Deployment", "apps", "spec.replicas"),
+            ("Deployment", "apps", "spec.paused"),
+            ("Deployment", "apps", "spec.strategy.type"),
+            ("Deployment", "apps", "metadata.labels.team"),
+            (
+                "Deployment",
+                "apps",
+                "spec.template.spec.terminationGracePeriodSeconds",
+            ),
+            (
+                "Deployment",
+                "apps",
+                "spec.template.metadata.annotations[\"kubectl.kubernetes.io/restartedAt\"]",
+            ),
+            ("Deployment", "example.com", IMAGE),
+            ("StatefulSet", "apps.kruise.io", IMAGE),
+            ("ConfigMap", "", "metadata.annotations.note"),
+            ("LimitRange", "", "metadata.labels.team"),
+            ("Service", "", "spec.selector.app"),
+        ] {
+            let fields = json!([{"path": path, "op": "changed", "from": "1", "to": "2"}]);
+            let extra = json!({"api_group": group, "op": "changed", "fields": fields});
+            assert_eq!(named(kind, "Image changed", extra), None, "{kind} {path}");
+        }
     }
 }

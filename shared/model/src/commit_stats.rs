@@ -27,9 +27,6 @@ const COUNTERS_MAX: usize = 10_000;
 /// Bound on pending kills: each is a container restart.
 const KILLS_MAX: usize = 1_000;
 
-/// Bound on pending changes.
-const CHANGES_MAX: usize = 1_000;
-
 /// Key of a warning counter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WarningBucket {
@@ -55,14 +52,116 @@ pub struct LivenessKill {
 }
 
 /// A change of an object that can break pods.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BreakingChange {
-    /// A Deployment or a `ConfigMap`.
+    /// A workload, or something that its pods depend on.
     pub object: ObjectRef,
     /// When.
     pub at: Timestamp,
     /// As a finding names it, e.g. `image changed: app 1 → 2`.
     pub what: Box<str>,
+    /// The changed field; empty for an object that was created or deleted.
+    pub path: Box<str>,
+    /// Its value before; empty if it had none.
+    pub from: Box<str>,
+    /// Its value after; empty if it has none.
+    pub to: Box<str>,
+    /// Who changed it, as a finding says it, e.g. `by helm`; empty if that is not known.
+    pub by: Box<str>,
+}
+
+impl BreakingChange {
+    /// Estimated bytes in memory.
+    pub fn bytes(&self) -> usize {
+        let texts = [&self.what, &self.path, &self.from, &self.to, &self.by];
+        let texts: usize = texts.iter().map(|text| text.len()).sum();
+        let ObjectRef {
+            kind,
+            namespace,
+            name,
+        } = &self.object;
+        size_of::<Self>() + texts + kind.len() + namespace.len() + name.len()
+    }
+}
+
+/// The latest changes of each namespace that can break pods. Whoever edits much displaces only their own changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecentChanges {
+    by_namespace: HashMap<Box<str>, Vec<BreakingChange>>,
+    total: usize,
+}
+
+impl RecentChanges {
+    /// Changes of one object: the one that broke the pods, and those that tried to repair them.
+    pub const OBJECT_MAX: usize = 4;
+
+    /// Changes of one namespace; cluster-scoped objects count for the namespace ``.
+    pub const NAMESPACE_MAX: usize = 32;
+
+    /// Changes of all namespaces: some 600 bytes each, so about 1 MiB.
+    pub const TOTAL_MAX: usize = 2_000;
+
+    /// Adds a change; returns those that it displaced.
+    pub fn note(&mut self, change: BreakingChange) -> Vec<BreakingChange> {
+        let mut displaced = Vec::new();
+        let object = change.object.clone();
+        let here = self
+            .by_namespace
+            .entry(object.namespace.as_str().into())
+            .or_default();
+        here.push(change);
+        self.total += 1;
+        let of_object = here.iter().filter(|one| one.object == object).count();
+        if of_object > Self::OBJECT_MAX {
+            let first = here.iter().position(|one| one.object == object);
+            displaced.extend(first.map(|first| here.remove(first)));
+        } else if here.len() > Self::NAMESPACE_MAX {
+            displaced.push(here.remove(0));
+        } else if self.total > Self::TOTAL_MAX {
+            let fullest = self.by_namespace.values_mut().max_by_key(|changes| {
+                let first = changes.first().map(|first| first.at);
+                (changes.len(), std::cmp::Reverse(first))
+            });
+            displaced.extend(fullest.map(|fullest| fullest.remove(0)));
+            self.by_namespace.retain(|_, changes| !changes.is_empty());
+        }
+        self.total -= displaced.len();
+        displaced
+    }
+
+    /// The changes of a namespace, in the order in which they were noted.
+    pub fn of(&self, namespace: &str) -> &[BreakingChange] {
+        self.by_namespace.get(namespace).map_or(&[], Vec::as_slice)
+    }
+
+    /// Removes the changes that `is_over` names from a namespace, and returns them.
+    pub fn remove(
+        &mut self,
+        namespace: &str,
+        is_over: impl Fn(&BreakingChange) -> bool,
+    ) -> Vec<BreakingChange> {
+        let Some(here) = self.by_namespace.get_mut(namespace) else {
+            return Vec::new();
+        };
+        let (over, kept) = std::mem::take(here).into_iter().partition(is_over);
+        *here = kept;
+        if here.is_empty() {
+            self.by_namespace.remove(namespace);
+        }
+        let over: Vec<BreakingChange> = over;
+        self.total -= over.len();
+        over
+    }
+
+    /// Nothing was noted.
+    pub fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// All changes; those of a namespace in order.
+    pub fn into_changes(self) -> impl Iterator<Item = BreakingChange> {
+        self.by_namespace.into_values().flatten()
+    }
 }
 
 /// Counts of transactions.
@@ -72,8 +171,8 @@ pub struct CommitDelta {
     pub warnings: HashMap<WarningBucket, u32>,
     /// Liveness kills, in order.
     pub kills: Vec<LivenessKill>,
-    /// Changes that can break pods, in order.
-    pub changes: Vec<BreakingChange>,
+    /// Changes that can break pods.
+    pub changes: RecentChanges,
 }
 
 impl CommitDelta {
@@ -114,9 +213,7 @@ impl CommitDelta {
 
     /// Notes a change that can break pods.
     pub fn note_change(&mut self, change: BreakingChange) {
-        if self.changes.len() < CHANGES_MAX {
-            self.changes.push(change);
-        }
+        self.changes.note(change);
     }
 
     /// Nothing was counted.
@@ -133,8 +230,9 @@ impl CommitDelta {
         }
         let free = KILLS_MAX.saturating_sub(self.kills.len());
         self.kills.extend(other.kills.into_iter().take(free));
-        let free = CHANGES_MAX.saturating_sub(self.changes.len());
-        self.changes.extend(other.changes.into_iter().take(free));
+        for change in other.changes.into_changes() {
+            self.changes.note(change);
+        }
     }
 }
 
@@ -226,6 +324,40 @@ mod tests {
             (&*delta.kills[0].pod.name, delta.kills[0].times),
             ("web-1", 3)
         );
+    }
+
+    fn change(namespace: &str, name: usize, what: usize) -> BreakingChange {
+        BreakingChange {
+            object: ObjectRef {
+                kind: "Deployment".to_owned(),
+                namespace: namespace.to_owned(),
+                name: name.to_string(),
+            },
+            what: what.to_string().into(),
+            ..BreakingChange::default()
+        }
+    }
+
+    #[test]
+    fn changes_of_one_object_and_namespace_displace_only_their_own() {
+        let mut recent = RecentChanges::default();
+        recent.note(change("quiet", 0, 0));
+        for what in 0..10 {
+            recent.note(change("busy", 0, what));
+        }
+        let kept: Vec<&str> = recent.of("busy").iter().map(|one| &*one.what).collect();
+        assert_eq!(kept, ["6", "7", "8", "9"]);
+        for name in 1..100 {
+            recent.note(change("busy", name, 0));
+        }
+        assert_eq!(recent.of("busy").len(), RecentChanges::NAMESPACE_MAX);
+        for namespace in 0..100 {
+            for name in 0..RecentChanges::NAMESPACE_MAX {
+                recent.note(change(&namespace.to_string(), name, 0));
+            }
+        }
+        assert_eq!(recent.of("quiet").len(), 1);
+        assert_eq!(recent.into_changes().count(), RecentChanges::TOTAL_MAX);
     }
 
     #[test]

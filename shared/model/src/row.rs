@@ -115,7 +115,7 @@ closed_set!(
 );
 
 /// The Kubernetes object that a row is about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectRef {
     /// Kind as the API server writes it, e.g. `Pod`.
     pub kind: String,

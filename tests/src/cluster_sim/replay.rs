@@ -139,10 +139,8 @@ impl Replay {
             },
         );
         if let Some(change) = change {
-            let told = CommitDelta {
-                changes: vec![change],
-                ..CommitDelta::default()
-            };
+            let mut told = CommitDelta::default();
+            told.note_change(change);
             self.analysis
                 .on_commit(told, Timestamp::from_millis(self.now));
         }
@@ -176,6 +174,7 @@ impl Replay {
                 object,
                 at: Timestamp::from_millis(self.now),
                 what: what.into(),
+                ..BreakingChange::default()
             })
     }
 

@@ -17,7 +17,7 @@ use kube9_model::time::Timestamp;
 use kube9_model::{EventType, ObjectRef};
 use serde_json::{Map, Value, json};
 
-pub use snapshot::{KindSnapshot, LastChange, ObjectSnapshot};
+pub use snapshot::{KindSnapshot, ObjectSnapshot};
 
 use super::controller::controller;
 use pod_end::pod_ended;

@@ -2,24 +2,9 @@
 
 use kube9_ingest::objects::{Object, Pod};
 use kube9_ingest::sanitize::{NAME_BYTES_MAX, clean_text};
-use kube9_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::controller::controller;
-
-/// A change that can break pods, as `FailureAfterChange` names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastChange {
-    /// Milliseconds since 1970.
-    pub at: i64,
-    pub what: String,
-}
-
-impl LastChange {
-    pub const fn time(&self) -> Timestamp {
-        Timestamp::from_millis(self.at)
-    }
-}
 
 /// The snapshot of an object. Its texts are sanitized, so that they equal those of an unchanged next state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -286,6 +286,7 @@ impl Analysis {
             }
             out.push(without_facts(watch, &path(&key)));
         }
+        self.world.forget_namespace(namespace);
         self.world.trim();
         out.push(off_mark(watch, namespace));
         self.idle_cron_jobs

@@ -72,7 +72,10 @@ impl Analysis {
             Warnings::new(before.history),
             rules::is_default_token_ignored,
         );
-        world.restore_changes(&before.changes);
+        for change in before.changes {
+            // All subjects are evaluated after their lists.
+            world.note_change(change, &mut BTreeSet::new());
+        }
         Self {
             quota: Quota::new(bytes(config.max_bytes), bytes(config.namespace_max_bytes)),
             left_out: 0,
@@ -144,8 +147,10 @@ impl Analysis {
         for kill in &told.kills {
             self.world.note_kill(kill, &mut dirty);
         }
-        for change in &told.changes {
-            self.world.note_change(change, &mut dirty);
+        for change in told.changes.into_changes() {
+            if !self.quota.leaves_out(&change.object.namespace) {
+                self.world.note_change(change, &mut dirty);
+            }
         }
         self.work_queue.enqueue(dirty);
     }

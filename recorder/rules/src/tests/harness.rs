@@ -179,11 +179,11 @@ impl TestHarness {
                 },
                 at: self.now,
                 what: what.into(),
+                ..BreakingChange::default()
             };
-            self.commit(CommitDelta {
-                changes: vec![change],
-                ..CommitDelta::default()
-            });
+            let mut told = CommitDelta::default();
+            told.note_change(change);
+            self.commit(told);
         }
     }
 

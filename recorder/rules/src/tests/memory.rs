@@ -5,6 +5,8 @@ use std::time::Duration;
 use kube9_base::settings::ByteSize;
 use kube9_ingest::informer_event::InformerEvent;
 use kube9_ingest::item::{FindingTransition, Item};
+use kube9_model::ObjectRef;
+use kube9_model::commit_stats::{BreakingChange, CommitDelta, RecentChanges};
 use kube9_model::resume::StoredObjects;
 use kube9_model::watch::RelistCause;
 
@@ -32,6 +34,39 @@ fn fill(harness: &mut TestHarness, namespace: &str) {
     for n in 0..20 {
         harness.apply(Kind::ConfigMap, &large_map(namespace, n));
     }
+}
+
+fn commit_changes(harness: &mut TestHarness, namespace: &str) {
+    let mut told = CommitDelta::default();
+    for n in 0..100 {
+        told.note_change(BreakingChange {
+            object: ObjectRef {
+                kind: "StatefulSet".to_owned(),
+                namespace: namespace.to_owned(),
+                name: format!("db-{n}"),
+            },
+            at: harness.now,
+            to: "x".repeat(100).into(),
+            ..BreakingChange::default()
+        });
+    }
+    harness.commit(told);
+}
+
+#[test]
+fn changes_are_counted_and_forgotten_with_their_namespace() {
+    let mut harness = TestHarness::with(small());
+    let (before, _) = harness.analysis.bytes();
+    commit_changes(&mut harness, "shop");
+    let (first, _) = harness.analysis.bytes();
+    assert!(first > before + 100 * RecentChanges::NAMESPACE_MAX);
+    commit_changes(&mut harness, "shop");
+    assert_eq!(harness.analysis.bytes().0, first);
+    fill(&mut harness, "shop");
+    assert!(is_off(&harness, "shop"));
+    assert_eq!(harness.analysis.bytes().0, before);
+    commit_changes(&mut harness, "shop");
+    assert_eq!(harness.analysis.bytes().0, before);
 }
 
 /// A Service without pods, which is a finding after a minute.

@@ -357,12 +357,8 @@ impl Index {
         self.failing_to_pull.get(image)
     }
 
-    pub(super) fn readers(&self, map: &Meta) -> Option<&ObjectKeys> {
-        self.namespaces
-            .get(&map.namespace)?
-            .readers
-            .0
-            .get(&map.name)
+    pub(super) fn readers(&self, namespace: &str, map: &str) -> Option<&ObjectKeys> {
+        self.namespaces.get(namespace)?.readers.0.get(map)
     }
 
     /// Candidates for the pods that a Service selects.

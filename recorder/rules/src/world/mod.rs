@@ -21,7 +21,6 @@ use kube9_model::time::Timestamp;
 pub use entry::{NodeEntry, PodEntry};
 pub use index::ResourceRequests;
 
-use super::changes::LastChange;
 use super::controller::controller;
 use super::failure_mode;
 use super::ledger::Ledger;
@@ -37,7 +36,7 @@ use kube9_ingest::objects::{
     Condition, ConfigMap, ContainerState, Deployment, Meta, Node, Object, Pod, Service,
 };
 use kube9_ingest::sanitize::clean_name;
-use kube9_model::commit_stats::{BreakingChange, LivenessKill};
+use kube9_model::commit_stats::{BreakingChange, LivenessKill, RecentChanges};
 use kube9_model::label::Kind;
 
 /// Up to so many pods that wait for an image, each marks the nodes of the others as dependents.
@@ -54,10 +53,8 @@ pub struct World {
     pub deployments: Map<ObjectKey, Deployment>,
     pub services: Map<ObjectKey, Service>,
     pub config_maps: Map<ObjectKey, ConfigMap>,
-    /// The last change of a Deployment or ConfigMap that can break pods.
-    pub last_changes: Map<ObjectKey, LastChange>,
-    /// Those of before the start, of objects that are not listed yet.
-    early_changes: Map<ObjectKey, LastChange>,
+    /// Changes that can break pods; also of kinds that no informer watches.
+    changes: RecentChanges,
     pub warnings: Warnings,
     pub default_tokens: DefaultTokens,
     pub self_status: SelfStatus,
@@ -78,8 +75,7 @@ impl World {
             deployments: Map::default(),
             services: Map::default(),
             config_maps: Map::default(),
-            last_changes: Map::default(),
-            early_changes: Map::default(),
+            changes: RecentChanges::default(),
             warnings,
             default_tokens: DefaultTokens::new(opts_out),
             self_status: SelfStatus::default(),
@@ -115,11 +111,6 @@ impl World {
         stable_after: std::time::Duration,
         dirty: &mut BTreeSet<Subject>,
     ) {
-        if !self.early_changes.is_empty()
-            && let Some(change) = self.early_changes.remove(&key)
-        {
-            self.last_changes.insert(key.clone(), change);
-        }
         match object {
             Object::Pod(pod) => self.apply_pod(key, *pod, now, stable_after, dirty),
             Object::Node(node) => self.apply_node(key, node, now, dirty),
@@ -192,7 +183,8 @@ impl World {
                 if let Some(before) = self.deployments.remove(key) {
                     self.index.drop_deployment(&mut self.ledger, key, &before);
                 }
-                self.last_changes.remove(key);
+                // A new one with its name is another object.
+                self.forget_changes(&key.namespace, |change| change.object == **key);
             }
             Kind::Service => {
                 if let Some(before) = self.services.remove(key) {
@@ -202,7 +194,6 @@ impl World {
             }
             Kind::ConfigMap => {
                 self.config_maps.remove(key);
-                self.last_changes.remove(key);
             }
             Kind::Event | Kind::Tracked => {}
         }
@@ -286,7 +277,7 @@ impl World {
                 let Some(map) = self.config_maps.get(key) else {
                     return;
                 };
-                for owner in self.readers(&map.meta) {
+                for owner in self.readers(&map.meta.namespace, &map.meta.name) {
                     add(SubjectKind::Owner, owner);
                 }
             }
@@ -295,31 +286,44 @@ impl World {
     }
 
     /// Remembers a change that can break pods; adds its dependents to `dirty`.
-    pub fn note_change(&mut self, change: &BreakingChange, dirty: &mut BTreeSet<Subject>) {
-        let kind = match &*change.object.kind {
-            "Deployment" => Kind::Deployment,
-            "ConfigMap" => Kind::ConfigMap,
-            _ => return,
-        };
-        let ObjectRef {
-            kind: name_of_kind,
-            namespace,
-            name,
-        } = &change.object;
-        let key = clean_key(name_of_kind, namespace, name);
-        if self.meta(kind, &key).is_some() {
-            self.last_changes.insert(key.clone(), last_change(change));
-            self.mark_dependents(kind, &key, dirty);
-        } // else it was deleted since, or is left out
+    ///
+    /// What depends on a policy, a quota or a webhook is not added: that may be the whole cluster. It is evaluated when it
+    /// fails, and a moment later (`COMMIT_DELAY`).
+    pub fn note_change(&mut self, mut change: BreakingChange, dirty: &mut BTreeSet<Subject>) {
+        let object = &change.object;
+        let key = clean_key(&object.kind, &object.namespace, &object.name);
+        change.object = ObjectRef::clone(&key);
+        self.ledger.add(&key.namespace, change.bytes());
+        for displaced in self.changes.note(change) {
+            let namespace = &displaced.object.namespace;
+            self.ledger.sub(namespace, displaced.bytes());
+        }
+        if key.kind == "ConfigMap" {
+            let readers = self.readers(&key.namespace, &key.name);
+            dirty.extend(
+                readers
+                    .into_iter()
+                    .map(|owner| Subject::new(SubjectKind::Owner, owner)),
+            );
+        } else if self.pods_of(&key).next().is_some() {
+            dirty.insert(Subject::new(SubjectKind::Owner, key));
+        }
     }
 
-    /// Remembers changes of before the start, until their objects are listed.
-    pub fn restore_changes(&mut self, changes: &[BreakingChange]) {
-        for change in changes {
-            let object = &change.object;
-            let key = clean_key(&object.kind, &object.namespace, &object.name);
-            self.early_changes.insert(key, last_change(change));
+    /// The changes of objects in a namespace that can break pods, in order.
+    pub fn changes_of(&self, namespace: &str) -> &[BreakingChange] {
+        self.changes.of(namespace)
+    }
+
+    fn forget_changes(&mut self, namespace: &str, is_over: impl Fn(&BreakingChange) -> bool) {
+        for change in self.changes.remove(namespace, is_over) {
+            self.ledger.sub(namespace, change.bytes());
         }
+    }
+
+    /// Removes what is known of a namespace besides its objects.
+    pub fn forget_namespace(&mut self, namespace: &str) {
+        self.forget_changes(namespace, |_| true);
     }
 
     /// Remembers a kill by a liveness probe; adds its dependents to `dirty`.
@@ -496,12 +500,5 @@ impl World {
         if !same {
             dirty.insert(Subject::new(SubjectKind::ConfigMap, key));
         }
-    }
-}
-
-fn last_change(change: &BreakingChange) -> LastChange {
-    LastChange {
-        at: change.at.millis(),
-        what: change.what.to_string(),
     }
 }

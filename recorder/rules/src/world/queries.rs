@@ -128,8 +128,8 @@ impl World {
     }
 
     /// The controllers of the pods that read a ConfigMap.
-    pub(super) fn readers(&self, config_map: &Meta) -> BTreeSet<ObjectKey> {
-        let readers = self.index.readers(config_map);
+    pub(super) fn readers(&self, namespace: &str, config_map: &str) -> BTreeSet<ObjectKey> {
+        let readers = self.index.readers(namespace, config_map);
         self.named(readers).map(|pod| pod.owner.clone()).collect()
     }
 

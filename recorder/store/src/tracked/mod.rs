@@ -26,21 +26,21 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use kube9_ingest::change_row::breaking;
+use kube9_ingest::change_row::{breaking, breaking_kinds};
 use kube9_ingest::item::{ObservedObject, TrackedEvent};
 use kube9_ingest::tracker::NewestObject;
 use kube9_model::ObjectRef;
 use kube9_model::change::kinds::TrackedKind;
-use kube9_model::commit_stats::BreakingChange;
+use kube9_model::commit_stats::{BreakingChange, RecentChanges};
 use kube9_model::id::EventKey;
 use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Origin, WatchId};
 use rusqlite::Connection;
+use serde_json::{Map, Value};
 
 use crate::metrics::{Observed, StateCounts};
 use crate::rows::Rows;
-use crate::statements::Counting as _;
 pub(super) use causes::cause_of_pod;
 use causes::had_ended;
 use churn::{Churn, Folding};
@@ -305,21 +305,25 @@ pub(super) fn stored_versions(
     }
 }
 
-/// Changes since a time that can break pods, the oldest first.
+/// Changes since a time that can break pods; those of a namespace in order.
 pub(super) fn recent_changes(
     conn: &Connection,
     since: Timestamp,
 ) -> rusqlite::Result<Vec<BreakingChange>> {
-    /// As many as the rules take between two polls.
-    const AT_MOST: i64 = 1_000;
-    let mut found = conn.counted(
-        "SELECT e.key, e.last_offset_ms, s.kind, s.namespace, o.name, c.reason, c.title FROM event e \
-         JOIN object o ON o.id = e.object JOIN scope s ON s.id = o.scope JOIN event_class c ON c.id = e.class \
-         WHERE e.key >= ?1 AND e.type = 6 AND s.kind IN ('ConfigMap', 'Deployment') \
-         ORDER BY e.key DESC LIMIT ?2",
-    )?;
+    // The newest of each namespace, so that none displaces those of another.
+    let kinds: Vec<String> = breaking_kinds().map(|kind| format!("'{kind}'")).collect();
+    let mut found = conn.prepare(&format!(
+        "SELECT key, last_offset_ms, kind, namespace, name, title, extra FROM (\
+           SELECT e.key, e.last_offset_ms, s.kind, s.namespace, o.name, c.title, e.extra, \
+             row_number() OVER (PARTITION BY s.namespace ORDER BY e.key DESC) AS n \
+           FROM event e JOIN object o ON o.id = e.object JOIN scope s ON s.id = o.scope \
+             JOIN event_class c ON c.id = e.class \
+           WHERE e.key >= ?1 AND e.type = 6 AND s.kind IN ({})) \
+         WHERE n <= ?2 ORDER BY key",
+        kinds.join(", ")
+    ))?;
     let first = EventKey::new(since.second(), 0).as_i64();
-    let changes = found.query_map((first, AT_MOST), |row| {
+    let changes = found.query_map((first, READ_OF_NAMESPACE_MAX), |row| {
         let object = ObjectRef {
             kind: row.get(2)?,
             namespace: row.get(3)?,
@@ -327,18 +331,17 @@ pub(super) fn recent_changes(
         };
         let created = EventKey::from_i64(row.get(0)?).created_at();
         let offset = Duration::from_millis(row.get::<_, i64>(1)?.max(0).cast_unsigned());
-        let (reason, title): (String, String) = (row.get(5)?, row.get(6)?);
-        Ok(
-            breaking(&object, &reason, &title).map(|what| BreakingChange {
-                object,
-                at: created.plus(offset),
-                what: what.into(),
-            }),
-        )
+        let (title, extra): (String, Option<String>) = (row.get(5)?, row.get(6)?);
+        let extra = extra.and_then(|text| serde_json::from_str(&text).ok());
+        let extra: Map<String, Value> = extra.unwrap_or_default();
+        Ok(breaking(&object, &title, &extra, created.plus(offset)))
     })?;
-    let mut changes: Vec<BreakingChange> = changes
-        .filter_map(Result::transpose)
-        .collect::<Result<_, _>>()?;
-    changes.reverse();
-    Ok(changes)
+    let mut recent = RecentChanges::default();
+    for change in changes.filter_map(Result::transpose) {
+        recent.note(change?);
+    }
+    Ok(recent.into_changes().collect())
 }
+
+/// Rows of one namespace that are read for its recent changes; rows of scalings and of metadata are among them.
+const READ_OF_NAMESPACE_MAX: i64 = 10 * RecentChanges::NAMESPACE_MAX as i64;

@@ -16,7 +16,6 @@ use kube9_ingest::sanitize::{clean_text, sanitize};
 use kube9_model::change::body::{Body, plain};
 use kube9_model::change::diff::{FieldChange, changes};
 use kube9_model::change::patch::{self, Chain, Kept};
-use kube9_model::commit_stats::BreakingChange;
 use kube9_model::id::EventKey;
 use kube9_model::identity::ResourceVersion;
 use kube9_model::record::Record;
@@ -1127,14 +1126,15 @@ impl TrackedApplier<'_> {
 
     /// Tells the rules of a change that can break pods.
     fn note_breaking(&mut self, record: &Record, at: Timestamp) {
-        if let Some(object) = &record.object
-            && let Some(what) = breaking(object, &record.reason, &record.title)
-        {
-            self.rows.commit_delta.note_change(BreakingChange {
-                object: object.clone(),
-                at,
-                what: what.into(),
-            });
+        let change = match &record.object {
+            // The template of a pod with a controller is its controller's.
+            Some(object) if object.kind != "Pod" || record.owner.is_none() => {
+                breaking(object, &record.title, &record.extra, at)
+            }
+            _ => None,
+        };
+        if let Some(change) = change {
+            self.rows.commit_delta.note_change(change);
         }
     }
 }
