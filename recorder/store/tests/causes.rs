@@ -531,7 +531,7 @@ impl Cluster {
         pod
     }
 
-    fn gone(&mut self, name: &str, pod: &Value) -> String {
+    fn vanished(&mut self, name: &str, pod: &Value) -> String {
         self.deleted(&format!("po {name}"), name, pod)
     }
 }
@@ -549,24 +549,24 @@ fn pod_of_the_template_before_that_is_made_after_the_change_is_deleted_by_the_ro
     let end = cluster.request("web-h1-b", &web("h1"));
     cluster.exists("po web-h2-b", "web-h2-b", &web("h2"));
     cluster.wait(30);
-    assert_eq!(cluster.gone("web-h1-b", &end), "rollout");
+    assert_eq!(cluster.vanished("web-h1-b", &end), "rollout");
     // A rollout that takes long replaces pods of the template before that end meanwhile.
     cluster.wait(3_600);
     cluster.exists("po web-h1-c", "web-h1-c", &web("h1"));
     let end = cluster.request("web-h1-c", &web("h1"));
     cluster.wait(30);
-    assert_eq!(cluster.gone("web-h1-c", &end), "rollout");
+    assert_eq!(cluster.vanished("web-h1-c", &end), "rollout");
     let end = cluster.request("web-h2-b", &web("h2"));
     cluster.exists("po web-h2-c", "web-h2-c", &web("h2"));
     cluster.wait(30);
-    assert_eq!(cluster.gone("web-h2-b", &end), "request");
+    assert_eq!(cluster.vanished("web-h2-b", &end), "request");
     // While it is paused, the controller replaces nothing.
     let mut paused = deployment(2, "i:3");
     merge(&mut paused, &json!({"spec": {"paused": true}}));
     cluster.exists("deploy web", "w", &paused);
     let end = cluster.request("web-h2-a", &web("h2"));
     cluster.wait(30);
-    assert_eq!(cluster.gone("web-h2-a", &end), "request");
+    assert_eq!(cluster.vanished("web-h2-a", &end), "request");
 }
 
 #[test]
@@ -583,11 +583,11 @@ fn template_that_is_in_force_again_is_not_taken_for_an_older_one() {
     cluster.exists("deploy web", "w", &deployment(2, "i:1"));
     let end = cluster.request("web-h2-a", &web("h2"));
     cluster.wait(30);
-    assert_eq!(cluster.gone("web-h2-a", &end), "rollout");
+    assert_eq!(cluster.vanished("web-h2-a", &end), "rollout");
     let end = cluster.request("web-h1-a", &web("h1"));
     cluster.exists("po web-h1-c", "web-h1-c", &web("h1"));
     cluster.wait(30);
-    assert_eq!(cluster.gone("web-h1-a", &end), "unknown");
+    assert_eq!(cluster.vanished("web-h1-a", &end), "unknown");
 }
 
 #[test]
@@ -601,19 +601,19 @@ fn pod_that_is_replaced_is_not_surplus_because_of_its_replacement() {
     cluster.exists("deploy web", "w", &deployment(2, "i:1"));
     for name in ["web-h1-a", "web-h1-b"] {
         let end = cluster.request(name, &web("h1"));
-        assert_eq!(cluster.gone(name, &end), "scale-down");
+        assert_eq!(cluster.vanished(name, &end), "scale-down");
     }
     cluster.wait(60);
     let end = cluster.request("web-h1-c", &web("h1"));
     cluster.exists("po web-h1-e", "web-h1-e", &web("h1"));
     cluster.wait(30);
-    assert_eq!(cluster.gone("web-h1-c", &end), "request");
+    assert_eq!(cluster.vanished("web-h1-c", &end), "request");
     // What it wanted when the deletion was requested is not known any more.
     let end = cluster.request("web-h1-d", &web("h1"));
     cluster.wait(10);
     cluster.exists("deploy web", "w", &deployment(0, "i:1"));
     cluster.wait(20);
-    assert_eq!(cluster.gone("web-h1-d", &end), "unknown");
+    assert_eq!(cluster.vanished("web-h1-d", &end), "unknown");
 }
 
 #[test]
@@ -627,14 +627,14 @@ fn change_of_a_controller_that_is_seen_after_its_pods_are_deleted_is_their_cause
     let version = cluster.version;
     cluster.version += 1;
     // It was not started yet: no grace period.
-    assert_eq!(cluster.gone("web-h1-a", &web("h1")), "request");
+    assert_eq!(cluster.vanished("web-h1-a", &web("h1")), "request");
     let after = cluster.version;
     cluster.version = version;
     cluster.exists("deploy web", "w", &deployment(2, "i:1"));
     assert_eq!(cluster.cause("web-h1-a"), "scale-down");
     // A later change is not.
     cluster.version = after;
-    assert_eq!(cluster.gone("web-h1-b", &web("h1")), "request");
+    assert_eq!(cluster.vanished("web-h1-b", &web("h1")), "request");
     cluster.exists("deploy web", "w", &deployment(1, "i:1"));
     assert_eq!(cluster.cause("web-h1-b"), "request");
 }
@@ -657,14 +657,14 @@ fn stateful_set_deletes_the_pods_with_the_highest_numbers() {
     }
     cluster.wait(60);
     cluster.exists("sts db", "uid-db", &set(2, "i:1", 0));
-    assert_eq!(cluster.gone("db-0", &pod("db-1a")), "request");
-    assert_eq!(cluster.gone("db-2", &pod("db-1a")), "scale-down");
+    assert_eq!(cluster.vanished("db-0", &pod("db-1a")), "request");
+    assert_eq!(cluster.vanished("db-2", &pod("db-1a")), "scale-down");
     cluster.exists("po db-0", "db-0b", &pod("db-1a"));
     cluster.wait(60);
     // Until the rollout reaches a pod, the controller creates it again from the template before.
     cluster.exists("sts db", "uid-db", &set(2, "i:2", 0));
     cluster.wait(5);
-    assert_eq!(cluster.gone("db-1", &pod("db-1a")), "rollout");
+    assert_eq!(cluster.vanished("db-1", &pod("db-1a")), "rollout");
     cluster.exists("po db-1", "db-1b", &pod("db-2b"));
     cluster.see("po db-0", "db-0b", &pod("db-1a"), true);
     cluster.wait(5);
@@ -697,12 +697,12 @@ fn pod_that_a_controller_may_have_deleted_for_another_reason_has_no_cause() {
         ]}}),
     );
     cluster.exists("po j-a", "j-a", &of_job);
-    assert_eq!(cluster.gone("j-a", &of_job), "unknown");
+    assert_eq!(cluster.vanished("j-a", &of_job), "unknown");
     // Of an Argo Rollout, or a ReplicaSet without a Deployment.
     cluster.exists("deploy other", "o", &deployment(1, "i:1"));
     cluster.exists("po web-h1-a", "web-h1-a", &web("h1"));
     let end = cluster.request("web-h1-a", &web("h1"));
-    assert_eq!(cluster.gone("web-h1-a", &end), "unknown");
+    assert_eq!(cluster.vanished("web-h1-a", &end), "unknown");
     // The node got a label or a taint that the DaemonSet does not want.
     cluster.exists(
         "ds agent",
@@ -715,8 +715,8 @@ fn pod_that_a_controller_may_have_deleted_for_another_reason_has_no_cause() {
     cluster.exists("po agent-a", "agent-a", &agent);
     cluster.exists("po agent-b", "agent-b", &agent);
     cluster.wait(600);
-    assert_eq!(cluster.gone("agent-a", &agent), "request");
+    assert_eq!(cluster.vanished("agent-a", &agent), "request");
     cluster.exists("no n1", "n1", &json!({"metadata": {"labels": {"a": "2"}}}));
     cluster.wait(1);
-    assert_eq!(cluster.gone("agent-b", &agent), "unknown");
+    assert_eq!(cluster.vanished("agent-b", &agent), "unknown");
 }
