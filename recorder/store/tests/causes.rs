@@ -570,6 +570,23 @@ fn pod_of_the_template_before_that_is_made_after_the_change_is_deleted_by_the_ro
 }
 
 #[test]
+fn pod_of_the_template_before_that_is_deleted_before_one_of_the_new_is_seen_is_deleted_by_the_rollout()
+ {
+    let mut cluster = Cluster::new();
+    cluster.exists("deploy web", "w", &deployment(1, "i:1"));
+    cluster.exists("po web-h1-a", "web-h1-a", &web("h1"));
+    cluster.wait(60);
+    cluster.exists("deploy web", "w", &deployment(2, "i:2"));
+    cluster.exists("po web-h1-b", "web-h1-b", &web("h1"));
+    assert_eq!(cluster.gone("web-h1-b", &web("h1")), "rollout");
+    // Back again: it has the template in force.
+    cluster.wait(60);
+    cluster.exists("deploy web", "w", &deployment(2, "i:1"));
+    cluster.exists("po web-h1-c", "web-h1-c", &web("h1"));
+    assert_eq!(cluster.gone("web-h1-c", &web("h1")), "unknown");
+}
+
+#[test]
 fn template_that_is_in_force_again_is_not_taken_for_an_older_one() {
     let mut cluster = Cluster::new();
     cluster.exists("deploy web", "w", &deployment(2, "i:1"));

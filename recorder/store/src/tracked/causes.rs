@@ -357,7 +357,7 @@ pub(super) fn cause_of(
             };
             // Pods of one of that name that was deleted do not count.
             let earlier = RevisionTable::of(conn).last_deletion(found.id)?;
-            template = pod.age(&table, controller, changed, earlier)?;
+            template = pod.age(&table, controller, found.id, changed, earlier)?;
         }
     }
     Ok(cause(&DeletedObject {
@@ -439,6 +439,7 @@ impl PodTemplate<'_> {
         &self,
         table: &TrackedObjectTable<'_>,
         controller: &Reference<'_>,
+        found: i64,
         changed: Timestamp,
         earlier: Option<Timestamp>,
     ) -> rusqlite::Result<TemplateAge> {
@@ -460,7 +461,17 @@ impl PodTemplate<'_> {
         }
         let own = uses.remove(hash).unwrap_or(TemplateUse::once(since));
         let others: Vec<TemplateUse> = uses.into_values().collect();
-        Ok(TemplateAge::of(changed, own, &others))
+        Ok(match TemplateAge::of(changed, own, &others) {
+            // No pod of a new template was seen yet. The template in force was not in force when the hash appeared.
+            TemplateAge::Unknown if own.first.second() < changed.second() => {
+                let first = own.first.plus(SECOND);
+                match RevisionTable::of(table.conn()).is_template_new(found, first)? {
+                    true => TemplateAge::Older,
+                    false => TemplateAge::Unknown,
+                }
+            }
+            age => age,
+        })
     }
 }
 

@@ -424,6 +424,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredObject> {
 }
 
 impl TrackedObjectTable<'_> {
+    pub(super) const fn conn(&self) -> &Connection {
+        self.conn
+    }
+
     pub(super) fn name(&self, object: i64) -> rusqlite::Result<String> {
         self.conn
             .counted("SELECT name FROM tracked_object WHERE id = ?1")?

@@ -2,7 +2,9 @@
 //!
 //! Invariant: the newest revision of an object is whole, or a deletion. What a patch is applied to is the next newer revision.
 
+use kube9_db::read::revision::REBUILD;
 use kube9_ingest::deletion::DeletionCause;
+use kube9_model::change::body::{Body, plain};
 use kube9_model::change::patch::Kept;
 use kube9_model::id::EventKey;
 use kube9_model::identity::ResourceVersion;
@@ -217,6 +219,37 @@ impl<'c> RevisionTable<'c> {
         self.conn
             .counted("SELECT EXISTS (SELECT 1 FROM revision WHERE id = ?1 AND from_ms IS NULL)")?
             .query_row([id(object, number)], |row| row.get(0))
+    }
+
+    /// Whether the template of an object is another one than that which was in force at a time.
+    pub(super) fn is_template_new(&self, object: i64, at: Timestamp) -> rusqlite::Result<bool> {
+        let ids: (Option<i64>, Option<i64>) = self
+            .conn
+            .counted(
+                "SELECT max(id) FILTER (WHERE at_ms < ?3), max(id) FROM revision WHERE id >= ?1 AND id < ?2",
+            )?
+            .query_row((id(object, 0), id(object + 1, 0), at.millis()), |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        let (Some(then), Some(now)) = ids else {
+            return Ok(false);
+        };
+        let template = |id: i64| -> rusqlite::Result<Option<String>> {
+            let body: Option<String> = self
+                .conn
+                .counted(REBUILD)?
+                .query_row([id], |row| row.get(0))
+                .optional()?
+                .flatten();
+            let body = body.as_deref().and_then(|text| Body::parse(text).ok());
+            let template = body.and_then(|body| {
+                let template = body.stored().get("spec")?.get("template")?;
+                Some(plain(template).to_string())
+            });
+            Ok(template)
+        };
+        let (then, now) = (template(then)?, template(now)?);
+        Ok(then.is_some() && now.is_some() && then != now)
     }
 
     /// Why the object was deleted.
