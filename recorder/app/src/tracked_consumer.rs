@@ -192,11 +192,17 @@ impl Consumer for TrackedConsumer {
             Action::Added | Action::Modified => self.tracker.applied(json, Origin::Watch, now),
             Action::Deleted => self.tracker.deleted(json, Origin::Watch, now),
         };
+        let mut unreadable = None;
         let version = match &read {
             Ok(reading) => reading.version(),
             Err(_) => {
                 let identity = decode_identity(json.as_bytes()).unwrap_or_default();
                 self.tracker.on_unreadable(Some(&*identity.uid));
+                unreadable = (!identity.name.is_empty()).then(|| TrackedEvent::Undecodable {
+                    namespace: Clean::name(&identity.namespace),
+                    name: Clean::name(&identity.name),
+                    at: now,
+                });
                 identity.version
             }
         };
@@ -206,7 +212,11 @@ impl Consumer for TrackedConsumer {
             None => reading,
         });
         if let Err(error) = self.emit(read) {
-            self.metrics.store.state_skipped();
+            // The writer counts it.
+            match unreadable {
+                Some(event) => self.push(event),
+                None => self.metrics.store.state_skipped(),
+            }
             self.skip(&error.to_string());
         }
         None
@@ -252,6 +262,7 @@ impl Consumer for TrackedConsumer {
                             self.push(TrackedEvent::Undecodable {
                                 namespace: Clean::name(&identity.namespace),
                                 name: Clean::name(&identity.name),
+                                at: self.clock.now(),
                             });
                         }
                     }

@@ -84,8 +84,12 @@ pub enum TrackedEvent {
     Applied(Box<ObservedObject>),
     /// An object was deleted; this was its last state.
     Deleted(Box<ObservedObject>),
-    /// An object of a list exists, but does not decode.
-    Undecodable { namespace: Clean, name: Clean },
+    /// An object exists, but its state at this time does not decode.
+    Undecodable {
+        namespace: Clean,
+        name: Clean,
+        at: Timestamp,
+    },
     /// The list is complete; its resourceVersion.
     ListEnds { version: ResourceVersion },
 }
@@ -163,7 +167,9 @@ impl TrackedEvent {
     fn heap_bytes(&self) -> usize {
         match self {
             Self::ListBegins { .. } | Self::ListEnds { .. } => 0,
-            Self::Undecodable { namespace, name } => namespace.as_str().len() + name.as_str().len(),
+            Self::Undecodable {
+                namespace, name, ..
+            } => namespace.as_str().len() + name.as_str().len(),
             Self::Applied(object) | Self::Deleted(object) => {
                 size_of::<ObservedObject>()
                     + object.namespace.as_str().len()

@@ -92,7 +92,7 @@ impl Informer {
         read.inspect_err(|error| self.skip(&error.to_string())).ok()
     }
 
-    /// A listed object exists, even if the change history cannot read it.
+    /// An object exists, even if the change history cannot read it.
     async fn emit_undecodable(&self, listed: &ReadObject) -> Result<(), ReceiverDropped> {
         if listed.tracked.is_some() || self.tracker.is_none() {
             return Ok(());
@@ -108,6 +108,7 @@ impl Informer {
         let event = TrackedEvent::Undecodable {
             namespace: Clean::name(namespace),
             name: Clean::name(name),
+            at: self.clock.now(),
         };
         self.emit_both(InformerEvent::Unreadable, Some(event)).await
     }
@@ -260,10 +261,14 @@ impl Consumer for Informer {
             tracker.on_unreadable(Some(&*identity.uid));
         }
         let Some(object) = decoded else {
-            return tracked.is_some().then_some(ReadObject {
-                event: InformerEvent::Unreadable,
-                tracked,
-            });
+            let event = match tracked {
+                Some(_) => InformerEvent::Unreadable,
+                None => undecodable(object.get()),
+            };
+            return self
+                .tracker
+                .is_some()
+                .then_some(ReadObject { event, tracked });
         };
         let meta = object.meta();
         let event = match action {
@@ -346,7 +351,10 @@ impl Consumer for Informer {
                     self.is_behind = is_behind;
                     self.emit(InformerEvent::Behind(is_behind)).await?;
                 }
-                self.emit_object(item).await?;
+                self.emit_undecodable(&item).await?;
+                if !matches!(item.event, InformerEvent::Undecodable { .. }) {
+                    self.emit_object(item).await?;
+                }
             }
             WatcherEvent::Bookmark {
                 version,

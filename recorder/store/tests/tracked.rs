@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube9_db::read::revision::REBUILD;
+use kube9_db::read::revision::{REBUILD, STATES};
 use kube9_db::schema::ROW_COUNTS_MISMATCH;
 use kube9_ingest::body::MarkKey;
 use kube9_ingest::item::{Change, Item, TrackedEvent};
@@ -97,6 +97,14 @@ impl Store {
         let reading = self.tracker.applied(&object.to_string(), origin, self.now);
         let event = self.tracker.emit(reading.unwrap());
         self.item(event)
+    }
+
+    fn unreadable(&self, namespace: &str, name: &str) -> Item {
+        self.item(TrackedEvent::Undecodable {
+            namespace: Clean::name(namespace),
+            name: Clean::name(name),
+            at: self.now,
+        })
     }
 
     fn list(&mut self, cause: RelistCause, objects: &[&Value]) {
@@ -815,6 +823,30 @@ fn change_after_an_event_that_could_not_be_read_lies_after_the_last_state_that_w
             .collect();
         assert_eq!(between, [true, false], "{uid:?}");
     }
+}
+
+#[test]
+fn state_after_an_event_that_could_not_be_read_is_not_certain_until_the_next_one() {
+    let mut store = Store::new();
+    let spec = |n: u64| json!({"replicas": n});
+    let item = store.read(&object("web", 1, 100, &spec(1), 0), Origin::Live);
+    store.commit(&[item]);
+    let in_gap = |store: &Store, seconds: u64| -> bool {
+        let at = store.now.plus(Duration::from_secs(seconds));
+        let mut states = store.conn.prepare(STATES).unwrap();
+        states
+            .query_row((1, at.millis()), |row| row.get("in_gap"))
+            .unwrap()
+    };
+    assert!(!in_gap(&store, 60));
+    store.now = store.now.plus(Duration::from_secs(60));
+    let watch_event = store.unreadable("shop", "web");
+    store.commit(&[watch_event]);
+    assert!(in_gap(&store, 0));
+    store.now = store.now.plus(Duration::from_secs(60));
+    let item = store.read(&object("web", 1, 102, &spec(2), 0), Origin::Live);
+    store.commit(&[item]);
+    assert!(!in_gap(&store, 1));
 }
 
 #[test]

@@ -246,6 +246,7 @@ CREATE TABLE tracked_object (
     is_failed        INTEGER,        -- whether it failed
     created_ms       INTEGER,        -- creationTimestamp of the first object of this name that is recorded
     deleted_ms       INTEGER,        -- NULL while it exists, or may exist
+    unread_ms        INTEGER,        -- its state after that is unknown: its last event could not be read
     unwatched_ms     INTEGER,        -- what became of it after that is unknown: its kind or namespace is not watched any more
     UNIQUE (kind, namespace, name)
 );

@@ -127,8 +127,17 @@ impl TrackedApplier<'_> {
                 lists.begin(self.watch, *cause, self.confirmed_at, *at);
                 Ok(())
             }
-            TrackedEvent::Undecodable { namespace, name } => {
+            TrackedEvent::Undecodable {
+                namespace,
+                name,
+                at,
+            } => {
                 self.mark_shown(namespace.as_str(), name.as_str());
+                // In a list, it may have been so since the last time when the watch was current.
+                let at = self.list().and_then(|list| list.from).unwrap_or(*at);
+                let kind = self.kind_id()?;
+                let table = TrackedObjectTable::of(self.conn);
+                table.mark_unread(kind, namespace.as_str(), name.as_str(), at)?;
                 self.note(Observed::Skipped);
                 Ok(())
             }

@@ -190,7 +190,7 @@ impl<'c> TrackedObjectTable<'c> {
             .counted(
                 "UPDATE tracked_object SET uid = ?2, resource_version = ?3, revision = ?4, form = ?5, seen_ms = ?6, \
                  chain_steps = ?7, chain_bytes = ?8, stamps = ?9, owner = ?10, deletion_ms = ?11, scaled_down_ms = ?12, \
-                 template_ms = ?13, disruption = ?14, finished_ms = ?15, deleted_ms = ?16, is_failed = ?17, siblings = ?18, unwatched_ms = NULL WHERE id = ?1",
+                 template_ms = ?13, disruption = ?14, finished_ms = ?15, deleted_ms = ?16, is_failed = ?17, siblings = ?18, unwatched_ms = NULL, unread_ms = NULL WHERE id = ?1",
             )?
             .execute(rusqlite::params![
                 object.id,
@@ -212,6 +212,23 @@ impl<'c> TrackedObjectTable<'c> {
                 object.finished.map(|finished| finished.is_failed),
                 object.siblings.map(u64::cast_signed),
             ])?;
+        Ok(())
+    }
+
+    /// An event of an object could not be read: until the next one, its state is not known.
+    pub(super) fn mark_unread(
+        &self,
+        kind: i64,
+        namespace: &str,
+        name: &str,
+        at: Timestamp,
+    ) -> rusqlite::Result<()> {
+        self.conn
+            .counted(
+                "UPDATE tracked_object SET unread_ms = max(seen_ms, ?4) WHERE kind = ?1 AND namespace = ?2 AND name = ?3 \
+                 AND deleted_ms IS NULL AND unread_ms IS NULL",
+            )?
+            .execute((kind, namespace, name, at.millis()))?;
         Ok(())
     }
 

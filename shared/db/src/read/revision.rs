@@ -33,7 +33,8 @@ pub const STATES: &str = "SELECT id, at_ms, from_ms, left_out, EXISTS (
           WHERE o.id = ?1 AND g.from_ms <= ?2 AND ifnull(g.to_ms, ?2 + 1) > ?2)
        OR EXISTS (
          SELECT 1 FROM recorder_status WHERE ?2 > ifnull(stopped_ms, heartbeat_ms)
-            AND (stopped_ms IS NOT NULL OR heartbeat_ms < (unixepoch() - 30) * 1000)) AS in_gap
+            AND (stopped_ms IS NOT NULL OR heartbeat_ms < (unixepoch() - 30) * 1000))
+       OR EXISTS (SELECT 1 FROM tracked_object WHERE id = ?1 AND unread_ms <= ?2) AS in_gap
   FROM revision
  WHERE id >= ?1 << 24 AND id < (?1 + 1) << 24 AND ifnull(from_ms, at_ms) <= ?2
    AND id >= ifnull((SELECT max(id) FROM revision WHERE id >= ?1 << 24 AND id < (?1 + 1) << 24 AND at_ms <= ?2), 0)
@@ -46,8 +47,8 @@ pub struct StatesAt {
     pub states: Vec<State>,
     /// It was in the only one of the states.
     pub is_exact: bool,
-    /// Its kind was not observed then, or the recorder is not running and was last alive before: the object may have
-    /// changed, and changed back.
+    /// Its kind was not observed then, its last event could not be read, or the recorder is not running and was last alive
+    /// before: the object may have changed, and changed back.
     pub in_gap: bool,
 }
 
