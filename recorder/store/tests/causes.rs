@@ -578,12 +578,12 @@ fn pod_of_the_template_before_that_is_deleted_before_one_of_the_new_is_seen_is_d
     cluster.wait(60);
     cluster.exists("deploy web", "w", &deployment(2, "i:2"));
     cluster.exists("po web-h1-b", "web-h1-b", &web("h1"));
-    assert_eq!(cluster.gone("web-h1-b", &web("h1")), "rollout");
+    assert_eq!(cluster.vanished("web-h1-b", &web("h1")), "rollout");
     // Back again: it has the template in force.
     cluster.wait(60);
     cluster.exists("deploy web", "w", &deployment(2, "i:1"));
     cluster.exists("po web-h1-c", "web-h1-c", &web("h1"));
-    assert_eq!(cluster.gone("web-h1-c", &web("h1")), "unknown");
+    assert_eq!(cluster.vanished("web-h1-c", &web("h1")), "unknown");
 }
 
 #[test]
