@@ -257,7 +257,11 @@ fn show(database: &Path) {
     for question in [
         "status",
         "events list --severity=error+ --since=10m",
-        "events list --reason=ImageChanged,ConfigMapChanged",
+        "changes --since=10m",
+        "object history deploy/gateway -N shop",
+        "object blame deploy/gateway -N shop",
+        "object diff deploy/gateway -N shop",
+        "findings --state=open",
         "events list --object-kind=Pod --reason=BackOff",
         "events timeline --since=10m",
         "events stats --by=severity,reason",

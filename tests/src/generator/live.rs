@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::actions::{Action, OBSERVATIONS_PER_ARRIVAL};
 use super::cluster::{ChangedObject, Cluster, Size, WorkloadKind};
 use super::engine::Engine;
@@ -37,6 +39,8 @@ pub struct LiveCluster {
     speed: f64,
     /// Wall-clock time and engine time at the start.
     anchor: (Micros, u64),
+    /// Wall-clock time of the last advance.
+    now: Micros,
     rng: Rng,
     observations: usize,
 }
@@ -57,6 +61,7 @@ impl LiveCluster {
             store: store.clone(),
             speed: speed.max(1e-6),
             anchor: (now, 0),
+            now,
             rng,
             observations: 0,
         };
@@ -86,6 +91,7 @@ impl LiveCluster {
     /// Runs all actions that are due by `now`. Returns the number of observations.
     pub fn advance(&mut self, now: Micros) -> usize {
         let before = self.observations;
+        self.now = now;
         let passed = now.since(self.anchor.0).as_secs_f64() * self.speed;
         let target = self.anchor.1 + (passed * 1e6) as u64;
         while self.engine.next_due().is_some_and(|due| due <= target) {
@@ -141,6 +147,35 @@ impl LiveCluster {
                 objects::service(&cluster.workloads[*workload]),
             ),
         };
+        self.put(kind, object);
+    }
+
+    fn put(&self, kind: Kind, mut object: Value) {
+        if let Some(manager) = manager(kind) {
+            let (namespace, name) = (
+                &object["metadata"]["namespace"],
+                &object["metadata"]["name"],
+            );
+            let [namespace, name] = [namespace, name].map(|text| text.as_str().unwrap_or_default());
+            let known = self.store.get(kind, namespace, name);
+            let known: Option<Value> =
+                known.and_then(|one| serde_json::from_slice(&one.json()).ok());
+            let is_written = |known: &Value| {
+                ["spec", "data"]
+                    .iter()
+                    .all(|key| known[*key] == object[*key])
+            };
+            let entry = match known.filter(is_written) {
+                // Only the status is another.
+                Some(known) => known["metadata"]["managedFields"].clone(),
+                None => json!([{
+                    "manager": manager, "operation": "Update", "apiVersion": "v1",
+                    "time": self.now.seconds_text().to_string(), "fieldsType": "FieldsV1",
+                    "fieldsV1": {"f:spec": fields(&object["spec"]), "f:data": fields(&object["data"])},
+                }]),
+            };
+            object["metadata"]["managedFields"] = entry;
+        }
         self.store
             .apply(kind, object)
             .expect("generated objects have names and no resourceVersion");
@@ -148,11 +183,7 @@ impl LiveCluster {
 
     fn populate(&mut self) {
         let mut uids = self.engine.rng.fork();
-        let put = |kind: Kind, object: serde_json::Value| {
-            self.store
-                .apply(kind, object)
-                .expect("generated objects have names and no resourceVersion");
-        };
+        let put = |kind, object| self.put(kind, object);
         let cluster = &self.engine.cluster;
         put(
             Kind::Namespace,
@@ -185,6 +216,38 @@ impl LiveCluster {
         for pod in cluster.pod_ids().filter_map(|id| cluster.pod(id)) {
             put(Kind::Pod, objects::pod(cluster, pod));
         }
+    }
+}
+
+/// Who writes the objects of a kind.
+const fn manager(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Deployment => Some("argocd-controller"),
+        Kind::ConfigMap => Some("kubectl-edit"),
+        Kind::Service => Some("helm"),
+        _ => None,
+    }
+}
+
+/// A value as `managedFields` has it.
+fn fields(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let fields = map
+                .iter()
+                .map(|(key, value)| (format!("f:{key}"), fields(value)));
+            Value::Object(fields.collect())
+        }
+        Value::Array(elements) if elements.iter().all(|one| one["name"].is_string()) => {
+            let elements = elements.iter().map(|element| {
+                (
+                    format!("k:{}", json!({"name": element["name"]})),
+                    fields(element),
+                )
+            });
+            Value::Object(elements.collect())
+        }
+        _ => json!({}),
     }
 }
 
