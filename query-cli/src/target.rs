@@ -1,12 +1,13 @@
 //! Finds the kind and the object that a command line names.
 
 use kube9_db::read::{Reader, RecordedKind, RecordedObject};
-use kube9_model::change::kinds::{BUILT_IN, BadKind, TrackedKind};
+use kube9_model::change::kinds::{BUILT_IN, BadKind, TrackedKind, is_own_group};
 use kube9_model::time::Timestamp;
 
 use crate::args::{ObjectArg, TargetArgs};
 use crate::error::CliError;
 use crate::text::counted;
+use crate::zone::Zone;
 
 /// An object of the record.
 #[derive(Debug, Clone)]
@@ -16,7 +17,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// `Deployment shop/web`
+    /// `Deployment/web/shop`, as a command line names it.
     pub(crate) fn title(&self) -> String {
         title(&self.kind, &self.object.namespace, &self.object.name)
     }
@@ -24,7 +25,17 @@ impl Target {
 
 pub(crate) fn title(kind: &TrackedKind, namespace: &str, name: &str) -> String {
     let slash = if namespace.is_empty() { "" } else { "/" };
-    format!("{} {namespace}{slash}{name}", kind.kind)
+    let kind = with_group(&kind.kind, &kind.group);
+    format!("{kind}/{name}{slash}{namespace}")
+}
+
+/// A kind as a command line names it: that of a custom resource has its group.
+pub(crate) fn with_group(kind: &str, group: &str) -> String {
+    if is_own_group(group) {
+        kind.to_owned()
+    } else {
+        format!("{kind}.{group}")
+    }
 }
 
 /// Kinds of Kubernetes that are not tracked by default: a word that names one is not a typing error.
@@ -167,8 +178,8 @@ fn distance(from: &str, to: &str) -> usize {
 }
 
 /// The object of a command.
-pub(crate) fn of_args(reader: &Reader, args: &TargetArgs) -> Result<Target, CliError> {
-    find(reader, &args.object, args.namespace.as_deref())
+pub(crate) fn of_args(reader: &Reader, args: &TargetArgs, zone: &Zone) -> Result<Target, CliError> {
+    find(reader, &args.object, args.namespace.as_deref(), zone)
 }
 
 /// The object that a command line names.
@@ -176,6 +187,7 @@ pub(crate) fn find(
     reader: &Reader,
     word: &ObjectArg,
     namespace: Option<&str>,
+    zone: &Zone,
 ) -> Result<Target, CliError> {
     if let (Some(one), Some(other)) = (&word.namespace, namespace)
         && one != other
@@ -199,7 +211,7 @@ pub(crate) fn find(
         found.retain(|one| one.deleted.is_none());
     }
     match found.len() {
-        0 => Err(never_seen(reader, kind, word, namespace)?),
+        0 => Err(never_seen(reader, kind, word, namespace, zone)?),
         1 => Ok(Target {
             kind: kind.kind.clone(),
             object: found.remove(0),
@@ -225,6 +237,7 @@ fn never_seen(
     kind: &RecordedKind,
     word: &ObjectArg,
     namespace: Option<&str>,
+    zone: &Zone,
 ) -> Result<CliError, CliError> {
     let what = title(&kind.kind, namespace.unwrap_or_default(), &word.name);
     let since: Option<Timestamp> = reader.recorded_since(kind.id)?;
@@ -238,7 +251,7 @@ fn never_seen(
         None => Vec::new(),
     };
     let record = match since {
-        Some(since) => format!("which begins {since}"),
+        Some(since) => format!("which begins {}", zone.rfc3339(since)),
         None => format!("which has no {} yet", kind.kind.kind),
     };
     let advice = if elsewhere.is_empty() {

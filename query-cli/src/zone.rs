@@ -1,5 +1,7 @@
 //! The time zone of printed times, and of times on the command line without an offset.
 
+use std::borrow::Cow;
+
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 use kube9_model::time::Timestamp;
@@ -46,6 +48,37 @@ impl Zone {
             .map_or_else(|| at.to_string(), |civil| civil.to_string());
         let text = text.get(..19).unwrap_or(&text);
         text.replacen('T', " ", 1)
+    }
+
+    /// `2025-12-02 10:30 UTC`
+    pub(crate) fn minute(&self, at: Timestamp) -> String {
+        format!("{} {}", &self.seconds(at)[..16], self.name)
+    }
+
+    /// `2025-12-02T10:30:45.123Z`, or with the offset of the zone.
+    pub(crate) fn rfc3339(&self, at: Timestamp) -> String {
+        let instant = jiff::Timestamp::from_millisecond(at.millis());
+        match instant.map(|instant| self.zone.to_offset(instant)) {
+            Ok(offset) if offset != Offset::UTC => {
+                let shown = self.shown(at).to_string();
+                let minutes = offset.seconds() / 60;
+                let sign = if minutes < 0 { '-' } else { '+' };
+                let (hours, minutes) = (minutes.abs() / 60, minutes.abs() % 60);
+                let shown = shown.trim_end_matches('Z');
+                format!("{shown}{sign}{hours:02}:{minutes:02}")
+            }
+            _ => at.to_string(),
+        }
+    }
+
+    /// A stored time, as text, in the zone; any other text as it is.
+    pub(crate) fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        /// As kube9 stores times.
+        const LENGTH: usize = "2025-12-02T10:30:45.123Z".len();
+        match Timestamp::parse(text) {
+            Ok(at) if text.len() == LENGTH && text.ends_with('Z') => self.rfc3339(at).into(),
+            _ => text.into(),
+        }
     }
 
     fn civil(&self, at: Timestamp) -> Option<DateTime> {
@@ -108,6 +141,7 @@ mod tests {
             let zone = Zone::parse(zone).unwrap();
             assert_eq!(zone.seconds(at), shown);
             assert_eq!(zone.moment(zone.shown(at)), at);
+            assert_eq!(Timestamp::parse(&zone.rfc3339(at)), Ok(at));
         }
     }
 

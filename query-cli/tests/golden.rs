@@ -284,7 +284,7 @@ fn timeline_shows_peak_and_changes_before_it() {
     let chart = dir.run(&format!("{line} --bucket=5m --format=table")).ok();
     for words in [
         "peak      10:35:00 (5m)  3 events of severity warning or higher, mainly BackOff, Failed",
-        "changed   10:00:00 (60s before it began)  Deployment/first in shop: image changed",
+        "changed   10:00:00 (60s before it began)  Deployment/first/shop: image changed",
         "10:33:20 (100s before the peak)  Deployment/second",
         "and 1 more change",
     ] {

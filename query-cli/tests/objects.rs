@@ -2,12 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube9_ingest::item::FindingTransition;
+use kube9_model::ObjectRef;
+use kube9_model::time::Timestamp;
 use kube9_model::watch::RelistCause;
 use serde_json::{Value, json};
 
 use crate::support::TestDir;
 use crate::support::golden::assert_golden;
-use crate::support::objects::{Recorded, config_map, kind, minute, shop};
+use crate::support::objects::{Recorded, config_map, deployment, kind, minute, shop};
+use crate::watch::Watch;
 
 fn at(minutes: u64) -> String {
     minute(minutes).to_string()
@@ -125,6 +131,106 @@ fn changes_filters_select_by_author_path_value_and_operation() {
         }
         assert_eq!(total(filter), count, "{filter}");
     }
+}
+
+/// A change as a line of `changes --follow --format=jsonl`: object, operation, and whether it is new.
+fn followed(line: &str) -> [String; 3] {
+    let row: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line:?}"));
+    let text = |pointer: &str| {
+        row.pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    [text("/object_name"), text("/metadata/op"), text("/change")]
+}
+
+#[test]
+fn changes_that_are_followed_appear_once_and_in_order() {
+    let dir = TestDir::new();
+    let mut record = Recorded::create(dir.path(), minute(0));
+    let map = |name: &str, value: &str| config_map(name, value);
+    let cm = kind("cm");
+    for name in ["a", "b"] {
+        record.apply(&cm, map(name, "x"), "helm");
+    }
+    let line = format!(
+        "changes --follow --format=jsonl --object-kind=cm,svc --since={} --by=helm --limit=1",
+        at(0)
+    );
+    let mut follow = Watch::of(&dir, &line);
+    let change = |name: &str, op: &str, change: &str| [name, op, change].map(str::to_owned);
+    assert_eq!(
+        followed(&follow.next_line()),
+        change("b", "created", "existing")
+    );
+    record.now = minute(1);
+    record.apply(&cm, map("a", "y"), "helm");
+    // None of these match: another manager, another kind, no author.
+    record.apply(&cm, map("a", "z"), "kubectl-edit");
+    record.apply(
+        &kind("deploy"),
+        deployment("shop", "web", "i", 1, "a"),
+        "helm",
+    );
+    record.delete(&cm, map("b", "x"));
+    let mut new = map("c", "x");
+    new["metadata"]["creationTimestamp"] = at(1).into();
+    record.apply(&cm, new, "helm");
+    assert_eq!(followed(&follow.next_line()), change("a", "changed", "new"));
+    assert_eq!(followed(&follow.next_line()), change("c", "created", "new"));
+    // The recorder starts again.
+    drop(record);
+    let mut record = Recorded::create(dir.path(), minute(2));
+    let service =
+        json!({"metadata": {"name": "d", "namespace": "shop"}, "spec": {"type": "ClusterIP"}});
+    record.apply(&kind("svc"), service, "helm");
+    assert_eq!(followed(&follow.next_line()), change("d", "created", "new"));
+    assert_eq!(follow.close(), (Some(0), String::new()));
+    drop(record);
+    for format in ["jsonl", "table"] {
+        let line = format!("changes --follow --since=2025-12-01 --format={format}");
+        let mut follow = Watch::of(&dir, &line);
+        assert!(!follow.next_line().is_empty(), "{line}");
+        assert_eq!(follow.interrupt(), Some(130), "{line}");
+    }
+}
+
+#[test]
+fn changes_that_are_followed_are_a_table_of_changes() {
+    let dir = shop();
+    let mut follow = Watch::of(
+        &dir,
+        "changes deploy/web --follow --since=2025-12-01 --format=table --tz=+02:00",
+    );
+    let columns: Vec<String> = follow
+        .next_line()
+        .split("  ")
+        .filter(|word| !word.is_empty())
+        .map(|word| word.trim().to_owned())
+        .collect();
+    assert_eq!(
+        columns,
+        [
+            "CHANGE",
+            "TIME (+02:00)",
+            "NAMESPACE",
+            "OBJECT",
+            "BY",
+            "WHAT"
+        ]
+    );
+    for (by, what) in [
+        ("kubectl-client-side-apply", "created"),
+        ("argocd-controller", "containers[app].image web:1 → web:2"),
+    ] {
+        let line = follow.next_line();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words[2..4], ["shop", "Deployment/web"], "{line}");
+        assert_eq!(words[4], by, "{line}");
+        assert!(line.ends_with(&format!("  {what}\n")), "{line}");
+    }
+    assert_eq!(follow.close(), (Some(0), String::new()));
 }
 
 #[test]
@@ -348,7 +454,7 @@ fn object_diff_compares_with_a_manifest() {
     let output = dir.run("object diff deploy/web -f other.yaml --format=table");
     assert_eq!(
         output.stdout,
-        "Deployment shop/web → file: differs\n  ~ spec.replicas: 3 → 4\n"
+        "Deployment/web/shop → file: differs\n  ~ spec.replicas: 3 → 4\n"
     );
     // A chart has objects that are not recorded.
     write(
@@ -361,7 +467,12 @@ fn object_diff_compares_with_a_manifest() {
     assert_eq!(json["objects"][0]["object"]["name"], "web");
     assert_eq!(json["compared"], 1);
     assert_eq!(json["unknown"][0], "Secrets are never recorded");
-    assert!(json["unknown"][1].as_str().unwrap().contains("shop/unseen"));
+    assert!(
+        json["unknown"][1]
+            .as_str()
+            .unwrap()
+            .contains("ConfigMap/unseen/shop")
+    );
     for (text, words) in [
         ("a: [", "cannot read bad.yaml"),
         ("", "0 objects"),
@@ -490,7 +601,7 @@ fn object_that_cannot_be_shown_is_an_error_with_a_reason() {
         (
             "object get deploy/none",
             1,
-            "Deployment none is not in the record, which begins 2025-12-02T10:00:00.000Z",
+            "Deployment/none is not in the record, which begins 2025-12-02T10:00:00.000Z",
         ),
         (
             "object get deploy/web -N prod",
@@ -521,7 +632,7 @@ fn object_that_cannot_be_shown_is_an_error_with_a_reason() {
         (
             "object get cm/gone",
             1,
-            "ConfigMap shop/gone was deleted at 2025-12-02T10:45:00.000Z, by a request",
+            "ConfigMap/gone/shop was deleted at 2025-12-02T10:45:00.000Z, by a request",
         ),
         ("object blame cm/gone", 1, "was deleted at"),
         ("object get deploy", 2, "KIND/NAME"),
@@ -621,6 +732,212 @@ fn times_are_printed_and_read_in_the_zone_of_the_command_line() {
         .run()
         .ok();
     assert!(yaml.contains("revision 2"), "{yaml}");
+}
+
+/// Each command that prints a time, on a record at 10:00 to 10:53 UTC.
+#[test]
+fn every_printed_time_is_in_the_zone_of_the_command_line() {
+    let dir = shop();
+    let zones = [
+        ("UTC", "10:", "Z"),
+        ("+02:00", "12:", "+02:00"),
+        ("-05:30", "04:", "-05:30"),
+    ];
+    let id = dir
+        .run("changes --since=2025-12-01 --limit=1 --format=json")
+        .json()["changes"][0]["id"]
+        .clone();
+    let id = id.as_str().unwrap();
+    for line in [
+        "status".to_owned(),
+        format!("events get {id}"),
+        "events list --fields=created_at,metadata.first_timestamp --limit=1".to_owned(),
+        "events timeline --since=2025-12-02T10:00:00Z --until=2025-12-02T10:55:00Z".to_owned(),
+        "changes --follow --since=2025-12-01".to_owned(),
+        "events watch --tail=1".to_owned(),
+        "object get deploy/web".to_owned(),
+        "object history deploy/web -n 1".to_owned(),
+        "object blame deploy/web".to_owned(),
+        "object diff deploy/web --from=2025-12-02T10:20:00Z --to=2025-12-02T10:55:00Z".to_owned(),
+        "object diff deploy/web --format=kubectl-patch".to_owned(),
+        // Errors name times too.
+        "object get deploy/none".to_owned(),
+        "object get cm/gone".to_owned(),
+        "object get deploy/web --at=2025-12-01T10:00:00Z".to_owned(),
+        "object history deploy/web --since=2025-12-02T10:20:00Z --until=2025-12-02T10:10:00Z"
+            .to_owned(),
+        "object diff deploy/web --from=2025-12-02T10:20:00Z --to=2025-12-02T10:10:00Z".to_owned(),
+        "changes --since=2025-12-02T10:20:00Z --until=2025-12-02T10:10:00Z".to_owned(),
+    ] {
+        for (zone, hour, suffix) in zones {
+            let format = if line.contains("--format") || line.starts_with("object get") {
+                ""
+            } else {
+                "--format=table"
+            };
+            let line = format!("{line} {format} --tz={zone}");
+            let shown = if line.contains("watch") || line.contains("--follow") {
+                let mut follow = Watch::of(&dir, line.trim());
+                let shown = follow.next_line() + &follow.next_line();
+                follow.close();
+                shown
+            } else {
+                let output = dir.run(&line);
+                output.stdout + &output.stderr
+            };
+            let hours = match zone {
+                // Half an hour off: 10:00 is 04:30, 10:40 is 05:10.
+                "-05:30" => vec![hour, "05:"],
+                _ => vec![hour],
+            };
+            let is_hour = hours.iter().any(|hour| {
+                [" ", "T", "\n"]
+                    .iter()
+                    .any(|begin| shown.contains(&format!("{begin}{hour}")))
+            });
+            assert!(is_hour, "{line}: {shown}");
+            assert!(
+                shown.contains(zone) || shown.contains(suffix),
+                "{line}: {shown}"
+            );
+            if zone != "UTC" {
+                // Structured metadata is printed as it is stored, and a document has UTC below its comments.
+                let (shown, _) = shown.split_once("\napiVersion:").unwrap_or((&shown, ""));
+                let others: Vec<&str> = shown
+                    .lines()
+                    .filter(|shown| !shown.starts_with("by "))
+                    .collect();
+                let others = others.join("\n");
+                assert!(
+                    !others.contains("UTC") && !others.contains("00Z") && !others.contains(".000Z"),
+                    "{line}: {shown}"
+                );
+            }
+        }
+    }
+}
+
+/// The numbers of `findings --by`, from the rows of the list.
+#[test]
+fn findings_are_counted_as_their_rows_say() {
+    let dir = shop();
+    let mut record = Recorded::create(dir.path(), minute(60));
+    let objects: Vec<ObjectRef> = [
+        ("Pod", "shop", "a"),
+        ("Pod", "prod", "a"),
+        ("Deployment", "shop", "b"),
+        ("Node", "", "n"),
+    ]
+    .map(|(kind, namespace, name)| ObjectRef {
+        kind: kind.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    })
+    .to_vec();
+    let mut seed = 7_u64;
+    let mut below = |most: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % most
+    };
+    let mut open: Vec<(&str, usize)> = Vec::new();
+    for _ in 0..300 {
+        record.now = record
+            .now
+            .plus(std::time::Duration::from_secs(1 + below(500)));
+        let finding = (
+            ["CrashLoop", "PodNotReady", "NodeUnready"][below(3) as usize],
+            below(4) as usize,
+        );
+        match open.iter().position(|one| *one == finding) {
+            Some(known) => {
+                open.remove(known);
+                record.find(finding.0, &objects[finding.1], FindingTransition::Closed);
+            }
+            None => {
+                open.push(finding);
+                record.open_finding(finding.0, &objects[finding.1]);
+            }
+        }
+    }
+    drop(record);
+    let rows = dir
+        .run("findings --since=2025-12-01 --limit=1000 --format=json")
+        .json();
+    let rows = rows["findings"].as_array().unwrap();
+    assert!(rows.len() > 100, "{}", rows.len());
+    let text = |row: &Value, pointer: &str| {
+        row.pointer(pointer)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    for by in ["rule", "owner", "namespace"] {
+        let before = Timestamp::now();
+        let counted = dir
+            .run(&format!(
+                "findings --since=2025-12-01 --by={by} --format=json"
+            ))
+            .json();
+        let after = Timestamp::now();
+        let mut groups: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+        for row in rows {
+            let (kind, name) = (
+                text(row, "/object_kind").unwrap(),
+                text(row, "/object_name").unwrap(),
+            );
+            let namespace = text(row, "/object_namespace");
+            let owner = text(row, "/metadata/owner").unwrap_or(format!("{kind}/{name}"));
+            let key = match by {
+                "rule" => text(row, "/metadata/rule").unwrap(),
+                "owner" => {
+                    owner + &namespace.map_or(String::new(), |namespace| format!("/{namespace}"))
+                }
+                _ => namespace.unwrap_or("-".to_owned()),
+            };
+            groups.entry(key).or_default().push(row);
+        }
+        let counted = counted["groups"].as_array().unwrap();
+        assert_eq!(counted.len(), groups.len(), "{by}");
+        for group in counted {
+            let rows = &groups[group[by].as_str().unwrap()];
+            let lasted = |row: &&Value, now: Timestamp| {
+                let time = |pointer: &str| Timestamp::parse(&text(row, pointer)?).ok();
+                let since = time("/metadata/first_timestamp")
+                    .or(time("/created_at"))
+                    .unwrap();
+                time("/metadata/resolved_at")
+                    .unwrap_or(now)
+                    .since(since)
+                    .as_secs()
+            };
+            let open = rows
+                .iter()
+                .filter(|row| row.pointer("/metadata/resolved_at").is_none())
+                .count();
+            let opened: BTreeSet<Option<String>> = rows
+                .iter()
+                .map(|row| text(row, "/metadata/finding"))
+                .collect();
+            assert_eq!(group["count"], rows.len(), "{group}");
+            assert_eq!(group["open"], open, "{group}");
+            assert_eq!(group["flaps"], rows.len() - opened.len(), "{group}");
+            // What is open gets older meanwhile.
+            let sorted = |now: Timestamp| {
+                let mut spans: Vec<u64> = rows.iter().map(|row| lasted(row, now)).collect();
+                spans.sort_unstable();
+                (spans[spans.len() / 2], *spans.last().unwrap())
+            };
+            let (least, most) = (sorted(before), sorted(after));
+            let number = |key: &str| group[key].as_u64().unwrap();
+            assert!(
+                (least.0..=most.0).contains(&number("median_seconds")),
+                "{group}"
+            );
+            assert!(
+                (least.1..=most.1).contains(&number("longest_seconds")),
+                "{group}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -732,7 +1049,7 @@ fn findings_are_listed_with_state_and_counted() {
             "findings --since={since} --by=owner --format=json"
         ))
         .json();
-    assert_eq!(json["groups"][0]["owner"], "shop/Deployment/web");
+    assert_eq!(json["groups"][0]["owner"], "Deployment/web/shop");
     let csv = dir
         .run(&format!(
             "findings --since={since} --by=namespace --format=csv"

@@ -9,7 +9,7 @@ use crate::support::fixture::{self, Event};
 use crate::support::{TEN_OCLOCK, TestDir, sample_events};
 use serde_json::Value;
 
-struct Watch {
+pub(crate) struct Watch {
     child: Child,
     lines: BufReader<ChildStdout>,
 }
@@ -20,7 +20,10 @@ impl Watch {
     }
 
     fn in_format(dir: &TestDir, format: &str, words: &str) -> Self {
-        let line = format!("events watch --format={format} {words}");
+        Self::of(dir, &format!("events watch --format={format} {words}"))
+    }
+
+    pub(crate) fn of(dir: &TestDir, line: &str) -> Self {
         let mut command = dir.command(&line.split(' ').collect::<Vec<_>>());
         let mut child = command
             .command
@@ -33,7 +36,7 @@ impl Watch {
     }
 
     /// The next line; waits for it.
-    fn next_line(&mut self) -> String {
+    pub(crate) fn next_line(&mut self) -> String {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();
         line
@@ -47,8 +50,18 @@ impl Watch {
         (text("object_name"), text("change"))
     }
 
+    /// Interrupts it, as Ctrl-C does; returns its exit code.
+    pub(crate) fn interrupt(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        let done = std::process::Command::new("kill")
+            .args(["-INT", &pid])
+            .status();
+        assert!(done.unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+
     /// Ends it by closing its output; returns its exit code and stderr.
-    fn close(self) -> (Option<i32>, String) {
+    pub(crate) fn close(self) -> (Option<i32>, String) {
         let Self { mut child, lines } = self;
         drop(lines);
         let code = child.wait().unwrap().code();

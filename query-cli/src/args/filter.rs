@@ -128,7 +128,9 @@ impl FilterArgs {
         };
         filter.check().map_err(|error| match error {
             InvalidFilter::EmptyRange { since, until } => CliError::Usage(format!(
-                "--since ({since}) must be before --until ({until})"
+                "--since ({}) must be before --until ({})",
+                now.zone.rfc3339(since),
+                now.zone.rfc3339(until)
             )),
             other => CliError::Usage(other.to_string()),
         })?;

@@ -5,7 +5,7 @@ use kube9_model::change::kinds::is_own_group;
 use kube9_model::time::Timestamp;
 use serde_json::Value;
 
-use super::event_table::{age, is_narrow, object, object_in_namespace};
+use super::event_table::{self, Streamed, age, in_namespace, is_narrow};
 use super::list::Listing;
 use super::{Context, fields_text, watch};
 use crate::args::{ChangesArgs, Field, Format};
@@ -24,13 +24,13 @@ pub(super) fn run(context: &Context, args: &ChangesArgs) -> Result<(), CliError>
             [Pattern::Exact(namespace)] => Some(namespace.clone()),
             _ => None,
         };
-        let target = target::find(&reader, named, namespace.as_deref())?;
+        let target = target::find(&reader, named, namespace.as_deref(), &now.zone)?;
         filter.namespaces.clear();
         filter.objects.push(of_target(&target));
     }
     if args.follow {
         drop(reader);
-        // The changes of the last day, then new ones.
+        // The newest of the range, then new ones.
         return watch::follow(
             context,
             &Filter {
@@ -38,6 +38,7 @@ pub(super) fn run(context: &Context, args: &ChangesArgs) -> Result<(), CliError>
                 ..filter
             },
             args.page.limit.min(10),
+            Streamed::Changes,
         );
     }
     let request = args.page.request(filter);
@@ -89,10 +90,11 @@ fn table(rows: &[Row], format: Format, terminal: Terminal, now: Timestamp) -> Ta
     for row in rows {
         let metadata = metadata(row);
         let namespace = row.object_namespace.as_deref();
+        let name = object(&metadata, row);
         let name = if is_narrow {
-            object_in_namespace(row)
+            in_namespace(name, namespace)
         } else {
-            object(row)
+            name
         };
         let mut cells = vec![Cell::new(&age(row, &metadata, now))];
         if !is_narrow {
@@ -118,8 +120,19 @@ fn table(rows: &[Row], format: Format, terminal: Terminal, now: Timestamp) -> Ta
     table
 }
 
+/// `Deployment/web`, `Rollout.argoproj.io/web`
+pub(super) fn object(metadata: &Value, row: &Row) -> String {
+    let group = metadata.get("api_group").and_then(Value::as_str);
+    match (group, &row.object_kind, &row.object_name) {
+        (Some(group), Some(kind), Some(name)) => {
+            format!("{}/{name}", target::with_group(kind, group))
+        }
+        _ => event_table::object(row),
+    }
+}
+
 /// `spec.replicas 2 → 5`, `deleted (scale-down)`, `31 changes: spec.replicas 2 → 9`
-fn what(metadata: &Value, row: &Row) -> String {
+pub(super) fn what(metadata: &Value, row: &Row) -> String {
     let word = |key: &str| {
         metadata
             .get(key)
@@ -148,7 +161,7 @@ fn what(metadata: &Value, row: &Row) -> String {
 }
 
 /// Who made the change. A deletion does not say.
-fn by(metadata: &Value) -> String {
+pub(super) fn by(metadata: &Value) -> String {
     let managers = metadata.get("by").and_then(Value::as_array);
     let mut names: Vec<&str> = managers
         .into_iter()

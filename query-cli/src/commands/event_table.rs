@@ -6,6 +6,7 @@ use kube9_db::read::Row;
 use kube9_model::time::Timestamp;
 use serde_json::Value;
 
+use super::changes;
 use crate::args::{Field, Format};
 use crate::output::{cell, metadata, metadata_value, text_of};
 use crate::table::{Cell, Column, Table, write_headings, write_row};
@@ -40,7 +41,8 @@ impl Layout {
 /// A page of events.
 pub(super) fn table(rows: &[Row], format: Format, terminal: Terminal, now: Timestamp) -> Table {
     let layout = Layout::of(format, terminal);
-    let mut columns = vec![Column::fixed("AGE"), Column::fixed("SEVERITY")];
+    // As in `kubectl get events`. The rows are in the order of their first occurrences.
+    let mut columns = vec![Column::fixed("LAST SEEN"), Column::fixed("SEVERITY")];
     if layout != Layout::Narrow {
         columns.push(Column::fixed("TYPE"));
     }
@@ -176,11 +178,15 @@ pub(super) fn is_narrow(format: Format, terminal: Terminal) -> bool {
     Layout::of(format, terminal) == Layout::Narrow
 }
 
-/// `Pod/shop/web-1`
+/// `Pod/web-1/shop`, as a command line names it.
 pub(super) fn object_in_namespace(row: &Row) -> String {
-    match &row.object_namespace {
-        Some(namespace) => object(row).replacen('/', &format!("/{namespace}/"), 1),
-        None => object(row),
+    in_namespace(object(row), row.object_namespace.as_deref())
+}
+
+pub(super) fn in_namespace(object: String, namespace: Option<&str>) -> String {
+    match namespace {
+        Some(namespace) => format!("{object}/{namespace}"),
+        None => object,
     }
 }
 
@@ -198,7 +204,7 @@ pub(super) fn age(row: &Row, metadata: &Value, now: Timestamp) -> String {
 }
 
 /// A table of selected columns.
-pub(super) fn column_table(rows: &[Row], fields: &[Field]) -> Table {
+pub(super) fn column_table(rows: &[Row], fields: &[Field], zone: &Zone) -> Table {
     let mut table = Table::new(
         fields
             .iter()
@@ -220,7 +226,8 @@ pub(super) fn column_table(rows: &[Row], fields: &[Field]) -> Table {
     for row in rows {
         let cells = fields.iter().map(|field| match field {
             Field::Metadata => Cell::new(row.metadata.as_deref().unwrap_or("{}")),
-            Field::MetadataKey(path) => Cell::new(&cell(&metadata_value(row, path))),
+            Field::MetadataKey(path) => Cell::new(&zone.text(&cell(&metadata_value(row, path)))),
+            Field::CreatedAt => Cell::new(&zone.text(&row.created_at)),
             Field::Severity => Cell::severity(&row.severity),
             Field::Title => Cell::sentence(&row.title),
             Field::Description => Cell::sentence(row.description.as_deref().unwrap_or("-")),
@@ -238,12 +245,20 @@ pub(super) struct StreamTable {
     layout: Layout,
     terminal: Terminal,
     zone: Zone,
+    rows: Streamed,
+}
+
+/// What the rows of a stream are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Streamed {
+    Events,
+    Changes,
 }
 
 impl StreamTable {
     const TEXT_MIN: usize = 10;
 
-    pub(super) fn new(format: Format, terminal: Terminal, zone: Zone) -> Self {
+    pub(super) fn new(format: Format, terminal: Terminal, zone: Zone, rows: Streamed) -> Self {
         let layout = Layout::of(format, terminal);
         let mut columns_and_widths = match layout {
             Layout::Narrow => Self::narrow(terminal.columns.unwrap_or(NARROW_BELOW), &zone),
@@ -257,14 +272,20 @@ impl StreamTable {
                 (Column::number("COUNT"), 5),
             ],
         };
+        if rows == Streamed::Changes {
+            // Instead of severity, reason and count: who made it.
+            columns_and_widths
+                .retain(|(column, _)| !matches!(&*column.heading, "SEVERITY" | "REASON" | "COUNT"));
+            columns_and_widths.push((Column::shrink_middle("BY", 8), 18));
+        }
         if layout == Layout::Wide {
             columns_and_widths.insert(1, (Column::fixed("ID"), 26));
         }
         let (mut columns, mut widths): (Vec<_>, Vec<_>) = columns_and_widths.into_iter().unzip();
-        columns.push(Column::fixed(if layout == Layout::Narrow {
-            "REASON: DESCRIPTION"
-        } else {
-            "DESCRIPTION"
+        columns.push(Column::fixed(match (rows, layout) {
+            (Streamed::Changes, _) => "WHAT",
+            (Streamed::Events, Layout::Narrow) => "REASON: DESCRIPTION",
+            (Streamed::Events, _) => "DESCRIPTION",
         }));
         let used = widths.iter().sum::<usize>() + 2 * widths.len();
         widths.push(terminal.columns.map_or(usize::MAX, |columns| {
@@ -276,6 +297,7 @@ impl StreamTable {
             layout,
             terminal,
             zone,
+            rows,
         }
     }
 
@@ -316,12 +338,22 @@ impl StreamTable {
             Cell::new(&self.last_seen(row, &metadata, now)),
             Cell::severity(&row.severity),
             Cell::new(row.object_namespace.as_deref().unwrap_or("-")),
-            Cell::new(&object(row)),
         ];
+        if self.rows == Streamed::Changes {
+            cells.remove(2);
+            cells.push(Cell::new(&changes::object(&metadata.metadata, row)));
+        } else {
+            cells.push(Cell::new(&object(row)));
+        }
         if self.layout == Layout::Wide {
             cells.insert(1, Cell::new(&row.id));
         }
-        if narrow {
+        if self.rows == Streamed::Changes {
+            cells.extend([
+                Cell::new(&changes::by(&metadata.metadata)),
+                Cell::sentence(&changes::what(&metadata.metadata, row)),
+            ]);
+        } else if narrow {
             cells.push(Cell::sentence(&metadata.line(row)));
         } else {
             cells.extend([
@@ -373,7 +405,12 @@ mod tests {
         };
         let now = Timestamp::parse("2025-12-02T12:00:00.000Z").unwrap();
         let (stream, mut out) = (
-            StreamTable::new(format, terminal, Zone::parse("UTC").unwrap()),
+            StreamTable::new(
+                format,
+                terminal,
+                Zone::parse("UTC").unwrap(),
+                Streamed::Events,
+            ),
             Vec::new(),
         );
         stream.write_headings(&mut out).unwrap();

@@ -8,7 +8,7 @@ use kube9_model::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::event_table::{is_narrow, message, object, object_in_namespace};
+use super::event_table::{in_namespace, is_narrow, message, object, object_in_namespace};
 use super::list::Listing;
 use crate::args::{Field, FindingsArgs, FindingsBy, Format};
 use crate::error::CliError;
@@ -163,10 +163,7 @@ impl Groups {
                 .unwrap_or_else(|| "-".to_owned()),
             FindingsBy::Owner => {
                 let owner = text("owner").map_or_else(|| object(row), str::to_owned);
-                match &row.object_namespace {
-                    Some(namespace) => format!("{namespace}/{owner}"),
-                    None => owner,
-                }
+                in_namespace(owner, row.object_namespace.as_deref())
             }
         };
         if self.0.len() == GROUPS_MAX && !self.0.contains_key(&key) {

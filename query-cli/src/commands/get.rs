@@ -10,7 +10,6 @@ use super::{Context, event_table};
 use crate::args::Format;
 use crate::error::CliError;
 use crate::output::{self, Event, MetadataEncoding, Stdout, cell};
-use crate::terminal::Terminal;
 use crate::text::{safe, safe_text, width, wrap};
 
 pub(super) fn run(context: &Context, id: &str) -> Result<(), CliError> {
@@ -22,13 +21,14 @@ pub(super) fn run(context: &Context, id: &str) -> Result<(), CliError> {
     match context.format {
         Format::Json => output::write_json(&mut out, &Event::whole(&row, MetadataEncoding::Json))?,
         Format::Yaml => output::write_yaml(&mut out, &Event::whole(&row, MetadataEncoding::Yaml))?,
-        _ => write_fields(&mut out, &row, context.terminal)?,
+        _ => write_fields(&mut out, &row, context)?,
     }
     out.finish()
 }
 
 /// One line for each column and metadata key.
-fn write_fields(out: &mut impl Write, row: &Row, terminal: Terminal) -> Result<(), CliError> {
+fn write_fields(out: &mut impl Write, row: &Row, context: &Context) -> Result<(), CliError> {
+    let (terminal, zone) = (context.terminal, &context.options.tz);
     let metadata = output::metadata(row);
     let mut lines: Vec<(String, String)> = vec![
         ("id".into(), row.id.clone()),
@@ -36,7 +36,7 @@ fn write_fields(out: &mut impl Write, row: &Row, terminal: Terminal) -> Result<(
             "created_at".into(),
             format!(
                 "{} ({} ago)",
-                row.created_at,
+                zone.text(&row.created_at),
                 event_table::age(row, &Value::Null, Timestamp::now())
             ),
         ),
@@ -61,7 +61,7 @@ fn write_fields(out: &mut impl Write, row: &Row, terminal: Terminal) -> Result<(
     match &metadata {
         Value::Object(map) => lines.extend(
             map.iter()
-                .map(|(key, value)| (key.clone(), cell(value).into_owned())),
+                .map(|(key, value)| (key.clone(), zone.text(&cell(value)).into_owned())),
         ),
         other => lines.push(("metadata".into(), cell(other).into_owned())),
     }

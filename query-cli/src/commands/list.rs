@@ -31,7 +31,7 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Result<(), CliError> {
         if args.fields.is_empty() {
             event_table::table(rows, context.format, context.terminal, now.time)
         } else {
-            event_table::column_table(rows, fields)
+            event_table::column_table(rows, fields, &now.zone)
         }
     })
 }

@@ -104,10 +104,15 @@ fn write_csv(out: &mut impl Write, groups: &[Group], by: &[GroupBy]) -> Result<(
 
 fn table(groups: &[Group], by: &[GroupBy]) -> Table {
     let mut columns = vec![Column::number("EVENTS")];
-    columns.extend(
-        by.iter()
-            .map(|column| Column::shrink_middle(&column.as_str().to_uppercase(), 12)),
-    );
+    columns.extend(by.iter().map(|column| {
+        // Groups do not move with --tz.
+        let zone = match column {
+            GroupBy::Day | GroupBy::Hour => " (UTC)",
+            _ => "",
+        };
+        let heading = format!("{}{zone}", column.as_str().to_uppercase());
+        Column::shrink_middle(&heading, 12)
+    }));
     let mut table = Table::new(columns);
     for group in groups {
         let mut cells = vec![Cell::new(&grouped(group.events))];

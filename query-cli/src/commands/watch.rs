@@ -23,6 +23,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::process::{getpid, getppid};
 
+use super::event_table::Streamed;
 use super::{Context, event_table};
 use crate::args::{Field, Format, WatchArgs};
 use crate::error::CliError;
@@ -44,13 +45,19 @@ const EXEC_LIFETIME_MAX: Duration = Duration::from_secs(3600);
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) fn run(context: &Context, args: &WatchArgs) -> Result<(), CliError> {
-    follow(context, &args.filter.resolve(&context.now())?, args.tail)
+    let filter = args.filter.resolve(&context.now())?;
+    follow(context, &filter, args.tail, Streamed::Events)
 }
 
 /// Prints the newest `tail` rows of a filter, then new and updated ones.
-pub(super) fn follow(context: &Context, filter: &Filter, tail: usize) -> Result<(), CliError> {
+pub(super) fn follow(
+    context: &Context,
+    filter: &Filter,
+    tail: usize,
+    rows: Streamed,
+) -> Result<(), CliError> {
     let client = Client::begin();
-    let mut sink = Sink::new(context);
+    let mut sink = Sink::new(context, rows);
     let mut follower = Follower::begin(context, filter, tail, &mut sink)?;
     loop {
         sink.out.flush()?;
@@ -288,14 +295,16 @@ struct Sink<'c> {
     out: Stdout,
     context: &'c Context,
     stream: Option<event_table::StreamTable>,
+    rows: Streamed,
 }
 
 impl<'c> Sink<'c> {
-    fn new(context: &'c Context) -> Self {
+    fn new(context: &'c Context, rows: Streamed) -> Self {
         Self {
             out: Stdout::lock(),
             context,
             stream: None,
+            rows,
         }
     }
 
@@ -311,6 +320,7 @@ impl<'c> Sink<'c> {
                             context.format,
                             context.terminal,
                             context.options.tz.clone(),
+                            self.rows,
                         );
                         stream.write_headings(&mut self.out)?;
                         self.stream.insert(stream)

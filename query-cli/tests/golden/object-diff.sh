@@ -1,3 +1,3 @@
-# Deployment shop/web: from its state at 2025-12-02T10:55:00.000Z back to that at 2025-12-02T10:10:00.000Z
+# Deployment/web/shop: from its state at 2025-12-02T10:55:00.000Z back to that at 2025-12-02T10:10:00.000Z
 # Left out, because the values are hidden or set by the cluster: spec.template.spec.containers[app].env[PASSWORD].value
 kubectl patch deployments.apps web --namespace=shop --type=json --patch='[{"op":"test","path":"/spec/replicas","value":3},{"op":"replace","path":"/spec/replicas","value":2},{"op":"test","path":"/spec/template/spec/containers/0/name","value":"app"},{"op":"test","path":"/spec/template/spec/containers/0/image","value":"web:2"},{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"web:1"}]'

@@ -22,15 +22,15 @@ pub(super) fn run(context: &Context, args: &ObjectBlameArgs) -> Result<(), CliEr
     let now = context.now();
     let at = past("--at", args.at, &now)?;
     let reader = context.open()?;
-    let target = target::of_args(&reader, &args.target)?;
-    let mut found = states_at(&reader, &target, at)?;
+    let target = target::of_args(&reader, &args.target, &now.zone)?;
+    let mut found = states_at(&reader, &target, at, &now.zone)?;
     let is_exact = found.is_exact;
     let numbers: Vec<i64> = found.states.iter().map(|state| state.number).collect();
     let Some(state) = found.states.pop() else {
         return Err(CliError::NotFound(target.title()));
     };
     let Some(body) = &state.body else {
-        return Err(deleted(&reader, &target, &state)?);
+        return Err(deleted(&reader, &target, &state, &now.zone)?);
     };
     let (lines, leaves) = lines(body.stored());
     let origins = origins(&reader, &target, state.number, &leaves)?;

@@ -19,6 +19,7 @@ use crate::output::{self, Stdout};
 use crate::target::{self, Target};
 use crate::text::{counted, safe};
 use crate::time_arg::Now;
+use crate::zone::Zone;
 
 /// What cannot be compared is listed up to this number; a document has all.
 const UNKNOWN_MAX: usize = 10;
@@ -32,18 +33,18 @@ pub(super) fn run(context: &Context, args: &ObjectDiffArgs) -> Result<(), CliErr
         None => Vec::new(),
     };
     let reader = context.open()?;
-    let namespace = args.namespace.as_deref();
+    let (namespace, zone) = (args.namespace.as_deref(), &now.zone);
     let mut out = Output::begin(context, &now);
     if let Mode::One(at) = mode {
         out.when = format!("at {}", now.zone.seconds(at));
     }
     match (mode, &args.objects[..]) {
         (Mode::Times(from, to), [object]) => {
-            let target = target::find(&reader, object, namespace)?;
-            let to = Side::at(&reader, &target, to, End::After)?;
+            let target = target::find(&reader, object, namespace, zone)?;
+            let to = Side::at((&reader, zone), &target, to, End::After)?;
             let from = match from {
-                Some(from) => Side::at(&reader, &target, from, End::Before)?,
-                None => before(&reader, &target, &to)?,
+                Some(from) => Side::at((&reader, zone), &target, from, End::Before)?,
+                None => before((&reader, zone), &target, &to)?,
             };
             out.times(from.at, to.at);
             out.compare(&target, &from, &to)?;
@@ -60,16 +61,16 @@ pub(super) fn run(context: &Context, args: &ObjectDiffArgs) -> Result<(), CliErr
             of_namespace(&reader, namespace, (from, to), &mut out)?;
         }
         (Mode::One(at), [one, other]) => {
-            let one = target::find(&reader, one, namespace)?;
-            let other = target::find(&reader, other, namespace)?;
+            let one = target::find(&reader, one, namespace, zone)?;
+            let other = target::find(&reader, other, namespace, zone)?;
             if one.kind.kind != other.kind.kind || one.kind.group != other.kind.group {
                 return Err(CliError::Usage(format!(
                     "a {} cannot be compared with a {}",
                     one.kind.kind, other.kind.kind
                 )));
             }
-            let from = Side::at(&reader, &one, at, End::After)?;
-            let to = Side::at(&reader, &other, at, End::After)?;
+            let from = Side::at((&reader, zone), &one, at, End::After)?;
+            let to = Side::at((&reader, zone), &other, at, End::After)?;
             out.compare_two((&one, &from), (&other, &to))?;
         }
         (Mode::One(at), named) => {
@@ -84,8 +85,8 @@ pub(super) fn run(context: &Context, args: &ObjectDiffArgs) -> Result<(), CliErr
                     Some(_) => None,
                     None => namespace.or(of_manifest),
                 };
-                let compared = target::find(&reader, &object, namespace).and_then(|target| {
-                    let side = Side::at(&reader, &target, at, End::After)?;
+                let compared = target::find(&reader, &object, namespace, zone).and_then(|target| {
+                    let side = Side::at((&reader, zone), &target, at, End::After)?;
                     out.compare_manifest(&target, &side, manifest.value)
                 });
                 match compared {
@@ -137,7 +138,9 @@ impl Mode {
             .transpose()?;
         match from {
             Some(from) if from >= to => Err(CliError::Usage(format!(
-                "--from ({from}) must be before --to ({to})"
+                "--from ({}) must be before --to ({})",
+                now.zone.rfc3339(from),
+                now.zone.rfc3339(to)
             ))),
             from => Ok(Self::Times(from, to)),
         }
@@ -164,7 +167,12 @@ struct Side {
 }
 
 impl Side {
-    fn at(reader: &Reader, target: &Target, at: Timestamp, end: End) -> Result<Self, CliError> {
+    fn at(
+        (reader, zone): (&Reader, &Zone),
+        target: &Target,
+        at: Timestamp,
+        end: End,
+    ) -> Result<Self, CliError> {
         if target.object.created.is_some_and(|created| at < created) {
             return Ok(Self {
                 at,
@@ -174,7 +182,7 @@ impl Side {
                 is_exact: true,
             });
         }
-        Ok(Self::of(at, states_at(reader, target, at)?, end))
+        Ok(Self::of(at, states_at(reader, target, at, zone)?, end))
     }
 
     fn of(at: Timestamp, mut found: StatesAt, end: End) -> Self {
@@ -209,7 +217,7 @@ impl Side {
 }
 
 /// The state before that of a side.
-fn before(reader: &Reader, target: &Target, to: &Side) -> Result<Side, CliError> {
+fn before((reader, zone): (&Reader, &Zone), target: &Target, to: &Side) -> Result<Side, CliError> {
     let number = to.revision.unwrap_or(0) - 1;
     let only = || {
         CliError::no_answer(
@@ -222,7 +230,7 @@ fn before(reader: &Reader, target: &Target, to: &Side) -> Result<Side, CliError>
         return match (first, target.object.created) {
             (Some(first), Some(created)) if is_creation(target, &first) => {
                 let before = created.minus(Duration::from_millis(1));
-                Side::at(reader, target, before, End::Before)
+                Side::at((reader, zone), target, before, End::Before)
             }
             _ => Err(only()),
         };
@@ -246,6 +254,7 @@ fn of_namespace(
     (from, to): (Timestamp, Timestamp),
     out: &mut Output<'_>,
 ) -> Result<(), CliError> {
+    let zone = &out.now.zone;
     let mut is_known = false;
     for kind in reader.recorded_kinds()? {
         if !kind.kind.namespaced {
@@ -257,8 +266,9 @@ fn of_namespace(
                 kind: kind.kind.clone(),
                 object,
             };
-            let sides = Side::at(reader, &target, from, End::Before)
-                .and_then(|before| Ok((before, Side::at(reader, &target, to, End::After)?)));
+            let sides = Side::at((reader, zone), &target, from, End::Before).and_then(|before| {
+                Ok((before, Side::at((reader, zone), &target, to, End::After)?))
+            });
             match sides {
                 Ok((from, to)) => out.compare(&target, &from, &to)?,
                 Err(CliError::NoAnswer { message, .. }) => out.unknown.push(message),
@@ -317,7 +327,7 @@ impl<'c> Output<'c> {
             self.unknown.push(format!(
                 "{} at {} is not known exactly",
                 target.title(),
-                side.at
+                self.now.zone.rfc3339(side.at)
             ));
         }
         let op = match (&from.body, &to.body) {
@@ -338,11 +348,11 @@ impl<'c> Output<'c> {
                     self.out,
                     "# {} at {} is not known exactly",
                     safe(&target.title()),
-                    side.at
+                    self.now.zone.rfc3339(side.at)
                 )?;
             }
             let (before, after) = ((from.body.as_ref(), from.at), (to.body.as_ref(), to.at));
-            for line in undo::commands(target, before, after) {
+            for line in undo::commands(target, before, after, &self.now.zone) {
                 writeln!(self.out, "{line}")?;
             }
             return Ok(());
@@ -360,7 +370,11 @@ impl<'c> Output<'c> {
         for (target, side) in [(one, from), (other, to)] {
             if side.body.is_none() {
                 return Err(CliError::no_answer(
-                    format!("{} did not exist at {}", target.title(), side.at),
+                    format!(
+                        "{} did not exist at {}",
+                        target.title(),
+                        self.now.zone.rfc3339(side.at)
+                    ),
                     "",
                 ));
             }
@@ -392,7 +406,11 @@ impl<'c> Output<'c> {
         self.not_as_patch("a file")?;
         let Some(recorded) = &side.body else {
             return Err(CliError::no_answer(
-                format!("{} did not exist at {}", target.title(), side.at),
+                format!(
+                    "{} did not exist at {}",
+                    target.title(),
+                    self.now.zone.rfc3339(side.at)
+                ),
                 "",
             ));
         };
@@ -478,11 +496,9 @@ impl<'c> Output<'c> {
                 // Which side is which: the first is left of the arrow.
                 let other = match (&with, to.get("file")) {
                     (Some(with), _) => {
-                        let word = |key: &str| with[key].as_str().unwrap_or_default().to_owned();
-                        let name = [word("namespace"), word("name")];
-                        let name = name.join("/");
-                        let name = name.trim_start_matches('/');
-                        format!(" → {} {name}", word("kind"))
+                        let word = |key: &str| with[key].as_str().unwrap_or_default();
+                        let name = target::title(&target.kind, word("namespace"), word("name"));
+                        format!(" → {name}")
                     }
                     (None, Some(_)) => " → file".to_owned(),
                     (None, None) => String::new(),

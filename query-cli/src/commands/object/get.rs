@@ -23,13 +23,13 @@ pub(super) fn run(context: &Context, args: &ObjectGetArgs) -> Result<(), CliErro
     let now = context.now();
     let at = past("--at", args.at, &now)?;
     let reader = context.open()?;
-    let target = target::of_args(&reader, &args.target)?;
-    let found = states_at(&reader, &target, at)?;
+    let target = target::of_args(&reader, &args.target, &now.zone)?;
+    let found = states_at(&reader, &target, at, &now.zone)?;
     if let [only] = &found.states[..]
         && found.is_exact
         && only.body.is_none()
     {
-        return Err(deleted(&reader, &target, only)?);
+        return Err(deleted(&reader, &target, only, &now.zone)?);
     }
     let mut documents = Vec::new();
     for state in &found.states {

@@ -25,11 +25,13 @@ pub(super) fn run(context: &Context, args: &ObjectHistoryArgs) -> Result<(), Cli
         && since >= until
     {
         return Err(CliError::Usage(format!(
-            "--since ({since}) must be before --until ({until})"
+            "--since ({}) must be before --until ({})",
+            now.zone.rfc3339(since),
+            now.zone.rfc3339(until)
         )));
     }
     let reader = context.open()?;
-    let target = target::of_args(&reader, &args.target)?;
+    let target = target::of_args(&reader, &args.target, &now.zone)?;
     let mut entries: Vec<Entry> = Vec::new();
     let mut newer: Option<Revision> = None;
     let mut has_more = false;

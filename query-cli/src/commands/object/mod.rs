@@ -20,6 +20,7 @@ use crate::args::ObjectCommand;
 use crate::error::CliError;
 use crate::target::Target;
 use crate::time_arg::{Now, TimeArg};
+use crate::zone::Zone;
 
 pub(super) fn run(context: &Context, command: &ObjectCommand) -> Result<(), CliError> {
     match command {
@@ -35,8 +36,9 @@ fn past(option: &str, arg: Option<TimeArg>, now: &Now) -> Result<Timestamp, CliE
     let at = arg.map_or(now.time, |arg| arg.resolve(now));
     if at > now.time {
         return Err(CliError::Usage(format!(
-            "{option} ({at}) is in the future\nit is {} now",
-            now.time
+            "{option} ({}) is in the future\nit is {} now",
+            now.zone.rfc3339(at),
+            now.zone.rfc3339(now.time)
         )));
     }
     Ok(at)
@@ -45,10 +47,16 @@ fn past(option: &str, arg: Option<TimeArg>, now: &Now) -> Result<Timestamp, CliE
 /// The states that an object may have had at a time.
 ///
 /// Fails if the record does not reach that time.
-fn states_at(reader: &Reader, target: &Target, at: Timestamp) -> Result<StatesAt, CliError> {
+fn states_at(
+    reader: &Reader,
+    target: &Target,
+    at: Timestamp,
+    zone: &Zone,
+) -> Result<StatesAt, CliError> {
     let object = &target.object;
     let what = target.title();
     if let Some(unwatched) = object.unwatched.filter(|unwatched| *unwatched < at) {
+        let unwatched = zone.rfc3339(unwatched);
         return Err(CliError::no_answer(
             format!(
                 "{what} is not known after {unwatched}: its kind or namespace is not watched any more"
@@ -59,14 +67,21 @@ fn states_at(reader: &Reader, target: &Target, at: Timestamp) -> Result<StatesAt
     let found = reader.states_at(object.id, at)?;
     if found.states.is_empty() {
         let since = reader.oldest_revision(object.id)?;
-        let since = since.as_ref().map(earliest);
+        let since = since.as_ref().map(|head| zone.rfc3339(earliest(head)));
         return Err(match (since, object.created) {
             (_, Some(created)) if at < created => CliError::no_answer(
-                format!("{what} did not exist at {at}: it was created at {created}"),
+                format!(
+                    "{what} did not exist at {}: it was created at {}",
+                    zone.rfc3339(at),
+                    zone.rfc3339(created)
+                ),
                 "",
             ),
             (Some(since), Some(created)) => CliError::no_answer(
-                format!("{what} is not known before {since}; it has existed since {created}"),
+                format!(
+                    "{what} is not known before {since}; it has existed since {}",
+                    zone.rfc3339(created)
+                ),
                 format!("to see its first known state, use --at={since}"),
             ),
             (Some(since), None) => {
@@ -91,7 +106,12 @@ fn earliest(head: &RevisionHead) -> Timestamp {
 }
 
 /// The error for an object that did not exist at a time: when it was deleted and why.
-fn deleted(reader: &Reader, target: &Target, state: &State) -> Result<CliError, CliError> {
+fn deleted(
+    reader: &Reader,
+    target: &Target,
+    state: &State,
+    zone: &Zone,
+) -> Result<CliError, CliError> {
     let head = reader.revision_head(target.object.id, state.number)?;
     let cause = head
         .as_ref()
@@ -102,14 +122,20 @@ fn deleted(reader: &Reader, target: &Target, state: &State) -> Result<CliError, 
         cause => format!("because of: {cause}"),
     };
     let when = match state.from {
-        Some(from) => format!("between {from} and {}", state.at),
-        None => format!("at {}", state.at),
+        Some(from) => {
+            format!(
+                "between {} and {}",
+                zone.rfc3339(from),
+                zone.rfc3339(state.at)
+            )
+        }
+        None => format!("at {}", zone.rfc3339(state.at)),
     };
     let before = state.from.unwrap_or(state.at);
     let before = before.minus(std::time::Duration::from_millis(1));
     Ok(CliError::no_answer(
         format!("{} was deleted {when}, {why}", target.title()),
-        format!("to see its last state, use --at={before}"),
+        format!("to see its last state, use --at={}", zone.rfc3339(before)),
     ))
 }
 

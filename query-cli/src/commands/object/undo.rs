@@ -9,6 +9,7 @@ use super::as_in_the_api;
 use crate::output;
 use crate::target::Target;
 use crate::text::safe;
+use crate::zone::Zone;
 
 /// Fields that are named.
 const LEFT_OUT_MAX: usize = 20;
@@ -18,6 +19,7 @@ pub(super) fn commands(
     target: &Target,
     (before, from): (Option<&Body>, Timestamp),
     (after, to): (Option<&Body>, Timestamp),
+    zone: &Zone,
 ) -> Vec<String> {
     let object = &target.object;
     let group = if target.kind.group.is_empty() {
@@ -31,7 +33,9 @@ pub(super) fn commands(
     }
     let title = safe(&target.title());
     let mut lines = vec![format!(
-        "# {title}: from its state at {to} back to that at {from}"
+        "# {title}: from its state at {} back to that at {}",
+        zone.rfc3339(to),
+        zone.rfc3339(from)
     )];
     match (before, after) {
         (None, None) => lines.push("# It existed at neither time.".to_owned()),

@@ -32,21 +32,28 @@ const RECENT_GAPS_PERIOD: Duration = Duration::from_secs(7 * 86_400);
 const GAPS_MAX: usize = 1000;
 
 pub(super) fn run(context: &Context) -> Result<(), CliError> {
-    let now = Timestamp::now();
+    let local = context.now();
+    let now = local.time;
+    // Documents have UTC.
+    let is_document = matches!(context.format, Format::Json | Format::Yaml);
+    let show = |at: Timestamp| match is_document {
+        true => at.to_string(),
+        false => local.zone.rfc3339(at),
+    };
     let path = context.options.database();
     let result = context.open().and_then(|reader| {
         let gaps = RecentGaps::of(&reader, now)?;
         Ok((reader.status(now)?, gaps))
     });
     let (document, error) = match result {
-        Ok((status, gaps)) => (Document::of(&status, gaps, &path, now), None),
+        Ok((status, gaps)) => (Document::of(&status, gaps, &path, now, &show), None),
         Err(error) => (Document::unavailable(&error, &path, now), Some(error)),
     };
     let mut out = Stdout::lock();
     match context.format {
         Format::Json => output::write_json(&mut out, &document)?,
         Format::Yaml => output::write_yaml(&mut out, &document)?,
-        _ => table::write(&mut out, &document, now, context.terminal)?,
+        _ => table::write(&mut out, &document, &local, context.terminal)?,
     }
     out.finish()?;
     match error {
@@ -207,9 +214,15 @@ struct OpenGap {
 }
 
 impl Document {
-    fn of(status: &Status, gaps: RecentGaps, path: &Path, now: Timestamp) -> Self {
+    fn of(
+        status: &Status,
+        gaps: RecentGaps,
+        path: &Path,
+        now: Timestamp,
+        show: &dyn Fn(Timestamp) -> String,
+    ) -> Self {
         let disk = Disk::of(path);
-        let mut reasons = degraded_reasons(status, now);
+        let mut reasons = degraded_reasons(status, now, show);
         reasons.extend(disk.and_then(Disk::degraded_reason));
         Self {
             status: if reasons.is_empty() {
@@ -366,7 +379,11 @@ fn failed_checks(detail: &str) -> Vec<String> {
 }
 
 /// Why the record may be incomplete or outdated.
-fn degraded_reasons(status: &Status, now: Timestamp) -> Vec<String> {
+fn degraded_reasons(
+    status: &Status,
+    now: Timestamp,
+    show: &dyn Fn(Timestamp) -> String,
+) -> Vec<String> {
     let mut reasons = Vec::new();
     match &status.recorder {
         None => {
@@ -375,7 +392,7 @@ fn degraded_reasons(status: &Status, now: Timestamp) -> Vec<String> {
         Some(state) => {
             let age = now.since(state.heartbeat);
             if let Some(stopped) = state.stopped {
-                reasons.push(format!("the recorder stopped at {stopped}"));
+                reasons.push(format!("the recorder stopped at {}", show(stopped)));
             } else if age > HEARTBEAT_TIMEOUT {
                 reasons.push(format!(
                     "the last heartbeat of the recorder is {} old",
@@ -404,7 +421,7 @@ fn degraded_reasons(status: &Status, now: Timestamp) -> Vec<String> {
             counted(status.unrecovered_drops, "dropped event")
         ));
     }
-    reasons.extend(eviction_reason(status, now));
+    reasons.extend(eviction_reason(status, now, show));
     for gap in &status.open_gaps {
         let place = if gap.namespace.is_empty() {
             String::new()
@@ -419,14 +436,18 @@ fn degraded_reasons(status: &Status, now: Timestamp) -> Vec<String> {
         reasons.push(format!(
             "{}{place} have not been recorded since {}{cause}",
             plural(&gap.kind),
-            gap.since
+            show(gap.since)
         ));
     }
     reasons
 }
 
 /// Evictions degrade the status if they include rows of the last day, or errors. Deleting old info rows first is normal.
-fn eviction_reason(status: &Status, now: Timestamp) -> Option<String> {
+fn eviction_reason(
+    status: &Status,
+    now: Timestamp,
+    show: &dyn Fn(Timestamp) -> String,
+) -> Option<String> {
     let is_relevant = |eviction: &&Eviction| {
         eviction.severity >= Severity::Error || now.since(eviction.until) < COMPLETE_RECORD_MIN
     };
@@ -439,7 +460,9 @@ fn eviction_reason(status: &Status, now: Timestamp) -> Option<String> {
     Some(format!(
         "the size limit has deleted {} events of {} early: complete only since {}{others}; raise storage.max_bytes, \
          or filter Events",
-        first.severity, first.tenant, first.until
+        first.severity,
+        first.tenant,
+        show(first.until)
     ))
 }
 

@@ -10,7 +10,8 @@ use super::{Counts, Document, RecentGaps, Recorder};
 use crate::error::CliError;
 use crate::terminal::Terminal;
 use crate::text::{bytes, counted, grouped, safe, wrap};
-use crate::time_arg::format_age;
+use crate::time_arg::{Now, format_age};
+use crate::zone::Zone;
 
 /// Width of the labels.
 const LABEL_WIDTH: usize = 10;
@@ -22,7 +23,7 @@ const ENTRIES_SHOWN: usize = 3;
 pub(super) fn write(
     out: &mut impl Write,
     document: &Document,
-    now: Timestamp,
+    now: &Now,
     terminal: Terminal,
 ) -> Result<(), CliError> {
     let (begin, end) = match document.status {
@@ -58,7 +59,8 @@ pub(super) fn write(
     Ok(())
 }
 
-fn properties(document: &Document, now: Timestamp) -> Vec<(&'static str, String)> {
+fn properties(document: &Document, now: &Now) -> Vec<(&'static str, String)> {
+    let (now, zone) = (now.time, &now.zone);
     let mut properties = Vec::new();
     if let Some(recorder) = &document.recorder {
         properties.push(("RECORDER", recorder.summary(now)));
@@ -93,12 +95,20 @@ fn properties(document: &Document, now: Timestamp) -> Vec<(&'static str, String)
                 grouped(total)
             ),
         ));
-        properties.extend(document.history_summary(now).map(|text| ("HISTORY", text)));
-        properties.extend(document.eviction_summary().map(|text| ("EVICTED", text)));
+        properties.extend(
+            document
+                .history_summary(now, zone)
+                .map(|text| ("HISTORY", text)),
+        );
+        properties.extend(
+            document
+                .eviction_summary(zone)
+                .map(|text| ("EVICTED", text)),
+        );
         if let Some(recorder) = &document.recorder {
             let tracking = &recorder.detail["tracking"];
-            properties.extend(folded_summary(tracking).map(|text| ("FOLDED", text)));
-            let lines = tracking_lines(tracking).into_iter();
+            properties.extend(folded_summary(tracking, zone).map(|text| ("FOLDED", text)));
+            let lines = tracking_lines(tracking, zone).into_iter();
             let label = |n| if n == 0 { "TRACKING" } else { "" };
             properties.extend(lines.enumerate().map(|(n, text)| (label(n), text)));
         }
@@ -156,11 +166,11 @@ impl Counts {
 
 impl Document {
     /// How far back the record goes, by severity where it differs.
-    fn history_summary(&self, now: Timestamp) -> Option<String> {
+    fn history_summary(&self, now: Timestamp, zone: &Zone) -> Option<String> {
         let oldest = Timestamp::parse(self.oldest_event.as_deref()?).ok()?;
         let mut text = format!(
-            "since {} UTC ({} ago)",
-            oldest.to_string()[..16].replace('T', " "),
+            "since {} ({} ago)",
+            zone.minute(oldest),
             format_age(now.since(oldest))
         );
         let mut days: Vec<(String, Vec<&str>)> = Vec::new();
@@ -185,7 +195,7 @@ impl Document {
 
 impl Document {
     /// The latest evictions.
-    fn eviction_summary(&self) -> Option<String> {
+    fn eviction_summary(&self, zone: &Zone) -> Option<String> {
         let listed: Vec<String> = self
             .evictions
             .iter()
@@ -197,10 +207,10 @@ impl Document {
                     (None, _) => "kube9's own rows".to_owned(),
                 };
                 format!(
-                    "{} {} events of {tenant}, complete since {} UTC",
+                    "{} {} events of {tenant}, complete since {}",
                     grouped(eviction.deleted),
                     eviction.severity,
-                    eviction.complete_since[..16].replace('T', " ")
+                    minute(&eviction.complete_since, zone)
                 )
             })
             .collect();
@@ -230,15 +240,12 @@ fn tenant(namespace: &Value) -> String {
 }
 
 /// `2025-12-02 10:31 UTC`
-fn minute(time: &Value) -> String {
-    let time = time.as_str().and_then(|text| Timestamp::parse(text).ok());
-    time.map_or("?".to_owned(), |time| {
-        format!("{} UTC", time.to_string()[..16].replace('T', " "))
-    })
+fn minute(time: &str, zone: &Zone) -> String {
+    Timestamp::parse(time).map_or("?".to_owned(), |time| zone.minute(time))
 }
 
 /// Namespaces whose changes exceed a budget.
-fn folded_summary(tracking: &Value) -> Option<String> {
+fn folded_summary(tracking: &Value, zone: &Zone) -> Option<String> {
     let all = entries(tracking, "folded");
     let listed: Vec<String> = all
         .iter()
@@ -261,8 +268,8 @@ fn folded_summary(tracking: &Value) -> Option<String> {
                 tenant(&one["namespace"]),
                 causes.join(", "),
                 counted(count("revisions_left_out"), "state"),
-                minute(&one["since"]),
-                minute(&one["until"]),
+                minute(one["since"].as_str().unwrap_or_default(), zone),
+                minute(one["until"].as_str().unwrap_or_default(), zone),
             )
         })
         .collect();
@@ -271,7 +278,7 @@ fn folded_summary(tracking: &Value) -> Option<String> {
 }
 
 /// Kinds that are not tracked, and namespaces with too many bytes of past states.
-fn tracking_lines(tracking: &Value) -> Vec<String> {
+fn tracking_lines(tracking: &Value, zone: &Zone) -> Vec<String> {
     let summary = |key: &str, what: &str, text: &dyn Fn(&Value) -> String| {
         let all = entries(tracking, key);
         let listed: Vec<String> = all.iter().take(ENTRIES_SHOWN).map(text).collect();
@@ -284,7 +291,7 @@ fn tracking_lines(tracking: &Value) -> Vec<String> {
         }),
         summary("unwatched", "no longer watched:", &|one| {
             let objects = counted(one["objects"].as_u64().unwrap_or(0), "object");
-            let (kind, since) = (word(&one["kind"]), minute(&one["since"]));
+            let (kind, since) = (word(&one["kind"]), minute(&word(&one["since"]), zone));
             format!("{kind} ({objects}) since {since}")
         }),
         summary("over_budget", "past states deleted early:", &tenant),

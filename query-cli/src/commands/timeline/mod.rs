@@ -306,6 +306,20 @@ struct Change {
     #[serde(flatten)]
     event: EventSummary,
     description: Option<String>,
+    /// Managers; null if they are not known.
+    by: Option<Vec<String>>,
+}
+
+/// The managers that made a change, sorted; `None` if they are not known.
+fn authors(row: &Row) -> Option<Vec<String>> {
+    let metadata = output::metadata(row);
+    let by = metadata.get("by")?.as_array()?.iter();
+    let mut names: Vec<String> = by
+        .filter_map(|by| Some(by.get("manager")?.as_str()?.to_owned()))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    (!names.is_empty()).then_some(names)
 }
 
 #[derive(Serialize)]
@@ -368,6 +382,7 @@ impl Document {
                     at: marker.from.to_string(),
                     event: EventSummary::of(&marker.row),
                     description: marker.row.description.clone(),
+                    by: authors(&marker.row),
                 })
                 .collect(),
             gaps: answer

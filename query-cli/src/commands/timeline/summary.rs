@@ -6,8 +6,8 @@ use std::time::Duration;
 use kube9_db::read::{Marker, Row};
 use kube9_model::time::Timestamp;
 
-use super::{Answer, LABEL_WIDTH, Recovery};
-use crate::commands::event_table::{message, object};
+use super::{Answer, LABEL_WIDTH, Recovery, authors};
+use crate::commands::event_table::{message, object_in_namespace};
 use crate::terminal::Terminal;
 use crate::text::{counted, fit, grouped, plural, safe, safe_text};
 use crate::time_arg::format_age;
@@ -198,22 +198,29 @@ fn changes(
                 continue;
             }
             let distance = match time {
-                Some(time) if time == change.from => format!(" ({})", what.replace("before", "as")),
-                Some(time) => format!(" ({} {what})", format_age(time.since(change.from))),
+                Some(time) if time == change.from => what.replace("before", "as"),
+                Some(time) => format!("{} {what}", format_age(time.since(change.from))),
                 None => String::new(),
             };
-            listed.push((change, distance));
+            let by = authors(&change.row).map(|names| format!("by {}", safe(&names.join(", "))));
+            let notes: Vec<String> = [distance].into_iter().chain(by).collect();
+            let notes = notes.join(", ");
+            let notes = match notes.trim_start_matches(", ") {
+                "" => String::new(),
+                notes => format!(" ({notes})"),
+            };
+            listed.push((change, notes));
         }
     }
     if listed.is_empty() && began.is_some() {
         let none = "no change of a watched object in the hour before".to_owned();
         lines.push(Line::new("changed", none));
     }
-    for (i, (change, distance)) in listed.iter().enumerate() {
+    for (i, (change, notes)) in listed.iter().enumerate() {
         lines.push(Line::new(
             if i == 0 { "changed" } else { "" },
             format!(
-                "{}{distance}  {}",
+                "{}{notes}  {}",
                 clock(answer, change.from),
                 one_line(&change.row)
             ),
@@ -353,9 +360,13 @@ fn kinds(row: &Row) -> String {
     kinds.join(", ")
 }
 
-/// `Pod/web-1 in shop: Back-off restarting…`; without the object if the message names it.
+/// `Pod/web-1/shop: Back-off restarting…`; without the object if the message names it.
 fn one_line(row: &Row) -> String {
+    // The authors of a change stand before it, where they are not truncated.
     let message = message(row);
+    let message = authors(row)
+        .and_then(|names| message.strip_suffix(&format!(" By {}.", names.join(", "))))
+        .unwrap_or(message);
     let Some(name) = row.object_name.as_deref() else {
         return message.to_owned();
     };
@@ -367,10 +378,5 @@ fn one_line(row: &Row) -> String {
     {
         return message.to_owned();
     }
-    let namespace = row
-        .object_namespace
-        .as_ref()
-        .map(|namespace| format!(" in {}", safe(namespace)))
-        .unwrap_or_default();
-    format!("{}{namespace}: {message}", safe(&object(row)))
+    format!("{}: {message}", safe(&object_in_namespace(row)))
 }
