@@ -522,6 +522,43 @@ fn ended_pod_has_a_row_of_its_deletion_only_if_its_controller_is_recorded() {
     assert_eq!(store.reasons()[2..], ["JobCreated", "PodDeleted"]);
 }
 
+/// A client removes a finalizer: the entry that holds the others keeps its time.
+#[test]
+fn write_after_an_event_of_unknown_time_has_no_wrong_author() {
+    let object = |version: u64, deletion: Option<&str>, finalizers: Value, time: &str| {
+        let mut object = object("web", 1, version, &json!({"paused": false}), 0);
+        object["metadata"]["finalizers"] = finalizers;
+        object["metadata"]["deletionTimestamp"] = json!(deletion);
+        object["metadata"]["managedFields"] = json!([{
+            "manager": "kubectl-create", "operation": "Update", "apiVersion": "apps/v1", "time": time,
+            "fieldsV1": {"f:metadata": {"f:finalizers": {".": {}, "v:\"b\"": {}}}},
+        }]);
+        object
+    };
+    let mut store = Store::new();
+    store.list(RelistCause::FirstStart, &[]);
+    let time = store.now.to_string();
+    let both = json!(["a", "b"]);
+    let created = store.read(&object(100, None, both.clone(), &time), Origin::Live);
+    store.now = store.now.plus(Duration::from_secs(2));
+    let deletion = store.now.to_string();
+    // The stream has not caught up.
+    let deleting = store.read(&object(101, Some(&deletion), both, &time), Origin::Watch);
+    store.now = store.now.plus(Duration::from_secs(2));
+    let removed = store.read(
+        &object(102, Some(&deletion), json!(["b"]), &time),
+        Origin::Live,
+    );
+    store.commit(&[created, deleting, removed]);
+    let change = store
+        .changes()
+        .into_iter()
+        .find(|(_, metadata)| metadata["op"] == "changed");
+    let (reason, metadata) = change.unwrap();
+    assert_eq!(reason, "FinalizersChanged");
+    assert_eq!(metadata["by"], Value::Null, "{metadata}");
+}
+
 #[test]
 fn end_of_a_deleted_pod_is_a_change() {
     let mut store = Store::new();

@@ -158,7 +158,7 @@ pub struct Event<'e> {
     pub entries: &'e [ManagedEntry<'e>],
     /// No event of the object was missed between the two.
     pub is_next: bool,
-    /// When the previous event was received, if it was the last one.
+    /// When the previous event was received, if it was the last one; for one that was received late, a time before it.
     pub previous: Option<Timestamp>,
     /// When this event was received.
     pub received: Timestamp,
@@ -235,8 +235,9 @@ impl<'e> Event<'e> {
         let before = self.before?;
         let now = Stamps::of(self.entries).filter(|now| !now.0.is_empty())?;
         // Times are whole seconds, and two of five writes are in the second of the one before.
+        let previous = self.previous.filter(|_| before.is_time_known());
         let is_recent = |seconds: u32| {
-            let previous = self.previous.map(Timestamp::second);
+            let previous = previous.map(Timestamp::second);
             seconds > 0 && previous.is_some_and(|previous| i64::from(seconds) >= previous)
         };
         let is_future = |seconds: u32| i64::from(seconds) > self.received.plus(AHEAD_MAX).second();

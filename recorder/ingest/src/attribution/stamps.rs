@@ -5,6 +5,8 @@
 //!   6 bytes  hash of manager, operation, apiVersion and subresource
 //! ```
 //!
+//! A stamp of zeros says that the time of the event is unknown.
+//!
 //! Nothing of `fieldsV1`: other fields alone prove nothing, and a hash of them could be compared with guesses, because they
 //! hold the values of sets.
 
@@ -29,6 +31,12 @@ const STAMP_BYTES: usize = 10;
 /// but real objects have fewer than twenty.
 const STAMPS_MAX: usize = 64;
 
+/// In the stamps of an event whose time is unknown.
+const UNKNOWN_TIME: Stamp = Stamp {
+    seconds: 0,
+    entry: [0; 6],
+};
+
 /// What is kept of the entries of an object's last event.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Stamps(pub(super) Vec<Stamp>);
@@ -42,6 +50,24 @@ impl Stamps {
         let stamps: Vec<Stamp> = entries.iter().map(Stamp::of).collect();
         let is_repeated = |n: usize| stamps[..n].iter().any(|one| one.entry == stamps[n].entry);
         (!(1..stamps.len()).any(is_repeated)).then_some(Self(stamps))
+    }
+
+    /// The same of an event that may have happened long before its receipt, after an event with the stamps `before`. If no
+    /// entry moved, nothing says when it happened.
+    pub fn of_late_event(mut self, before: Option<&Self>) -> Self {
+        let is_same = |before: &Self| {
+            let stamps = before.0.iter().filter(|stamp| **stamp != UNKNOWN_TIME);
+            stamps.eq(&self.0)
+        };
+        if before.is_none_or(is_same) {
+            self.0.push(UNKNOWN_TIME);
+        }
+        self
+    }
+
+    /// Whether the time of the event is known.
+    pub(super) fn is_time_known(&self) -> bool {
+        !self.0.contains(&UNKNOWN_TIME)
     }
 
     /// What is stored.

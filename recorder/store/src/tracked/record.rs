@@ -259,7 +259,14 @@ impl TrackedApplier<'_> {
         let revisions = RevisionTable::of(self.conn);
         let mut next = StoredObject {
             version: object.version.clone(),
-            stamps: object.stamps.clone(),
+            stamps: match object.origin {
+                Origin::Live => object.stamps.clone(),
+                _ if is_same_version => stored.stamps.clone(),
+                Origin::Watch | Origin::List => {
+                    let before = stored.stamps.as_ref();
+                    object.stamps.clone().map(|now| now.of_late_event(before))
+                }
+            },
             owner: owner_text(object),
             deletion: object.deletion,
             disruption: disruption(object),
