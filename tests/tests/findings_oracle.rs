@@ -5,8 +5,11 @@ use kube9_tests::cluster_sim::diff::diff;
 use kube9_tests::cluster_sim::replay::Replay;
 use kube9_tests::cluster_sim::{ClusterSim, Plan};
 
-/// Rules without a scenario: about kube9 itself, or needing Events, versions or messages that the simulation does not vary.
-const NOT_PLAYED: [&str; 7] = [
+/// Rules without a scenario: about kube9 itself, or needing Events, versions, messages or managers that the simulation does
+/// not vary.
+const NOT_PLAYED: [&str; 9] = [
+    "ChangedOutsideGitOps",
+    "ManagersFightOverField",
     "RecorderDatabaseUnhealthy",
     "RecorderWatchFailing",
     "RecorderDiskNearlyFull",

@@ -109,6 +109,7 @@ impl RecorderRun {
             registered.push((kind, id, writer.stored_objects(id).unwrap()));
         }
         let before = RestoredState {
+            at: now,
             findings: writer.open_findings().unwrap(),
             history: writer.history().unwrap(),
             changes: writer.recent_changes().unwrap(),

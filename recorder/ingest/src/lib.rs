@@ -13,6 +13,7 @@ pub mod change_row;
 pub mod classify;
 pub mod decode;
 pub mod deletion;
+pub mod field_writes;
 pub mod filter;
 pub mod informer_event;
 pub mod intern_keys;

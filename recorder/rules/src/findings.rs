@@ -28,7 +28,7 @@ use super::ledger::Ledger;
 use super::rules;
 use super::rules::format::human_duration;
 use super::rules::symptoms::{RuleOutput, Symptom};
-use super::subject::Subject;
+use super::subject::{ObjectKey, Subject, SubjectKind};
 
 /// Shortest time between two updates of a finding's row, so that a fast counter does not cause a write each second.
 const UPDATE_EVERY: Duration = Duration::from_secs(60);
@@ -146,6 +146,20 @@ impl Findings {
     /// Subjects with an open or pending finding.
     pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
         self.by_subject.keys().chain(self.pending.keys())
+    }
+
+    /// The open findings about fields of objects: the object, the rule and the path.
+    pub fn of_fields(&self) -> impl Iterator<Item = (&ObjectKey, &str, &str)> {
+        let of_fields = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.subject.kind == SubjectKind::Fields);
+        of_fields.filter_map(|(fingerprint, open)| {
+            let identity = open.subject.text();
+            let path = fingerprint.strip_prefix(&*open.rule)?.strip_prefix('/')?;
+            let path = path.strip_prefix(&*identity)?.strip_prefix('/')?;
+            Some((&open.subject.object, &*open.rule, path))
+        })
     }
 
     /// Notes that findings of these rules may have ended unobserved.

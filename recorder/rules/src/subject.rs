@@ -22,6 +22,8 @@ pub enum SubjectKind {
     ConfigMap,
     /// All pods of one controller of any kind, or a pod without a controller.
     Owner,
+    /// The fields of a tracked object of any kind; that of a custom resource has its API group.
+    Fields,
     /// An image that some pod cannot pull.
     Image,
     Namespace,
@@ -32,13 +34,14 @@ pub enum SubjectKind {
 }
 
 impl SubjectKind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Pod,
         Self::Node,
         Self::Deployment,
         Self::Service,
         Self::ConfigMap,
         Self::Owner,
+        Self::Fields,
         Self::Image,
         Self::Namespace,
         Self::Cluster,
@@ -55,6 +58,7 @@ impl SubjectKind {
             Self::Service => "service",
             Self::ConfigMap => "config_map",
             Self::Owner => "owner",
+            Self::Fields => "fields",
             Self::Image => "image",
             Self::Namespace => "namespace",
             Self::Cluster => "cluster",
@@ -71,7 +75,7 @@ impl SubjectKind {
             Self::Service => Some(Kind::Service),
             Self::ConfigMap => Some(Kind::ConfigMap),
             Self::Pod | Self::Owner | Self::Image => Some(Kind::Pod),
-            Self::Namespace | Self::Cluster | Self::Recorder | Self::Watch => None,
+            Self::Fields | Self::Namespace | Self::Cluster | Self::Recorder | Self::Watch => None,
         }
     }
 }
@@ -117,7 +121,7 @@ impl Subject {
     /// name.
     pub fn text(&self) -> Cow<'_, str> {
         match self.kind {
-            SubjectKind::Owner => {
+            SubjectKind::Owner | SubjectKind::Fields => {
                 let ObjectRef {
                     kind,
                     namespace,
@@ -133,7 +137,7 @@ impl Subject {
     /// The reverse of [`Subject::text`].
     fn parse(kind: SubjectKind, text: &str) -> Self {
         match kind {
-            SubjectKind::Owner => {
+            SubjectKind::Owner | SubjectKind::Fields => {
                 let (owner, rest) = text.split_once('/').unwrap_or((text, ""));
                 let (namespace, name) = split(rest);
                 Self::new(kind, key(owner, namespace, name))

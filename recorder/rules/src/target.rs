@@ -61,6 +61,14 @@ impl<'a> Target<'a> {
                     ..Self::without_uid(subject)
                 }
             }
+            SubjectKind::Fields => {
+                world.fields.of(key)?;
+                Self {
+                    object: Some(ObjectRef::clone(key)),
+                    namespace: &key.namespace,
+                    ..Self::without_uid(subject)
+                }
+            }
             SubjectKind::Image => {
                 let pods = Group::of(&key.name, world.pods_failing_to_pull(&key.name))?;
                 Self {
@@ -122,6 +130,9 @@ impl<'a> Target<'a> {
             }
             Check::Owner(check) | Check::Image(check) => {
                 there(self.pods.as_ref(), |it| check(context, it, output));
+            }
+            Check::Fields(check) => {
+                there(world.fields.of(key), |it| check(context, key, it, output))
             }
             Check::Namespace(check) => check(context, &key.name, output),
             Check::Cluster(check) => check(context, output),

@@ -9,7 +9,7 @@ use kube9_model::commit_stats::CommitDelta;
 use kube9_model::id::EventKey;
 use kube9_model::identity::Uid;
 use kube9_model::time::Timestamp;
-use kube9_model::{CHANGE_CODE, EventType, Severity};
+use kube9_model::{CHANGE_CODE, EventType, ObjectRef, Severity};
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 
@@ -462,6 +462,34 @@ impl Rows {
             self.log_change(key);
         }
         Ok(())
+    }
+
+    /// The metadata of the newest rows about changes of an object, the newest first.
+    pub(super) fn changes_of(
+        &self,
+        conn: &Connection,
+        object: &ObjectRef,
+        api_group: &str,
+    ) -> rusqlite::Result<Vec<Map<String, Value>>> {
+        /// More than an object has in an hour.
+        const AT_MOST: i64 = 64;
+        let mut found = conn.counted(
+            "SELECT e.extra FROM scope s JOIN object o ON o.scope = s.id JOIN event e ON e.object = o.id \
+             WHERE s.kind = ?1 AND s.namespace = ?2 AND s.api_group = ?3 AND o.name = ?4 AND e.type = ?5 \
+             ORDER BY e.key DESC LIMIT ?6",
+        )?;
+        let ObjectRef {
+            kind,
+            namespace,
+            name,
+        } = object;
+        let key = (kind, namespace, api_group, name, CHANGE_CODE, AT_MOST);
+        let rows = found.query_map(key, |row| {
+            let text: Option<String> = row.get(0)?;
+            let metadata = text.and_then(|text| serde_json::from_str(&text).ok());
+            Ok(metadata.unwrap_or_default())
+        })?;
+        rows.collect()
     }
 
     /// Extends a row to `last` and replaces its metadata.

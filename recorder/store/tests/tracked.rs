@@ -522,6 +522,74 @@ fn ended_pod_has_a_row_of_its_deletion_only_if_its_controller_is_recorded() {
     assert_eq!(store.reasons()[2..], ["JobCreated", "PodDeleted"]);
 }
 
+#[test]
+fn change_of_what_a_deployment_tool_wrote_names_the_tool() {
+    let mut store = Store::new();
+    let object = |version: u64, image: &str, manager: &str, at: Timestamp| {
+        let containers = json!([{"name": "app", "image": image}]);
+        let mut object = object(
+            "web",
+            1,
+            version,
+            &json!({"template": {"spec": {"containers": containers}}}),
+            0,
+        );
+        object["metadata"]["annotations"] =
+            json!({"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:shop/web"});
+        object["metadata"]["managedFields"] = json!([{
+            "manager": manager, "operation": "Update", "apiVersion": "apps/v1", "time": at.to_string(),
+            "fieldsV1": {"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"app\"}": {"f:image": {}}}}}}},
+        }]);
+        object
+    };
+    store.list(RelistCause::FirstStart, &[]);
+    let mut formers = Vec::new();
+    for (version, image, manager) in [
+        (100, "a:1", "argocd-controller"),
+        (101, "a:2", "argocd-controller"),
+        (102, "a:3", "kubectl-edit"),
+        (103, "a:4", "kubectl-edit"),
+        (104, "a:2", "argocd-controller"),
+        (105, "a:5", "kube-controller-manager"),
+    ] {
+        store.now = store.now.plus(Duration::from_secs(60));
+        let item = store.read(&object(version, image, manager, store.now), Origin::Live);
+        store.commit(&[item]);
+        for write in store
+            .applier
+            .rows
+            .take_commit_delta()
+            .field_writes
+            .into_values()
+            .flatten()
+        {
+            assert_eq!(&*write.manager, manager);
+            formers.push(format!("{manager} {} after {}", write.to, write.former));
+        }
+    }
+    assert_eq!(
+        formers,
+        [
+            "argocd-controller a:2 after ",
+            "kubectl-edit a:3 after argocd-controller",
+            "kubectl-edit a:4 after ",
+            "argocd-controller a:2 after ",
+            "kube-controller-manager a:5 after ",
+        ]
+    );
+    let last = object(105, "a:5", "kube-controller-manager", store.now);
+    let deleted = store
+        .tracker
+        .deleted(&last.to_string(), Origin::Live, store.now);
+    let event = store.tracker.emit(deleted.unwrap());
+    let item = store.item(event);
+    store.commit(&[item]);
+    assert_eq!(
+        store.applier.rows.take_commit_delta().deleted[0].name,
+        "web"
+    );
+}
+
 /// A client removes a finalizer: the entry that holds the others keeps its time.
 #[test]
 fn write_after_an_event_of_unknown_time_has_no_wrong_author() {

@@ -10,7 +10,7 @@
 //! Invariant: the writer never waits for the rules. The lock is held only for additions, and while the rules take all
 //! counts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use crate::time::Timestamp;
@@ -164,6 +164,32 @@ impl RecentChanges {
     }
 }
 
+/// Bound on pending writes of a namespace, and on the namespaces.
+const WRITES_MAX: usize = 64;
+const WRITTEN_NAMESPACES_MAX: usize = 1_000;
+
+/// A change of a field whose author is proven.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FieldWrite {
+    /// The kind of a custom resource has its API group: `Rollout.argoproj.io`.
+    pub object: ObjectRef,
+    /// Path within the object.
+    pub path: Box<str>,
+    /// Value before, as text; empty if there was none.
+    pub from: Box<str>,
+    /// Value after, as text; empty if there is none.
+    pub to: Box<str>,
+    /// The manager, as it called itself.
+    pub manager: Box<str>,
+    /// What the object says of the tool that deploys it, e.g. `Argo CD: shop/web`; empty if it says nothing.
+    pub via: Box<str>,
+    /// The deployment tool that had written the field before, as it called itself; empty if that was another, or is not
+    /// proven.
+    pub former: Box<str>,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// Counts of transactions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommitDelta {
@@ -173,6 +199,10 @@ pub struct CommitDelta {
     pub kills: Vec<LivenessKill>,
     /// Changes that can break pods.
     pub changes: RecentChanges,
+    /// Changes of fields whose author is proven, by namespace, in order.
+    pub field_writes: BTreeMap<Box<str>, Vec<FieldWrite>>,
+    /// Tracked objects that were deleted, as [`FieldWrite::object`].
+    pub deleted: Vec<ObjectRef>,
 }
 
 impl CommitDelta {
@@ -216,9 +246,32 @@ impl CommitDelta {
         self.changes.note(change);
     }
 
+    /// Notes a change of a field. One too many is dropped: a finding opens later, or closes later.
+    pub fn note_write(&mut self, write: FieldWrite) {
+        let namespace = write.object.namespace.as_str();
+        if let Some(here) = self.field_writes.get_mut(namespace) {
+            if here.len() < WRITES_MAX {
+                here.push(write);
+            }
+        } else if self.field_writes.len() < WRITTEN_NAMESPACES_MAX {
+            self.field_writes.insert(namespace.into(), vec![write]);
+        }
+    }
+
+    /// Notes the deletion of a tracked object.
+    pub fn note_deletion(&mut self, object: ObjectRef) {
+        if self.deleted.len() < WRITES_MAX * WRITTEN_NAMESPACES_MAX {
+            self.deleted.push(object);
+        }
+    }
+
     /// Nothing was counted.
     pub fn is_empty(&self) -> bool {
-        self.warnings.is_empty() && self.kills.is_empty() && self.changes.is_empty()
+        self.warnings.is_empty()
+            && self.kills.is_empty()
+            && self.changes.is_empty()
+            && self.field_writes.is_empty()
+            && self.deleted.is_empty()
     }
 
     fn add(&mut self, other: Self) {
@@ -232,6 +285,12 @@ impl CommitDelta {
         self.kills.extend(other.kills.into_iter().take(free));
         for change in other.changes.into_changes() {
             self.changes.note(change);
+        }
+        for write in other.field_writes.into_values().flatten() {
+            self.note_write(write);
+        }
+        for object in other.deleted {
+            self.note_deletion(object);
         }
     }
 }

@@ -203,6 +203,7 @@ fn register(
             relist,
         });
     }
+    restored.analysis.at = writer.now();
     restored.analysis.findings = writer.open_findings()?;
     if !targets.informers.is_empty() {
         // This reads much of the file. If the file is corrupt, the writer detects it and replaces the file; the start must

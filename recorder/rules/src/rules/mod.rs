@@ -9,6 +9,7 @@
 //!                      └──────▶ format (phrases)
 //! ```
 
+mod changed_outside_git_ops;
 mod config_map_missing;
 mod container_cannot_start;
 mod container_exited_with_error;
@@ -23,6 +24,7 @@ mod image_not_pinned;
 mod image_pull_failing;
 mod killed_by_liveness_probe;
 mod kubelet_version_skew;
+mod managers_fight_over_field;
 mod memory_limit_too_low;
 mod node_cannot_pull_images;
 mod node_nearly_allocated;
@@ -95,6 +97,8 @@ pub static ALL: &[Rule] = &[
     recorder_disk_nearly_full::RULE,
     pods_failing_alike::RULE,
     failure_after_change::RULE,
+    changed_outside_git_ops::RULE,
+    managers_fight_over_field::RULE,
     memory_limit_too_low::RULE,
     node_readiness_flapping::RULE,
     image_fails_on_several_nodes::RULE,
@@ -121,6 +125,9 @@ pub static ALL: &[Rule] = &[
 
 /// The rule that needs the termination messages of containers.
 pub const TERMINATION_MESSAGE_MISSING: &str = termination_message_missing::RULE.name;
+
+/// The rule whose findings stay open after a restart until the field is written again.
+pub const CHANGED_OUTSIDE_GIT_OPS: &str = changed_outside_git_ops::RULE.name;
 
 /// Whether a finding may open although some pods are not known. It may not close then.
 pub fn holds_of_a_part(rule: &Rule) -> bool {
@@ -186,8 +193,8 @@ mod tests {
                 ALL[..index].iter().all(|other| other.name != name),
                 "{name}"
             );
-            let about_kube9 = matches!(rule.check, Check::Recorder(_));
-            assert_eq!(rule.reads.is_empty(), about_kube9, "{name}");
+            let reads_no_watch = matches!(rule.check, Check::Recorder(_) | Check::Fields(_));
+            assert_eq!(rule.reads.is_empty(), reads_no_watch, "{name}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube9_model::EventType;
 use kube9_model::label::Label;
 
-use super::rule::RuleDoc;
+use super::rule::{Check, RuleDoc};
 use super::{ALL, OTHERS, finding_names};
 use crate::config::ThresholdConfig;
 
@@ -130,9 +130,10 @@ fn entries() -> Vec<Entry> {
         name: rule.name,
         event_type: rule.event_type,
         doc: &rule.doc,
-        reads: match rule.reads {
-            [] => own.to_owned(),
-            kinds => kinds
+        reads: match (rule.reads, rule.check) {
+            ([], Check::Fields(_)) => "the change history".to_owned(),
+            ([], _) => own.to_owned(),
+            (kinds, _) => kinds
                 .iter()
                 .map(|kind| kind.name())
                 .collect::<Vec<_>>()

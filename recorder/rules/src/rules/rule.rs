@@ -1,15 +1,17 @@
 //! The definition of a rule, and its input.
 
+use std::collections::BTreeMap;
+
 use kube9_ingest::objects::{ConfigMap, Deployment, Service};
-use kube9_model::EventType;
 use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
+use kube9_model::{EventType, ObjectRef};
 
 use super::symptoms::RuleOutput;
 use crate::config::ThresholdConfig;
 use crate::self_status::SelfStatus;
 use crate::subject::SubjectKind;
-use crate::world::{NodeEntry, PodEntry, World};
+use crate::world::{FieldHistory, NodeEntry, PodEntry, World};
 
 #[derive(Debug)]
 pub struct Rule {
@@ -17,7 +19,8 @@ pub struct Rule {
     pub name: &'static str,
     pub event_type: EventType,
     pub doc: RuleDoc,
-    /// The kinds that it reads. It runs only while all of them are watched. Empty for rules about kube9 itself.
+    /// The kinds that it reads. It runs only while all of them are watched. Empty for rules about kube9 itself, and for those
+    /// that read the change history.
     pub reads: &'static [Kind],
     pub check: Check,
 }
@@ -60,6 +63,8 @@ pub enum Check {
     Deployment(fn(&RuleContext<'_>, &Deployment, &mut RuleOutput)),
     Service(fn(&RuleContext<'_>, &Service, &mut RuleOutput)),
     ConfigMap(fn(&RuleContext<'_>, &ConfigMap, &mut RuleOutput)),
+    /// The fields of a tracked object that were written lately, by path.
+    Fields(fn(&RuleContext<'_>, &ObjectRef, &BTreeMap<Box<str>, FieldHistory>, &mut RuleOutput)),
     /// The pods of a controller, at least one.
     Owner(fn(&RuleContext<'_>, &Group<'_>, &mut RuleOutput)),
     /// The pods that wait for an image, at least one.
@@ -77,6 +82,7 @@ impl Check {
             Self::Deployment(_) => SubjectKind::Deployment,
             Self::Service(_) => SubjectKind::Service,
             Self::ConfigMap(_) => SubjectKind::ConfigMap,
+            Self::Fields(_) => SubjectKind::Fields,
             Self::Owner(_) => SubjectKind::Owner,
             Self::Image(_) => SubjectKind::Image,
             Self::Namespace(_) => SubjectKind::Namespace,

@@ -92,7 +92,8 @@ impl Analysis {
                 return; // its objects are not kept, and its findings are closed
             }
             let kind = subject.kind.kind();
-            if kind.is_some_and(|kind| self.freshness.is_ready(kind)) {
+            let is_known = kind.is_some_and(|kind| self.freshness.is_ready(kind));
+            if is_known || subject.kind == SubjectKind::Fields {
                 self.without_objects(subject, now, out);
             }
             return;

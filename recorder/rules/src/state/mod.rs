@@ -57,6 +57,8 @@ pub struct Analysis {
 /// What the database has from before the start.
 #[derive(Debug, Default)]
 pub struct RestoredState {
+    /// When it was read.
+    pub at: Timestamp,
     /// Fingerprint and state of the open findings.
     pub findings: Vec<(String, String)>,
     /// Warnings of the last week.
@@ -76,6 +78,11 @@ impl Analysis {
             // All subjects are evaluated after their lists.
             world.note_change(change, &mut BTreeSet::new());
         }
+        let findings = restored(before.findings);
+        for (object, rule, path) in findings.of_fields() {
+            let is_outside = rule == rules::CHANGED_OUTSIDE_GIT_OPS;
+            world.restore_field(object, path, is_outside, before.at);
+        }
         Self {
             quota: Quota::new(bytes(config.max_bytes), bytes(config.namespace_max_bytes)),
             left_out: 0,
@@ -83,7 +90,7 @@ impl Analysis {
             config,
             world,
             owners,
-            findings: restored(before.findings),
+            findings,
             freshness: Freshness::default(),
             work_queue: WorkQueue::default(),
             idle_cron_jobs: Map::default(),
@@ -151,6 +158,14 @@ impl Analysis {
             if !self.quota.leaves_out(&change.object.namespace) {
                 self.world.note_change(change, &mut dirty);
             }
+        }
+        for write in told.field_writes.into_values().flatten() {
+            if !self.quota.leaves_out(&write.object.namespace) {
+                self.world.note_write(write, &mut dirty);
+            }
+        }
+        for object in &told.deleted {
+            dirty.extend(self.world.forget_fields(object));
         }
         self.work_queue.enqueue(dirty);
     }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use kube9_ingest::informer_event::InformerEvent;
 use kube9_ingest::item::{FindingTransition, Item};
+use kube9_model::commit_stats::{CommitDelta, FieldWrite};
 use kube9_model::record::Record;
 use kube9_model::resume::StoredObjects;
 use kube9_model::time::Timestamp;
@@ -62,6 +63,7 @@ impl Stored {
             .map(|(a, b)| (a.clone(), b.clone()))
             .collect();
         let before = RestoredState {
+            at: now,
             findings,
             ..RestoredState::default()
         };
@@ -473,6 +475,70 @@ fn rules_are_disabled_by_name_type_and_namespace() {
         harness.apply(Kind::Pod, &oom("web-1"));
         assert_eq!(harness.findings().len(), 0);
     }
+}
+
+fn field_write(manager: &str, former: &str, to: &str, at: Timestamp) -> CommitDelta {
+    let mut delta = CommitDelta::default();
+    delta.note_write(FieldWrite {
+        object: kube9_model::ObjectRef {
+            kind: "Rollout.argoproj.io".into(),
+            namespace: "shop".into(),
+            name: "web".into(),
+        },
+        path: "spec.template.spec.containers[app/x].image".into(),
+        from: "old".into(),
+        to: to.into(),
+        manager: manager.into(),
+        via: "Argo CD: shop".into(),
+        former: former.into(),
+        at,
+    });
+    delta
+}
+
+#[test]
+fn findings_about_fields_stay_open_after_a_restart_until_something_proves_their_end() {
+    let mut harness = TestHarness::new();
+    for manager in [
+        "argocd-controller",
+        "kubectl-edit",
+        "argocd-controller",
+        "kubectl-edit",
+        "argocd-controller",
+        "kubectl-edit",
+    ] {
+        let (former, to) = match manager {
+            "kubectl-edit" => ("argocd-controller", "new"),
+            _ => ("", "old"),
+        };
+        let write = field_write(manager, former, to, harness.now);
+        harness.commit(write);
+        harness.wait(10);
+    }
+    harness.wait(310);
+    let mut stored = Stored::default();
+    stored.commit(&harness.take());
+    assert_eq!(stored.findings.len(), 2, "{:?}", stored.findings.keys());
+    let mut harness = stored.start(harness.now.plus(Duration::from_secs(100)));
+    for kind in KINDS {
+        harness.list_for(kind, &[], RelistCause::Resumed);
+    }
+    harness.wait(1700);
+    stored.commit(&harness.take());
+    assert_eq!(stored.findings.len(), 2, "nothing is known of their end");
+    harness.wait(200);
+    stored.commit(&harness.take());
+    let open: Vec<&String> = stored.findings.keys().collect();
+    assert_eq!(
+        open.len(),
+        1,
+        "nobody has written the field for 30 minutes: {open:?}"
+    );
+    assert!(open[0].starts_with("ChangedOutsideGitOps/"));
+    let write = field_write("argocd-controller", "", "old", harness.now);
+    harness.commit(write);
+    stored.commit(&harness.take());
+    assert_eq!(stored.findings.len(), 0);
 }
 
 #[test]

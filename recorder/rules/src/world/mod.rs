@@ -9,6 +9,7 @@
 mod container_history;
 mod default_tokens;
 mod entry;
+mod fields;
 mod index;
 mod queries;
 mod reboot;
@@ -19,6 +20,7 @@ use kube9_model::ObjectRef;
 use kube9_model::time::Timestamp;
 
 pub use entry::{NodeEntry, PodEntry};
+pub use fields::{FieldHistory, Fields, Outside, WRITES_KEPT, WRITES_MAX, client};
 pub use index::ResourceRequests;
 
 use super::controller::controller;
@@ -36,7 +38,7 @@ use kube9_ingest::objects::{
     Condition, ConfigMap, ContainerState, Deployment, Meta, Node, Object, Pod, Service,
 };
 use kube9_ingest::sanitize::clean_name;
-use kube9_model::commit_stats::{BreakingChange, LivenessKill, RecentChanges};
+use kube9_model::commit_stats::{BreakingChange, FieldWrite, LivenessKill, RecentChanges};
 use kube9_model::label::Kind;
 
 /// Up to so many pods that wait for an image, each marks the nodes of the others as dependents.
@@ -55,6 +57,7 @@ pub struct World {
     pub config_maps: Map<ObjectKey, ConfigMap>,
     /// Changes that can break pods; also of kinds that no informer watches.
     changes: RecentChanges,
+    pub fields: Fields,
     pub warnings: Warnings,
     pub default_tokens: DefaultTokens,
     pub self_status: SelfStatus,
@@ -76,6 +79,7 @@ impl World {
             services: Map::default(),
             config_maps: Map::default(),
             changes: RecentChanges::default(),
+            fields: Fields::default(),
             warnings,
             default_tokens: DefaultTokens::new(opts_out),
             self_status: SelfStatus::default(),
@@ -321,8 +325,37 @@ impl World {
         }
     }
 
+    /// Remembers a write of a field; adds the object to `dirty`.
+    pub fn note_write(&mut self, write: FieldWrite, dirty: &mut BTreeSet<Subject>) {
+        let object = &write.object;
+        let key = clean_key(&object.kind, &object.namespace, &object.name);
+        if self.fields.note(&mut self.ledger, &key, write) {
+            dirty.insert(Subject::new(SubjectKind::Fields, key));
+        }
+    }
+
+    /// Remembers that a finding about a field of an object is open.
+    pub fn restore_field(
+        &mut self,
+        object: &ObjectKey,
+        path: &str,
+        is_outside: bool,
+        now: Timestamp,
+    ) {
+        self.fields
+            .restore(&mut self.ledger, object, path, is_outside, now);
+    }
+
+    /// Removes the fields of a deleted object. Returns its subject, if it was followed.
+    pub fn forget_fields(&mut self, object: &ObjectRef) -> Option<Subject> {
+        let key = clean_key(&object.kind, &object.namespace, &object.name);
+        let was_followed = self.fields.remove(&mut self.ledger, &key);
+        was_followed.then(|| Subject::new(SubjectKind::Fields, key))
+    }
+
     /// Removes what is known of a namespace besides its objects.
     pub fn forget_namespace(&mut self, namespace: &str) {
+        self.fields.remove_namespace(&mut self.ledger, namespace);
         self.forget_changes(namespace, |_| true);
     }
 

@@ -11,6 +11,7 @@ use kube9_ingest::change_row::{
     is_made_by_the_cluster, is_set_up, title_of_folded,
 };
 use kube9_ingest::deletion::{CLAIM, CRON_JOB, DeletionCause};
+use kube9_ingest::field_writes::{field_writes, former_deployer, may_be_outside, object_in_group};
 use kube9_ingest::item::{FinishedJob, ObservedContent, ObservedObject};
 use kube9_ingest::sanitize::{clean_text, sanitize};
 use kube9_model::change::body::{Body, plain};
@@ -639,7 +640,7 @@ impl TrackedApplier<'_> {
         let (at, what, op) = (row.at, row.name(), row.what.op());
         let kind = self.kind.kind.clone();
         let mut record = row.record().sanitize().record().clone();
-        self.note_breaking(&record, at);
+        self.note_for_rules(&record, at)?;
         let known = self.state.churn.fold(&target, at).cloned();
         let is_open = known.is_some();
         let mut fold = known.unwrap_or_else(|| Fold::begin(&target, at));
@@ -1127,22 +1128,43 @@ impl TrackedApplier<'_> {
     fn insert(&mut self, row: ChangeRow<'_>) -> rusqlite::Result<EventKey> {
         let at = row.at;
         let row = row.record().sanitize();
-        self.note_breaking(row.record(), at);
+        self.note_for_rules(row.record(), at)?;
         self.rows.insert_internal(self.conn, &row, at, at)
     }
 
-    /// Tells the rules of a change that can break pods.
-    fn note_breaking(&mut self, record: &Record, at: Timestamp) {
-        let change = match &record.object {
-            // The template of a pod with a controller is its controller's.
-            Some(object) if object.kind != "Pod" || record.owner.is_none() => {
-                breaking(object, &record.title, &record.extra, at)
-            }
-            _ => None,
+    /// Passes a change to the rules, before its row is stored.
+    fn note_for_rules(&mut self, record: &Record, at: Timestamp) -> rusqlite::Result<()> {
+        let Some(object) = &record.object else {
+            return Ok(());
         };
-        if let Some(change) = change {
+        // The template of a pod with a controller is its controller's.
+        if (object.kind != "Pod" || record.owner.is_none())
+            && let Some(change) = breaking(object, &record.title, &record.extra, at)
+        {
             self.rows.commit_delta.note_change(change);
         }
+        if record.extra.get("op").and_then(Value::as_str) == Some("deleted") {
+            let deleted = object_in_group(object, &record.api_group);
+            self.rows.commit_delta.note_deletion(deleted);
+        }
+        for mut write in field_writes(record, at) {
+            if may_be_outside(&write) {
+                write.former = self.former_deployer(object, &record.api_group, &write.path)?;
+            }
+            self.rows.commit_delta.note_write(write);
+        }
+        Ok(())
+    }
+
+    /// The deployment tool that wrote a field of an object before, by the rows of the object; empty if none is proven.
+    fn former_deployer(
+        &self,
+        object: &ObjectRef,
+        api_group: &str,
+        path: &str,
+    ) -> rusqlite::Result<Box<str>> {
+        let rows = self.rows.changes_of(self.conn, object, api_group)?;
+        Ok(former_deployer(path, rows.into_iter()).unwrap_or_default())
     }
 }
 

@@ -240,6 +240,11 @@ impl Writer {
         tracked::stored_versions(&self.conn, resource, namespace)
     }
 
+    /// The time of the recorder's clock.
+    pub fn now(&self) -> Timestamp {
+        self.context.clock.now()
+    }
+
     /// Changes of the last hour that can break pods. Before [`Writer::run`] only.
     ///
     /// # Errors
