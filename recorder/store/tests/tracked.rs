@@ -523,6 +523,35 @@ fn ended_pod_has_a_row_of_its_deletion_only_if_its_controller_is_recorded() {
 }
 
 #[test]
+fn writes_of_one_second_that_are_received_late_have_their_author() {
+    let object = |version: u64, paused: bool, time: &str| {
+        let mut object = object("web", 1, version, &json!({"paused": paused}), 0);
+        object["metadata"]["managedFields"] = json!([{
+            "manager": "kubectl-rollout", "operation": "Update", "apiVersion": "apps/v1", "time": time,
+            "fieldsV1": {"f:spec": {"f:paused": {}}},
+        }]);
+        object
+    };
+    let mut store = Store::new();
+    let first = store.now.to_string();
+    store.list(RelistCause::FirstStart, &[&object(100, false, &first)]);
+    store.now = store.now.plus(Duration::from_secs(60));
+    let time = store.now.to_string();
+    let late = [(101, true), (102, false), (103, true)];
+    let items =
+        late.map(|(version, paused)| store.read(&object(version, paused, &time), Origin::Watch));
+    store.commit(&items);
+    let changes = store.changes();
+    assert_eq!(changes.len(), 3);
+    for (_, metadata) in changes {
+        assert_eq!(
+            metadata["by"][0]["manager"], "kubectl-rollout",
+            "{metadata}"
+        );
+    }
+}
+
+#[test]
 fn change_of_what_a_deployment_tool_wrote_names_the_tool() {
     let mut store = Store::new();
     let object = |version: u64, image: &str, manager: &str, at: Timestamp| {

@@ -139,10 +139,10 @@ impl Replay {
             },
         );
         if let Some(change) = change {
-            let mut told = CommitDelta::default();
-            told.note_change(change);
+            let mut delta = CommitDelta::default();
+            delta.note_change(change);
             self.analysis
-                .on_commit(told, Timestamp::from_millis(self.now));
+                .on_commit(delta, Timestamp::from_millis(self.now));
         }
         self.settle();
     }

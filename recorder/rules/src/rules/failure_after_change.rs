@@ -501,8 +501,8 @@ mod tests {
     /// The writer commits this change, so many seconds after the start.
     fn changed(kind: &str, name: &str, op: &str, field: &str, second: i64) -> Step {
         let is_wide = kind.contains("Webhook") || kind.contains("Admission");
-        let mut told = CommitDelta::default();
-        told.note_change(BreakingChange {
+        let mut delta = CommitDelta::default();
+        delta.note_change(BreakingChange {
             object: ObjectRef {
                 kind: kind.to_owned(),
                 namespace: if is_wide { "" } else { "shop" }.to_owned(),
@@ -515,7 +515,7 @@ mod tests {
             to: "2".into(),
             by: "by helm".into(),
         });
-        Step::Commit(told)
+        Step::Commit(delta)
     }
 
     /// It was created and crashed at those seconds.
@@ -719,8 +719,8 @@ mod tests {
                 }
                 Vec::new()
             }
-            Step::Commit(told) => {
-                harness.commit(told);
+            Step::Commit(delta) => {
+                harness.commit(delta);
                 Vec::new()
             }
             Step::Wait(seconds) => {

@@ -144,27 +144,27 @@ impl Analysis {
     }
 
     /// Handles what the writer committed.
-    pub fn on_commit(&mut self, told: CommitDelta, now: Timestamp) {
+    pub fn on_commit(&mut self, delta: CommitDelta, now: Timestamp) {
         self.world.warnings.recording(now);
         let mut dirty = BTreeSet::new();
-        for (place, rows) in &told.warnings {
+        for (place, rows) in &delta.warnings {
             self.world.warnings.add(place, *rows);
             dirty.insert(Subject::of_namespace(&place.namespace));
         }
-        for kill in &told.kills {
+        for kill in &delta.kills {
             self.world.note_kill(kill, &mut dirty);
         }
-        for change in told.changes.into_changes() {
+        for change in delta.changes.into_changes() {
             if !self.quota.leaves_out(&change.object.namespace) {
                 self.world.note_change(change, &mut dirty);
             }
         }
-        for write in told.field_writes.into_values().flatten() {
+        for write in delta.field_writes.into_values().flatten() {
             if !self.quota.leaves_out(&write.object.namespace) {
                 self.world.note_write(write, &mut dirty);
             }
         }
-        for object in &told.deleted {
+        for object in &delta.deleted {
             dirty.extend(self.world.forget_fields(object));
         }
         self.work_queue.enqueue(dirty);

@@ -65,7 +65,7 @@ impl CapturedObjects {
                 harness.apply(label, object);
             }
         }
-        let mut told = CommitDelta::default();
+        let mut delta = CommitDelta::default();
         for event in self.objects(name, "Event") {
             let event = decode_event(event.to_string().as_bytes()).unwrap();
             let normalized = normalize(event, harness.now, &SeverityOverrides::default()).unwrap();
@@ -80,9 +80,9 @@ impl CapturedObjects {
                 .filter_map(|object| object["count"].as_i64())
                 .max();
             let times = seen.count - before.unwrap_or(0);
-            told.count_probe_kill(&normalized.record, seen.last, times);
+            delta.count_probe_kill(&normalized.record, seen.last, times);
         }
-        harness.commit(told);
+        harness.commit(delta);
     }
 }
 

@@ -101,8 +101,8 @@ pub(crate) fn run_after(rule: &Rule, history: WarningHistory, steps: Vec<Step>) 
                 CapturedObjects::read(scene).show(moment, &mut harness);
                 continue;
             }
-            Step::Commit(told) => {
-                harness.commit(told);
+            Step::Commit(delta) => {
+                harness.commit(delta);
                 continue;
             }
             Step::SetSelfStatus(own) => {

@@ -181,9 +181,9 @@ impl TestHarness {
                 what: what.into(),
                 ..BreakingChange::default()
             };
-            let mut told = CommitDelta::default();
-            told.note_change(change);
-            self.commit(told);
+            let mut delta = CommitDelta::default();
+            delta.note_change(change);
+            self.commit(delta);
         }
     }
 
@@ -191,8 +191,8 @@ impl TestHarness {
         self.send(kind, InformerEvent::Delete(decoded(kind, object)));
     }
 
-    pub(crate) fn commit(&mut self, told: CommitDelta) {
-        self.analysis.on_commit(told, self.now);
+    pub(crate) fn commit(&mut self, delta: CommitDelta) {
+        self.analysis.on_commit(delta, self.now);
         self.evaluate_all();
     }
 

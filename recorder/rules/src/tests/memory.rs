@@ -37,9 +37,9 @@ fn fill(harness: &mut TestHarness, namespace: &str) {
 }
 
 fn commit_changes(harness: &mut TestHarness, namespace: &str) {
-    let mut told = CommitDelta::default();
+    let mut delta = CommitDelta::default();
     for n in 0..100 {
-        told.note_change(BreakingChange {
+        delta.note_change(BreakingChange {
             object: ObjectRef {
                 kind: "StatefulSet".to_owned(),
                 namespace: namespace.to_owned(),
@@ -50,7 +50,7 @@ fn commit_changes(harness: &mut TestHarness, namespace: &str) {
             ..BreakingChange::default()
         });
     }
-    harness.commit(told);
+    harness.commit(delta);
 }
 
 #[test]

@@ -532,7 +532,7 @@ fn findings_about_fields_stay_open_after_a_restart_until_something_proves_their_
     assert_eq!(
         open.len(),
         1,
-        "nobody has written the field for 30 minutes: {open:?}"
+        "no write of the field for 30 minutes: {open:?}"
     );
     assert!(open[0].starts_with("ChangedOutsideGitOps/"));
     let write = field_write("argocd-controller", "", "old", harness.now);

@@ -338,6 +338,10 @@ impl TrackedApplier<'_> {
                 .filter(|(field, authorship)| !field.silent && !authorship.is_default)
                 .unzip();
             let by = ChangeAuthor::group(&authors, &loud);
+            // It happened in the second of its author's entry.
+            if by.iter().any(|by| by.certainty == Certainty::Field) && !is_same_version {
+                next.stamps.clone_from(&object.stamps);
+            }
             let author_at = by.iter().filter_map(|by| by.entry.at()).max();
             let when = if is_same_version {
                 // What is in etcd did not change, only how it reads; the next state may be older than its receipt.
