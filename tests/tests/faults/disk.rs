@@ -329,8 +329,11 @@ fn database_created_in_two_attempts_records_cluster_anew() {
             let filled = filler.metadata().unwrap().len();
             filler.set_len(filled - free_pages * 4_096).unwrap();
         }
+        // While it is open, its space is not free.
+        let removed = fs::File::open(harness.setup.database()).unwrap();
         fs::remove_file(harness.setup.database()).unwrap();
         harness.wait("named", || !harness.degraded("database").is_empty());
+        drop(removed);
         harness.create("meanwhile");
         fs::remove_file(&filler).unwrap();
         harness.wait_stored(2);
