@@ -123,17 +123,14 @@ pub fn may_be_outside(write: &FieldWrite) -> bool {
 
 /// Who had written a field before, by the metadata of the object's earlier rows, the newest first: the deployment tool, if
 /// that is proven.
-pub fn former_deployer(
-    path: &str,
-    rows: impl Iterator<Item = Map<String, Value>>,
-) -> Option<Box<str>> {
+pub fn former_deployer(path: &str, rows: &[Map<String, Value>]) -> Option<Box<str>> {
     for row in rows {
         let is_left_out = row.contains_key("fields_left_out");
-        let (names_path, is_all) = match text(&row, "op")? {
+        let (names_path, is_all) = match text(row, "op")? {
             // The API server and admission add fields that the creator did not write.
             "created" => (is_never_added(path), true),
             "changed" => {
-                let mut paths = array(&row, "fields")
+                let mut paths = array(row, "fields")
                     .iter()
                     .filter_map(|field| text(field.as_object()?, "path"));
                 (paths.any(|one| covers(one, path)), false)
@@ -146,7 +143,7 @@ pub fn former_deployer(
             }
             continue;
         }
-        let by = array(&row, "by").iter().filter_map(Value::as_object);
+        let by = array(row, "by").iter().filter_map(Value::as_object);
         let is_author = |by: &&Map<String, Value>| {
             let mut paths = array(by, "paths").iter().filter_map(Value::as_str);
             text(by, "certainty") == Some(Certainty::Field.as_str())
@@ -336,11 +333,7 @@ mod tests {
             (IMAGE, vec![], None),
         ] {
             let text = format!("{path} {rows:?}");
-            assert_eq!(
-                former_deployer(path, rows.into_iter()).as_deref(),
-                expected,
-                "{text}"
-            );
+            assert_eq!(former_deployer(path, &rows).as_deref(), expected, "{text}");
         }
     }
 }

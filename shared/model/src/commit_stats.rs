@@ -84,7 +84,7 @@ impl BreakingChange {
     }
 }
 
-/// The latest changes of each namespace that can break pods. Whoever edits much displaces only their own changes.
+/// The latest changes of each namespace that can break pods. A namespace with many changes displaces only its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecentChanges {
     by_namespace: HashMap<Box<str>, Vec<BreakingChange>>,

@@ -1151,24 +1151,17 @@ impl TrackedApplier<'_> {
             let deleted = object_in_group(object, &record.api_group);
             self.rows.commit_delta.note_deletion(deleted);
         }
-        for mut write in field_writes(record, at) {
-            if may_be_outside(&write) {
-                write.former = self.former_deployer(object, &record.api_group, &write.path)?;
+        let mut writes = field_writes(record, at);
+        if writes.iter().any(may_be_outside) {
+            let rows = self.rows.changes_of(self.conn, object, &record.api_group)?;
+            for write in writes.iter_mut().filter(|write| may_be_outside(write)) {
+                write.former = former_deployer(&write.path, &rows).unwrap_or_default();
             }
+        }
+        for write in writes {
             self.rows.commit_delta.note_write(write);
         }
         Ok(())
-    }
-
-    /// The deployment tool that wrote a field of an object before, by the rows of the object; empty if none is proven.
-    fn former_deployer(
-        &self,
-        object: &ObjectRef,
-        api_group: &str,
-        path: &str,
-    ) -> rusqlite::Result<Box<str>> {
-        let rows = self.rows.changes_of(self.conn, object, api_group)?;
-        Ok(former_deployer(path, rows.into_iter()).unwrap_or_default())
     }
 }
 
