@@ -30,17 +30,6 @@ struct Node<T> {
     value: T,
 }
 
-/// A pattern and how many of its steps were taken.
-type Position = (usize, usize);
-
-/// What the next key is.
-#[derive(Clone, Copy)]
-enum Symbol<'p> {
-    Literal(&'p str),
-    Prefix(&'p str),
-    Other,
-}
-
 impl<T> Automaton<T> {
     /// No pattern can match here or further inside.
     pub const DEAD: State = 0;
@@ -49,68 +38,77 @@ impl<T> Automaton<T> {
 
     /// Builds it; `join` gets what the patterns say that match the field, and what those say that can match inside it.
     pub fn new<R>(patterns: &[(Pattern, R)], join: impl Fn(&[&R], &[&R]) -> T) -> Self {
-        let steps = patterns.iter().flat_map(|(pattern, _)| pattern.steps());
-        let mut keys: Vec<Box<str>> = steps
-            .filter_map(|step| match step {
-                Step::Literal(text) => Some(text.clone()),
-                _ => None,
-            })
-            .collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let mut sets: Vec<Vec<Position>> = vec![Vec::new()];
-        let mut known = HashMap::from([(Vec::new(), Self::DEAD)]);
-        let start = closed((0..patterns.len()).map(|pattern| (pattern, 0)), patterns);
-        let mut intern = |set: Vec<Position>, sets: &mut Vec<Vec<Position>>| {
-            *known.entry(set).or_insert_with_key(|set| {
-                sets.push(set.clone());
-                // Tables of kinds have some hundred states; a pattern of a user is matched by itself.
-                State::try_from(sets.len() - 1).unwrap_or(Self::DEAD)
-            })
+        let positions = Positions::of(patterns);
+        let mut sets: Vec<Set> = vec![positions.empty()];
+        let mut known = HashMap::from([(positions.empty(), Self::DEAD)]);
+        let mut intern = |set: &Set, sets: &mut Vec<Set>| {
+            if let Some(state) = known.get(set) {
+                return *state;
+            }
+            // Tables of kinds have some hundred states; a pattern of a user is matched by itself.
+            let state = State::try_from(sets.len()).unwrap_or(Self::DEAD);
+            sets.push(set.clone());
+            known.insert(set.clone(), state);
+            state
         };
-        intern(start, &mut sets);
+        intern(&positions.start(), &mut sets);
         let mut states = Vec::new();
+        let (mut literals, mut prefixes) = (Vec::new(), Vec::new());
+        let mut next = positions.empty();
         while let Some(set) = sets.get(states.len()).cloned() {
-            let mut literals: Vec<&str> = Vec::new();
-            let mut prefixes: Vec<&str> = Vec::new();
-            for (pattern, taken) in &set {
-                match patterns[*pattern].0.steps().get(*taken) {
-                    Some(Step::Literal(text)) => literals.push(text),
-                    Some(Step::Prefix(text)) => prefixes.push(text),
-                    _ => {}
+            literals.clear();
+            prefixes.clear();
+            let (mut here, mut inside) = (Vec::new(), Vec::new());
+            // What each key leads to, whatever its text.
+            let mut other = positions.empty();
+            for position in members(&set) {
+                let says = |pattern: usize| &patterns[pattern].1;
+                match positions.all[position] {
+                    Position::End(pattern) => here.push(says(pattern)),
+                    Position::At(pattern, step) => {
+                        inside.push(says(pattern));
+                        match step {
+                            Taken::Many => positions.reach(&mut other, position),
+                            Taken::One => positions.reach(&mut other, position + 1),
+                            Taken::Literal(number) => literals.push((number, position + 1)),
+                            Taken::Prefix(text) => prefixes.push((text, position + 1)),
+                        }
+                    }
                 }
             }
-            prefixes.sort_unstable_by_key(|text| (usize::MAX - text.len(), *text));
-            prefixes.dedup();
-            let mut to = |symbol| intern(after(&set, symbol, patterns), &mut sets);
-            let node = Node {
-                tags: literals.iter().fold(0, |tags, key| tags | bit(tag(key))),
-                other: to(Symbol::Other),
-                literals: {
-                    let known = (0_u16..).zip(&keys);
-                    let named = known.filter(|(_, key)| literals.contains(&&***key));
-                    let mut literals: Vec<_> = named
-                        .map(|(number, key)| (tag(key), number, to(Symbol::Literal(key))))
-                        .collect();
-                    literals.sort_unstable();
-                    literals
-                },
-                prefixes: prefixes
-                    .into_iter()
-                    .map(|text| (text.into(), to(Symbol::Prefix(text))))
-                    .collect(),
-                value: {
-                    let ends =
-                        |(pattern, taken): &&Position| *taken == patterns[*pattern].0.steps().len();
-                    let says = |(pattern, _): &Position| &patterns[*pattern].1;
-                    let (here, inside): (Vec<_>, Vec<_>) = set.iter().partition(ends);
-                    let here: Vec<&R> = here.into_iter().map(says).collect();
-                    let inside: Vec<&R> = inside.into_iter().map(says).collect();
-                    join(&here, &inside)
-                },
+            literals.sort_unstable();
+            // The longest first.
+            prefixes.sort_unstable_by_key(|(text, _)| (usize::MAX - text.len(), *text));
+            let mut to = |key: &str, named: &[(u16, usize)]| {
+                next.copy_from_slice(&other);
+                let starts = prefixes.iter().filter(|(start, _)| key.starts_with(start));
+                let named = named.iter().map(|(_, position)| *position);
+                for position in named.chain(starts.map(|(_, position)| *position)) {
+                    positions.reach(&mut next, position);
+                }
+                intern(&next, &mut sets)
             };
-            states.push(node);
+            let mut named: Vec<(u32, u16, State)> = literals
+                .chunk_by(|(one, _), (other, _)| one == other)
+                .map(|same| {
+                    let number = same[0].0;
+                    let key = positions.keys[usize::from(number)];
+                    (tag(key), number, to(key, same))
+                })
+                .collect();
+            named.sort_unstable();
+            let begin = prefixes.chunk_by(|(one, _), (other, _)| one == other);
+            states.push(Node {
+                tags: named.iter().fold(0, |tags, (tag, ..)| tags | bit(*tag)),
+                prefixes: begin
+                    .map(|same| (same[0].0.into(), to(same[0].0, &[])))
+                    .collect(),
+                literals: named,
+                other: intern(&other, &mut sets),
+                value: join(&here, &inside),
+            });
         }
+        let keys = positions.keys.into_iter().map(Box::from).collect();
         Self { keys, states }
     }
 
@@ -169,40 +167,98 @@ const fn bit(tag: u32) -> u64 {
     1 << (tag.wrapping_mul(0x9e37_79b9) >> 26)
 }
 
-/// The positions after one more key.
-fn after<R>(set: &[Position], symbol: Symbol<'_>, patterns: &[(Pattern, R)]) -> Vec<Position> {
-    let next = |&(pattern, taken): &Position| {
-        let step = patterns[pattern].0.steps().get(taken)?;
-        let takes = match (step, symbol) {
-            (Step::Many, _) => return Some((pattern, taken)),
-            (Step::One, _) => true,
-            (Step::Literal(text), Symbol::Literal(key)) => **text == *key,
-            (Step::Prefix(start), Symbol::Literal(key) | Symbol::Prefix(key)) => {
-                key.starts_with(&**start)
-            }
-            _ => false,
-        };
-        takes.then_some((pattern, taken + 1))
-    };
-    closed(set.iter().filter_map(next), patterns)
+/// A set of positions, a bit each.
+type Set = Box<[u64]>;
+
+/// Where a pattern can be: before one of its steps, or at its end. The positions of a pattern follow each other.
+enum Position<'p> {
+    At(usize, Taken<'p>),
+    End(usize),
 }
 
-/// With the positions behind a `**`, which may take nothing.
-fn closed<R>(
-    positions: impl Iterator<Item = Position>,
-    patterns: &[(Pattern, R)],
-) -> Vec<Position> {
-    let mut all = Vec::new();
-    for (pattern, mut taken) in positions {
-        all.push((pattern, taken));
-        while patterns[pattern].0.steps().get(taken) == Some(&Step::Many) {
-            taken += 1;
-            all.push((pattern, taken));
+/// What a step takes: a literal is a number of a key.
+#[derive(Clone, Copy)]
+enum Taken<'p> {
+    Literal(u16),
+    Prefix(&'p str),
+    One,
+    Many,
+}
+
+struct Positions<'p> {
+    /// The keys that patterns name, sorted.
+    keys: Vec<&'p str>,
+    all: Vec<Position<'p>>,
+}
+
+impl<'p> Positions<'p> {
+    fn of<R>(patterns: &'p [(Pattern, R)]) -> Self {
+        let steps = patterns.iter().flat_map(|(pattern, _)| pattern.steps());
+        let literal = |step: &'p Step| match step {
+            Step::Literal(text) => Some(&**text),
+            _ => None,
+        };
+        let mut keys: Vec<&str> = steps.filter_map(literal).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut all = Vec::new();
+        for (pattern, (steps, _)) in patterns.iter().enumerate() {
+            all.extend(steps.steps().iter().map(|step| {
+                let taken = match step {
+                    // Each literal is in the list, and a table has less than 65,536 of them.
+                    Step::Literal(text) => keys.binary_search(&&**text).map_or(Taken::One, |at| {
+                        Taken::Literal(u16::try_from(at).unwrap_or(u16::MAX))
+                    }),
+                    Step::Prefix(text) => Taken::Prefix(text),
+                    Step::One => Taken::One,
+                    Step::Many => Taken::Many,
+                };
+                Position::At(pattern, taken)
+            }));
+            all.push(Position::End(pattern));
+        }
+        Self { keys, all }
+    }
+
+    fn empty(&self) -> Set {
+        vec![0; self.all.len().div_ceil(64)].into_boxed_slice()
+    }
+
+    fn start(&self) -> Set {
+        let mut start = self.empty();
+        let mut first = true;
+        for (at, position) in self.all.iter().enumerate() {
+            if first {
+                self.reach(&mut start, at);
+            }
+            first = matches!(position, Position::End(_));
+        }
+        start
+    }
+
+    /// Adds a position, and those behind a `**`, which may take nothing.
+    fn reach(&self, set: &mut Set, mut position: usize) {
+        insert(set, position);
+        while matches!(self.all[position], Position::At(_, Taken::Many)) {
+            position += 1;
+            insert(set, position);
         }
     }
-    all.sort_unstable();
-    all.dedup();
-    all
+}
+
+fn insert(set: &mut Set, position: usize) {
+    set[position / 64] |= 1 << (position % 64);
+}
+
+fn members(set: &Set) -> impl Iterator<Item = usize> {
+    set.iter().enumerate().flat_map(|(word, bits)| {
+        let mut rest = *bits;
+        std::iter::from_fn(move || {
+            let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+            rest &= rest - 1;
+            Some(word * 64 + bit)
+        })
+    })
 }
 
 #[cfg(test)]
