@@ -193,7 +193,7 @@ fn add_keys(schema: &Value, path: &str, lines: &mut Vec<String>) {
 /// Each column of each table and view.
 fn columns() -> Vec<String> {
     let db = Connection::open_in_memory().unwrap();
-    db.execute_batch(schema::CREATE).unwrap();
+    db.execute_batch(&schema::create()).unwrap();
     let mut statement = db
         .prepare(
             "SELECT s.name || '.' || c.name FROM sqlite_schema s, pragma_table_info(s.name) c \

@@ -315,7 +315,7 @@ mod tests {
 
     fn database() -> Connection {
         let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch(schema::CREATE).unwrap();
+        conn.execute_batch(&schema::create()).unwrap();
         conn
     }
 

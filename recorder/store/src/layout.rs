@@ -41,7 +41,7 @@ pub(super) fn create_if_empty(conn: &Connection) -> rusqlite::Result<()> {
     }
     let tx = conn.unchecked_transaction()?;
     tx.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-    tx.execute_batch(schema::CREATE)?;
+    tx.execute_batch(&schema::create())?;
     tx.execute(
         "INSERT INTO schema_version (version, applied_at, description) VALUES (?1, ?2, ?3)",
         (

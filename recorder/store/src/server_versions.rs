@@ -96,7 +96,7 @@ mod tests {
     /// The rows that a sequence of answers makes.
     fn rows_of(answers: &[&str]) -> Vec<String> {
         let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch(schema::CREATE).unwrap();
+        conn.execute_batch(&schema::create()).unwrap();
         let mut rows = Rows::default();
         for (n, version) in answers.iter().enumerate() {
             let at = Timestamp::from_secs(1_000 + n as i64);

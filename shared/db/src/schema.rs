@@ -29,7 +29,7 @@ use kube9_model::hash::stable_hash;
 /// Version of the schema below. A file with another one is refused.
 pub const VERSION: i64 = 1;
 
-/// `schema_version.description` of a file that was made with [`CREATE`].
+/// `schema_version.description` of a file that was made with [`create`].
 pub const DESCRIPTION: &str = "interned layout, view events";
 
 /// The columns of the relation `events`: of our view, and of the original operator's table.
@@ -73,8 +73,8 @@ pub mod bucket {
 /// row 2 % more, and scans take 10 to 15 % longer.
 pub const PAGE_BYTES: i64 = 2048;
 
-/// Creates everything in an empty database.
-pub const CREATE: &str = r"
+/// Creates everything in an empty database, as people read it.
+const CREATE: &str = r"
 CREATE TABLE schema_version (
     version     INTEGER PRIMARY KEY,
     applied_at  TEXT NOT NULL,
@@ -286,8 +286,7 @@ CREATE TABLE object_snapshot (
 CREATE TABLE server_version (
     id      INTEGER PRIMARY KEY,
     cluster TEXT NOT NULL,
-    version TEXT NOT NULL,           -- gitVersion
-    UNIQUE (cluster, version)
+    version TEXT NOT NULL            -- gitVersion; a few for each cluster, each once
 );
 
 -- Open findings. Their rows are kept regardless of age.
@@ -371,6 +370,16 @@ CREATE VIEW events AS
 SELECT id, event_type, severity, title, description, object_kind, object_namespace, object_name, metadata, created_at
   FROM event_detail;
 ";
+
+/// [`CREATE`] without the spaces that align it: SQLite stores the text of each statement.
+pub fn create() -> String {
+    let mut text = String::with_capacity(CREATE.len());
+    for line in CREATE.lines() {
+        text.extend(line.split_ascii_whitespace().flat_map(|word| [word, " "]));
+        text.push('\n');
+    }
+    text
+}
 
 /// Finds the counters that differ from the rows, and rows whose type says wrongly whether they are about a change. In a sound
 /// file it returns no row.

@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn restart_keeps_the_named_namespaces() {
         let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch(kube9_db::schema::CREATE).unwrap();
+        conn.execute_batch(&kube9_db::schema::create()).unwrap();
         let mut folded = FoldedNamespaces::default();
         folded.restore(&conn);
         add(&mut folded, "shop", 100, 0);

@@ -328,7 +328,7 @@ mod tests {
 
     fn database(objects: &[(&str, i64, &[i64], Option<i64>)]) -> Connection {
         let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch(schema::CREATE).unwrap();
+        conn.execute_batch(&schema::create()).unwrap();
         for (namespace, id, times, deleted) in objects {
             conn.execute(
                 "INSERT INTO tracked_object (id, kind, namespace, name, uid, resource_version, revision, form, seen_ms, \

@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn get_does_not_prepare_statement_again() {
         let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::schema::CREATE).unwrap();
+        db.execute_batch(&crate::schema::create()).unwrap();
         let mut rows = RowReader::new(&db).unwrap();
         for key in 0..3 {
             assert_eq!(rows.get(key).unwrap(), None);
