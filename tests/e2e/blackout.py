@@ -27,7 +27,7 @@ import yaml
 
 THREADS = 4
 PER_SECOND = float(os.environ.get("KUBE9_LOAD_PER_SECOND", 80))  # of all threads
-TTL = 60.0  # the API server's --event-ttl
+TTL = 40.0  # the API server's --event-ttl
 SLACK = 1.5  # whole seconds in Date headers and Event times
 
 stop = threading.Event()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # blackout.sh: runs two recorders against a failing real API server, and compares them with what it accepted.
-# Events live for a minute, and etcd is compacted every 5 s, so that what takes hours elsewhere takes seconds here.
+# Events live for 40 s, and etcd is compacted every 5 s, so that what takes hours elsewhere takes seconds here.
 #
 #   "near" meets every fault: stopped across a compaction (410), connections interrupted, API server killed and restarted,
 #          etcd killed, a network that hangs. It never stops watching for longer than the lifetime of Events, so it must
@@ -14,7 +14,7 @@ need python3
 python3 -c 'import yaml' 2>/dev/null || skip "no PyYAML"
 need_service
 find_binaries
-export KUBE9_APISERVER_ARGS='--event-ttl=1m --etcd-compaction-interval=5s --min-request-timeout=20'
+export KUBE9_APISERVER_ARGS='--event-ttl=40s --etcd-compaction-interval=5s --min-request-timeout=20'
 cluster_up --control-plane-only
 need kubectl
 if [[ -n $keep ]]; then "$cluster/restart" apiserver >>"$work/cluster.log" 2>&1; fi # it may run without the arguments
@@ -25,10 +25,10 @@ mkdir -p "$data"
 kubectl create namespace "$namespace" >/dev/null
 user=$(events_user)
 
-# Times that fit a lifetime of one minute. Everything else is the default.
+# Times that fit a lifetime of 40 s. Everything else is the default.
 cat >"$data/config.yaml" <<'YAML'
 source:
-  event_ttl: 60s
+  event_ttl: 40s
   watch_timeout: 30s
   read_slack: 5s
   idle_renewal: 5s
@@ -99,9 +99,9 @@ process restart apiserver || fail "restart of the API server"
 wait_for 30 "healthy after the API server was restarted" is_healthy near || true
 
 # The lease of an Event is up to 3 s longer than its lifetime, because Events of one time share a lease.
-rest=$((far_down + 68 - SECONDS))
+rest=$((far_down + 48 - SECONDS))
 if ((rest > 0)); then sleep "$rest"; fi
-say "far was down for $((SECONDS - far_down)) s, Events live for 60 s"
+say "far was down for $((SECONDS - far_down)) s, Events live for 40 s"
 start_recorder far
 wait_for 30 "far is healthy" is_healthy far || true
 sleep 3

@@ -37,8 +37,8 @@ pub const SUBCOMMAND: &str = "play-writes";
 /// When the runs begin: a fixed time, so that every run is the same.
 pub(crate) const BEGIN: Micros = Micros::from_secs(1_795_000_000);
 
-/// A few minutes before: when the objects were created.
-pub(crate) const CREATED: Micros = Micros::from_secs(1_794_900_000);
+/// When the objects were created: before each write of a bench.
+pub(crate) const CREATED: Micros = Micros::from_secs(1_792_400_000);
 
 /// Limit of the recorder's memory with all default kinds, in MB.
 const MEMORY_MAX: f64 = 100.0;
