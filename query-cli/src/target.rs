@@ -39,7 +39,7 @@ pub(crate) fn with_group(kind: &str, group: &str) -> String {
 }
 
 /// Kinds of Kubernetes that are not tracked by default: a word that names one is not a typing error.
-const OTHER_KINDS: [(&str, &[&str], &str); 9] = [
+pub(crate) const OTHER_KINDS: [(&str, &[&str], &str); 9] = [
     ("ReplicaSet", &["rs", "replicasets"], "apps/v1/replicasets"),
     (
         "ReplicationController",

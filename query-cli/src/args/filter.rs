@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use clap::Args;
-use kube9_db::read::{Filter, InvalidFilter, ObjectPattern, OwnerPattern, Pattern};
-use kube9_model::change::kinds::BUILT_IN;
+use kube9_db::read::{Filter, InvalidFilter, KindPattern, ObjectPattern, OwnerPattern, Pattern};
+use kube9_model::change::kinds::{BUILT_IN, stored_group};
 use kube9_model::{EventType, Severity};
 
 use super::value::EnumValueParser;
 use crate::error::CliError;
+use crate::target::OTHER_KINDS;
 use crate::time_arg::{self, Now, TimeArg};
 
 /// Options that select events.
@@ -47,9 +48,9 @@ pub(crate) struct FilterArgs {
     until: Option<TimeArg>,
     /// Kind of the object, or a short name as in kubectl
     ///
-    /// Example: --object-kind=pod,deploy
+    /// Example: --object-kind=pod,deploy,rollouts.argoproj.io
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind)]
-    object_kind: Vec<Pattern>,
+    object_kind: Vec<KindPattern>,
     /// Namespace of the object
     ///
     /// Example: -N shop, --object-namespace='team-*'
@@ -198,28 +199,56 @@ pub(super) fn pattern(text: &str) -> Result<Pattern, String> {
     Pattern::parse(text).map_err(|error| error.to_string())
 }
 
-/// Short names and plurals, as in `kubectl`, of kinds that are not tracked by default.
-const OTHER_KINDS: [(&str, &[&str]); 4] = [
-    ("ReplicaSet", &["rs", "replicasets"]),
-    ("Secret", &["secrets"]),
-    ("ReplicationController", &["rc", "replicationcontrollers"]),
-    ("EndpointSlice", &["endpointslices"]),
-];
-
-fn kind(text: &str) -> Result<Pattern, String> {
-    pattern(short_names(text))
+/// A kind by any name that `kubectl` takes: `deploy`, `deployments.apps`, `rollouts.argoproj.io`; or a glob.
+fn kind(text: &str) -> Result<KindPattern, String> {
+    bounded(text)?;
+    let (name, group) = match text.split_once('.') {
+        Some((name, group)) => (name, Some(without_version(group))),
+        None => (text, None),
+    };
+    let group = group.map(stored_group);
+    let tracked = BUILT_IN.iter().find(|kind| kind.is_named(text));
+    let known = match tracked {
+        Some(kind) => Some(&*kind.kind),
+        None if group.is_none_or(str::is_empty) => OTHER_KINDS
+            .iter()
+            .find(|(_, names, _)| names.iter().any(|one| one.eq_ignore_ascii_case(name)))
+            .map(|(kind, ..)| *kind),
+        None => None,
+    };
+    let names = match known {
+        Some(kind) => vec![pattern(kind)?],
+        None => singulars(name)
+            .map(|name| pattern(&name))
+            .collect::<Result<_, _>>()?,
+    };
+    Ok(KindPattern {
+        names,
+        group: group.map(str::to_owned),
+    })
 }
 
-/// The kind that a short name or a plural means; any other word is a kind.
-pub(super) fn short_names(text: &str) -> &str {
-    if let Some(kind) = BUILT_IN.iter().find(|kind| kind.is_named(text)) {
-        return &kind.kind;
+/// `argoproj.io` of `v1alpha1.argoproj.io`.
+fn without_version(group: &str) -> &str {
+    let is_version = |text: &str| {
+        let number = text.strip_prefix('v').unwrap_or_default();
+        number.starts_with(|first: char| first.is_ascii_digit())
+    };
+    match group.split_once('.') {
+        Some((version, group)) if is_version(version) => group,
+        _ => group,
     }
-    let lower = text.to_ascii_lowercase();
-    let known = OTHER_KINDS
-        .iter()
-        .find(|(_, short)| short.contains(&lower.as_str()));
-    known.map_or(text, |(kind, _)| kind)
+}
+
+/// The word itself, and what it may be the plural of: the kinds that are not tracked are not known.
+fn singulars(word: &str) -> impl Iterator<Item = String> {
+    let lower = word.to_ascii_lowercase();
+    let without = |end: &str, instead: &str| {
+        let start = lower.strip_suffix(end).filter(|start| !start.is_empty())?;
+        Some(format!("{start}{instead}"))
+    };
+    let plurals = [without("s", ""), without("es", ""), without("ies", "y")];
+    std::iter::once(word.to_owned()).chain(plurals.into_iter().flatten())
 }
 
 fn object(text: &str) -> Result<ObjectPattern, String> {
@@ -234,13 +263,11 @@ fn object(text: &str) -> Result<ObjectPattern, String> {
             kind: kind(of_kind)?,
             name: pattern(name)?,
             namespace: None,
-            api_group: None,
         }),
         [of_kind, name, namespace] => Ok(ObjectPattern {
             kind: kind(of_kind)?,
             name: pattern(name)?,
             namespace: Some(pattern(namespace)?),
-            api_group: None,
         }),
         _ => Err(usage()),
     }
@@ -268,5 +295,59 @@ fn search(text: &str) -> Result<String, String> {
         Err("the text is empty".to_owned())
     } else {
         Ok(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind_of(text: &str) -> (Vec<String>, Option<String>) {
+        let found = kind(text).unwrap();
+        let names = found.names.into_iter().map(|name| match name {
+            Pattern::Exact(name) | Pattern::Glob(name) => name,
+        });
+        (names.collect(), found.group)
+    }
+
+    #[test]
+    fn kind_is_named_as_in_kubectl() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let group = |group: &str| Some(group.to_owned());
+        for (text, expected) in [
+            ("po", (names(&["Pod"]), None)),
+            ("deployments.apps", (names(&["Deployment"]), group(""))),
+            ("deploy.v1.apps", (names(&["Deployment"]), group(""))),
+            ("rs", (names(&["ReplicaSet"]), None)),
+            ("RS.apps", (names(&["ReplicaSet"]), group(""))),
+            ("secrets", (names(&["secrets", "secret"]), None)),
+            ("Rollout", (names(&["Rollout"]), None)),
+            (
+                "rollouts.argoproj.io",
+                (names(&["rollouts", "rollout"]), group("argoproj.io")),
+            ),
+            (
+                "rollouts.v1alpha1.argoproj.io",
+                (names(&["rollouts", "rollout"]), group("argoproj.io")),
+            ),
+            (
+                "services.serving.knative.dev",
+                (
+                    names(&["services", "service", "servic"]),
+                    group("serving.knative.dev"),
+                ),
+            ),
+            (
+                "policies.example.com",
+                (
+                    names(&["policies", "policie", "polici", "policy"]),
+                    group("example.com"),
+                ),
+            ),
+            ("*.argoproj.io", (names(&["*"]), group("argoproj.io"))),
+            ("s", (names(&["s"]), None)),
+        ] {
+            assert_eq!(kind_of(text), expected, "{text}");
+        }
     }
 }

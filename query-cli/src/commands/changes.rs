@@ -1,7 +1,7 @@
 //! `changes`: what changed, and who changed it.
 
-use kube9_db::read::{Filter, ObjectPattern, Pattern, Row};
-use kube9_model::change::kinds::is_own_group;
+use kube9_db::read::{Filter, KindPattern, ObjectPattern, Pattern, Row};
+use kube9_model::change::kinds::stored_group;
 use kube9_model::time::Timestamp;
 use serde_json::Value;
 
@@ -59,14 +59,12 @@ fn of_target(target: &target::Target) -> ObjectPattern {
     let (kind, object) = (&target.kind, &target.object);
     let is_namespaced = !object.namespace.is_empty();
     ObjectPattern {
-        kind: Pattern::Exact(kind.kind.to_string()),
+        kind: KindPattern {
+            names: vec![Pattern::Exact(kind.kind.to_string())],
+            group: Some(stored_group(&kind.group).to_owned()),
+        },
         name: Pattern::Exact(object.name.clone()),
         namespace: is_namespaced.then(|| Pattern::Exact(object.namespace.clone())),
-        api_group: Some(if is_own_group(&kind.group) {
-            String::new()
-        } else {
-            kind.group.to_string()
-        }),
     }
 }
 

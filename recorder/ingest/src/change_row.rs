@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use kube9_model::change::body::{Body, Shape, plain, unescaped};
 use kube9_model::change::diff::{FieldChange, Op, shown};
-use kube9_model::change::kinds::{TrackedKind, is_own_group};
+use kube9_model::change::kinds::{TrackedKind, stored_group};
 use kube9_model::change::path::{Path, Segment};
 use kube9_model::change::stored::Stored;
 use kube9_model::commit_stats::BreakingChange;
@@ -136,7 +136,7 @@ impl ChangeRow<'_> {
         let group = &*self.kind.group;
         let record = Record {
             event_type: EventType::Cluster,
-            api_group: if is_own_group(group) { "" } else { group }.to_owned(),
+            api_group: stored_group(group).to_owned(),
             severity: words.severity,
             title: words.title,
             description: words.description,

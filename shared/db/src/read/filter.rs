@@ -63,24 +63,41 @@ fn has_unclosed_bracket(glob: &str) -> bool {
     false
 }
 
+/// A kind, or several by a glob; case-insensitive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KindPattern {
+    /// What the kind may be called: a plural of a kind that kube9 does not know may have several singulars.
+    pub names: Vec<Pattern>,
+    /// API group of a custom resource, empty for Kubernetes' own groups; `None` matches any.
+    pub group: Option<String>,
+}
+
+impl From<Pattern> for KindPattern {
+    /// In any group.
+    fn from(name: Pattern) -> Self {
+        Self {
+            names: vec![name],
+            group: None,
+        }
+    }
+}
+
 /// One object, or several by globs: `KIND/NAME[/NAMESPACE]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectPattern {
-    /// Kind, case-insensitive.
-    pub kind: Pattern,
+    /// Kind.
+    pub kind: KindPattern,
     /// Name.
     pub name: Pattern,
     /// Namespace; `None` matches any.
     pub namespace: Option<Pattern>,
-    /// API group of a custom resource, empty for Kubernetes' own groups; `None` matches any.
-    pub api_group: Option<String>,
 }
 
 /// A controller: `[KIND/]NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnerPattern {
-    /// Kind, case-insensitive; `None` matches any.
-    pub kind: Option<Pattern>,
+    /// Kind; `None` matches any.
+    pub kind: Option<KindPattern>,
     /// Name.
     pub name: Pattern,
 }
@@ -113,8 +130,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// End, exclusive: the row's `created_at` is before it.
     pub until: Option<Timestamp>,
-    /// Object kinds, case-insensitive.
-    pub kinds: Vec<Pattern>,
+    /// Object kinds.
+    pub kinds: Vec<KindPattern>,
     /// Object namespaces. Never match rows without a namespace.
     pub namespaces: Vec<Pattern>,
     /// Object names.

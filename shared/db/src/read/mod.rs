@@ -48,7 +48,8 @@ mod verify;
 pub use change_log::{CommitSeq, CommittedRow, CommittedRows};
 pub use export::Export;
 pub use filter::{
-    ChangeFilter, Filter, FindingStates, InvalidFilter, ObjectPattern, OwnerPattern, Pattern,
+    ChangeFilter, Filter, FindingStates, InvalidFilter, KindPattern, ObjectPattern, OwnerPattern,
+    Pattern,
 };
 pub use group_by::GroupBy;
 pub use limits::limit_heap;

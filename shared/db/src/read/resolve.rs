@@ -6,7 +6,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, params_from_iter};
 
 use super::ReadError;
-use super::filter::{ChangeFilter, Filter, FindingStates, Pattern};
+use super::filter::{ChangeFilter, Filter, FindingStates, KindPattern, Pattern};
 use super::sql::{Case, Sql, json, list, matches, one_of};
 use super::verify;
 use crate::schema::FOLD_WINDOW_MS;
@@ -234,13 +234,28 @@ fn namespace_matches(patterns: &[Pattern]) -> Sql {
     sql
 }
 
+/// The kind of a scope is one of these.
+fn kind_matches(scope: &str, kinds: &[KindPattern]) -> Sql {
+    let column = format!("{scope}.kind");
+    let mut sql = Sql::new("0");
+    for kind in kinds {
+        let mut one = matches(&column, &kind.names, Case::Ignored);
+        if let Some(group) = &kind.group {
+            let named = std::mem::replace(&mut one, Sql::new(format!("{scope}.api_group = ")));
+            one.bind(group.clone()).and(&named);
+        }
+        sql.push(" OR (").append(&one).push(")");
+    }
+    sql
+}
+
 fn scopes(connection: &Connection, filter: &Filter) -> Result<Option<Vec<i64>>, ReadError> {
     if filter.kinds.is_empty() && filter.namespaces.is_empty() {
         return Ok(None);
     }
     let mut sql = Sql::new("SELECT s.id FROM scope s WHERE 1");
     if !filter.kinds.is_empty() {
-        sql.and(&matches("s.kind", &filter.kinds, Case::Ignored));
+        sql.and(&kind_matches("s", &filter.kinds));
     }
     if !filter.namespaces.is_empty() {
         sql.and(&namespace_matches(&filter.namespaces));
@@ -277,11 +292,7 @@ fn objects(
         .iter()
         .map(|object| {
             let mut sql = shared.clone();
-            sql.and(&matches(
-                "s.kind",
-                std::slice::from_ref(&object.kind),
-                Case::Ignored,
-            ));
+            sql.and(&kind_matches("s", std::slice::from_ref(&object.kind)));
             sql.and(&matches(
                 "o.name",
                 std::slice::from_ref(&object.name),
@@ -289,9 +300,6 @@ fn objects(
             ));
             if let Some(namespace) = &object.namespace {
                 sql.and(&namespace_matches(std::slice::from_ref(namespace)));
-            }
-            if let Some(group) = &object.api_group {
-                sql.push(" AND s.api_group = ").bind(group.clone());
             }
             sql
         })
@@ -339,11 +347,7 @@ fn owner_condition(filter: &Filter) -> Sql {
     for owner in &filter.owners {
         sql.push(" OR (1");
         if let Some(kind) = &owner.kind {
-            sql.and(&matches(
-                "owns.kind",
-                std::slice::from_ref(kind),
-                Case::Ignored,
-            ));
+            sql.and(&kind_matches("owns", std::slice::from_ref(kind)));
         }
         sql.and(&matches(
             "owner.name",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::filter::{Filter, Pattern};
+use super::filter::{Filter, KindPattern, Pattern};
 use super::limits::PageBudget;
 use super::open::Reader;
 use super::resolve::ResolvedFilter;
@@ -262,7 +262,9 @@ fn markers(
     if !changes.namespaces.is_empty() {
         changes.namespaces.clear();
         // Node is the only watched kind without a namespace.
-        changes.kinds.extend(Pattern::parse("Node"));
+        changes
+            .kinds
+            .extend(Pattern::parse("Node").map(KindPattern::from));
         change_keys(connection, &changes, &mut keys)?;
     }
     omitted += keep_most_relevant(&mut keys, first);

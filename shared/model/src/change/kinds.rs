@@ -134,6 +134,11 @@ const OWN_GROUPS: &[&str] = &[
     "storagemigration.k8s.io",
 ];
 
+/// The API group that a row stores: none for a kind of Kubernetes itself.
+pub fn stored_group(group: &str) -> &str {
+    if is_own_group(group) { "" } else { group }
+}
+
 /// Whether a group is one of Kubernetes itself, whose kinds have different names.
 pub fn is_own_group(group: &str) -> bool {
     !group.contains('.') || OWN_GROUPS.contains(&group)

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rusqlite::{Connection, params_from_iter};
 
 use crate::read::count_index;
-use crate::read::filter::{Filter, Pattern};
+use crate::read::filter::{Filter, KindPattern, Pattern};
 use crate::read::page_builder::PageBuilder;
 use crate::read::plan::AccessPath;
 use crate::read::resolve::{self, ObjectSet, ResolvedFilter};
@@ -294,7 +294,10 @@ fn select_plan_any_filter_scans_only_the_hinted_index() {
             },
             since: has(3).then(|| Timestamp::from_secs(START + 7_000)),
             until: has(4).then(|| Timestamp::from_secs(START + 90_000)),
-            kinds: when(5, &["Pod"]),
+            kinds: when(5, &["Pod"])
+                .into_iter()
+                .map(KindPattern::from)
+                .collect(),
             namespaces: when(6, &["shop", "default"]),
             names: when(7, &["web-1*"]),
             reasons: when(8, &["Scheduled"]),

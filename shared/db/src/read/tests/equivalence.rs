@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::fixture::{self, Event};
 use super::reference;
 use crate::read::{
-    CommitSeq, Filter, GroupBy, ObjectPattern, OwnerPattern, PageRequest, Pattern, ReadError,
-    Reader, Row, TimelineRequest,
+    CommitSeq, Filter, GroupBy, KindPattern, ObjectPattern, OwnerPattern, PageRequest, Pattern,
+    ReadError, Reader, Row, TimelineRequest,
 };
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
@@ -154,8 +154,7 @@ fn filter() -> impl Strategy<Value = Filter> {
         prop::option::of(Just("shop")),
     )
         .prop_map(|(kind, name, namespace)| ObjectPattern {
-            api_group: None,
-            kind: Pattern::parse(kind).unwrap(),
+            kind: Pattern::parse(kind).unwrap().into(),
             name: Pattern::parse(name).unwrap(),
             namespace: namespace.map(|text| Pattern::parse(text).unwrap()),
         });
@@ -164,7 +163,7 @@ fn filter() -> impl Strategy<Value = Filter> {
         select(vec!["web", "w*"]),
     )
         .prop_map(|(kind, name)| OwnerPattern {
-            kind: kind.map(|text| Pattern::parse(text).unwrap()),
+            kind: kind.map(|text| Pattern::parse(text).unwrap().into()),
             name: Pattern::parse(name).unwrap(),
         });
     let search = prop_oneof![
@@ -204,7 +203,7 @@ fn filter() -> impl Strategy<Value = Filter> {
                 severities,
                 since: since.map(Timestamp::from_millis),
                 until: until.map(Timestamp::from_millis),
-                kinds,
+                kinds: kinds.into_iter().map(KindPattern::from).collect(),
                 namespaces,
                 names,
                 objects,

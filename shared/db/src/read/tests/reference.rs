@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params_from_iter};
 
-use crate::read::filter::{Filter, ObjectPattern, Pattern};
+use crate::read::filter::{Filter, KindPattern, ObjectPattern, Pattern};
 use crate::read::group_by::GroupBy;
 use crate::read::row::{self, COLUMNS, Row};
 use crate::read::sql::{Case, Sql, matches};
@@ -120,7 +120,7 @@ fn condition(filter: &Filter) -> Sql {
         filter.severities.iter().map(|word| word.as_str()),
     );
     times(&mut sql, filter);
-    names(&mut sql, "object_kind", &filter.kinds, Case::Ignored);
+    kinds(&mut sql, "object_kind", &filter.kinds);
     names(
         &mut sql,
         "object_namespace",
@@ -149,7 +149,7 @@ fn condition(filter: &Filter) -> Sql {
                     format!("substr({owner}, 1, instr({owner}, '/') - 1)"),
                     format!("substr({owner}, instr({owner}, '/') + 1)"),
                 );
-                names(&mut sql, &kind, wanted.kind.as_slice(), Case::Ignored);
+                kinds(&mut sql, &kind, wanted.kind.as_slice());
                 names(
                     &mut sql,
                     &name,
@@ -218,14 +218,21 @@ fn names(sql: &mut Sql, column: &str, patterns: &[Pattern], case: Case) {
     }
 }
 
+/// The relation `events` has no group.
+fn kinds(sql: &mut Sql, column: &str, kinds: &[KindPattern]) {
+    if !kinds.is_empty() {
+        any(
+            sql,
+            kinds
+                .iter()
+                .map(|kind| matches(column, &kind.names, Case::Ignored)),
+        );
+    }
+}
+
 fn about(about: &ObjectPattern) -> Sql {
     let mut sql = Sql::new("1");
-    names(
-        &mut sql,
-        "object_kind",
-        std::slice::from_ref(&about.kind),
-        Case::Ignored,
-    );
+    kinds(&mut sql, "object_kind", std::slice::from_ref(&about.kind));
     names(
         &mut sql,
         "object_name",
