@@ -81,8 +81,27 @@ fn query_dependencies_contain_no_client_or_server() {
     }
 }
 
+#[test]
+fn plugin_links_no_client_and_no_database() {
+    let crates = crates_in("kubectl-kube9");
+    for needed in ["kube9-model", "clap", "serde_json"] {
+        assert!(crates.contains(needed), "{needed}");
+    }
+    for forbidden in [
+        "kube9-db",
+        "rusqlite",
+        "kube",
+        "k8s-openapi",
+        "tokio",
+        "hyper",
+        "rustls",
+    ] {
+        assert!(!crates.contains(forbidden), "{forbidden}");
+    }
+}
+
 /// An edit of the recorder changes nothing that the query's image is built from, nor the reverse: a member that the binary
-/// contains is copied whole, of any other the manifest alone.
+/// contains is copied, as its folder or its manifest and `src`; of any other the manifest alone.
 #[test]
 fn image_is_built_from_the_members_that_its_binary_contains() {
     for package in ["kube9-recorder", "kube9-query"] {
@@ -98,16 +117,17 @@ fn image_is_built_from_the_members_that_its_binary_contains() {
             let is_whole = copied
                 .iter()
                 .any(|path| Path::new(&folder).starts_with(path));
+            let has_source = is_whole || copied.contains(&&*format!("{folder}/src"));
             assert_eq!(
-                is_whole,
+                has_source,
                 contained.contains(&member),
-                "{file}: {folder} is copied whole"
+                "{file}: the source of {folder} is copied"
             );
             let manifest = format!("{folder}/Cargo.toml");
             assert_eq!(
                 !is_whole,
                 copied.contains(&&*manifest),
-                "{file}: {manifest} is copied alone"
+                "{file}: {manifest} is copied"
             );
         }
     }

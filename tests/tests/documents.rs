@@ -71,6 +71,7 @@ fn shipped_code() -> Vec<(PathBuf, String)> {
         "recorder/k8s/src",
         "recorder/rules/src",
         "recorder/store/src",
+        "query-cli/plugin/src",
         "query-cli/src",
         "shared/db/src",
         "shared/model/src",
