@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use kube9_model::change::path::Pattern;
+
 use crate::config::Flags;
 
 /// Record the Events of a cluster, changes of its objects and findings about them in a SQLite database
@@ -44,12 +46,13 @@ pub enum Command {
         /// File to create; `-` writes to stdout and is required in a pod
         file: PathBuf,
     },
-    /// Erase what is recorded of an object or a namespace, e.g. a secret that slipped through
+    /// Erase what is recorded of an object, some of its fields or a namespace, e.g. a secret that slipped through
     ///
-    /// The recorder of the data directory does it: rows, past states and texts. A row says that it did. Rows of open
-    /// findings stay until these close. Files that were copied before, such as snapshots, are not changed.
+    /// The recorder of the data directory does it: rows, past states and texts. With --path, the values of these fields
+    /// in all past states, and the rows about changes that show them. A row says that it did. Rows of open findings stay
+    /// until these close. Files that were copied before, such as snapshots, are not changed.
     ///
-    /// Example: kubectl exec deploy/kube9 -c recorder -- /kube9-recorder purge configmaps/app -N shop
+    /// Example: kubectl exec deploy/kube9 -c recorder -- /kube9-recorder purge configmaps/app -N shop --path=data.TOKEN
     #[command(verbatim_doc_comment)]
     Purge {
         /// The object as KIND/NAME; without it, all objects in the namespace
@@ -58,6 +61,9 @@ pub enum Command {
         /// Namespace of the object, or of all objects to erase
         #[arg(short = 'N', long, value_name = "NAMESPACE")]
         object_namespace: Option<String>,
+        /// Erase only these fields of the object, such as data.TOKEN; * is one segment of a path, ** any number
+        #[arg(long, value_name = "PATH", requires = "object", value_parser = field_path)]
+        path: Option<String>,
     },
     /// Print the effective configuration and missing permissions
     ///
@@ -70,6 +76,13 @@ pub enum Command {
         #[arg(long)]
         url: Option<String>,
     },
+}
+
+/// The text of a pattern of paths.
+fn field_path(text: &str) -> Result<String, String> {
+    Pattern::parse(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| error.to_string())
 }
 
 /// Flags that set a setting.

@@ -59,7 +59,8 @@ fn program() -> ExitCode {
         Command::Purge {
             object,
             object_namespace,
-        } => purge(&loaded.config, object.as_deref(), object_namespace),
+            path,
+        } => purge(&loaded.config, object.as_deref(), object_namespace, path),
         Command::Check { .. } => check_exit_code(block_on(check::local(
             &loaded.config,
             &mut io::stdout().lock(),
@@ -104,13 +105,28 @@ fn copy_database(config: &Config, target: &Path) -> ExitCode {
 /// How long a purge waits for the recorder.
 const PURGE_WAIT: Duration = Duration::from_secs(60);
 
-fn purge(config: &Config, object: Option<&str>, namespace: Option<String>) -> ExitCode {
+fn purge(
+    config: &Config,
+    object: Option<&str>,
+    namespace: Option<String>,
+    path: Option<String>,
+) -> ExitCode {
     let request = match (object.map(|object| object.split_once('/')), namespace) {
         (Some(Some((kind, name))), namespace) if !kind.is_empty() && !name.is_empty() => {
-            PurgeRequest::Object {
-                kind: kind.to_owned(),
-                namespace: namespace.unwrap_or_default(),
-                name: name.to_owned(),
+            let (kind, name) = (kind.to_owned(), name.to_owned());
+            let namespace = namespace.unwrap_or_default();
+            match path {
+                Some(path) => PurgeRequest::Fields {
+                    kind,
+                    namespace,
+                    name,
+                    path,
+                },
+                None => PurgeRequest::Object {
+                    kind,
+                    namespace,
+                    name,
+                },
             }
         }
         (None, Some(namespace)) if !namespace.is_empty() => PurgeRequest::Namespace(namespace),

@@ -1,4 +1,5 @@
-//! Erases what is recorded of an object, or of the objects in a namespace, when an operator asks for it.
+//! Erases what is recorded of an object, of some of its fields, or of the objects in a namespace, when an operator asks
+//! for it.
 //!
 //! ```text
 //!   kube9-recorder purge ── kube9.purge ──▶ writer (between batches) ── kube9.purged ──▶ kube9-recorder purge
@@ -15,7 +16,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use kube9_model::Severity;
+use kube9_model::change::erase::Eraser;
 use kube9_model::change::kinds::{BUILT_IN, ResourceId, TrackedKind};
+use kube9_model::change::path::Pattern;
+use kube9_model::change::stored::Stored;
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
 use rusqlite::Connection;
@@ -36,6 +40,9 @@ const FILE_BYTES_MAX: u64 = 4096;
 /// Objects or rows in one transaction: a few milliseconds.
 const CHUNK: i64 = 256;
 
+/// Revisions in one transaction; their bodies are up to 64 KiB.
+const REVISIONS: i64 = 16;
+
 /// What is erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PurgeRequest {
@@ -45,6 +52,15 @@ pub enum PurgeRequest {
         /// Empty for cluster-scoped objects.
         namespace: String,
         name: String,
+    },
+    /// Some fields of an object: their values, and the rows that show them.
+    Fields {
+        kind: String,
+        /// Empty for cluster-scoped objects.
+        namespace: String,
+        name: String,
+        /// The text of a pattern of paths.
+        path: String,
     },
     /// All objects in a namespace.
     Namespace(String),
@@ -72,6 +88,12 @@ pub fn request(directory: &Path, request: &PurgeRequest) -> io::Result<()> {
             namespace,
             name,
         } => json!({"kind": kind, "namespace": namespace, "name": name}),
+        PurgeRequest::Fields {
+            kind,
+            namespace,
+            name,
+            path,
+        } => json!({"kind": kind, "namespace": namespace, "name": name, "path": path}),
         PurgeRequest::Namespace(namespace) => json!({"namespace": namespace}),
     };
     if directory.join(REQUEST).exists() {
@@ -145,13 +167,24 @@ impl PurgeRequest {
             return Ok(None);
         };
         let text = |key: &str| request[key].as_str().map(str::to_owned);
-        let parsed = match (text("kind"), text("namespace"), text("name")) {
-            (Some(kind), Some(namespace), Some(name)) if !name.is_empty() => Some(Self::Object {
-                kind,
-                namespace,
-                name,
-            }),
-            (None, Some(namespace), None) if !namespace.is_empty() => {
+        let words = (text("kind"), text("namespace"), text("name"), text("path"));
+        let parsed = match words {
+            (Some(kind), Some(namespace), Some(name), None) if !name.is_empty() => {
+                Some(Self::Object {
+                    kind,
+                    namespace,
+                    name,
+                })
+            }
+            (Some(kind), Some(namespace), Some(name), Some(path)) if !name.is_empty() => {
+                Some(Self::Fields {
+                    kind,
+                    namespace,
+                    name,
+                    path,
+                })
+            }
+            (None, Some(namespace), None, None) if !namespace.is_empty() => {
                 Some(Self::Namespace(namespace))
             }
             _ => None,
@@ -174,19 +207,34 @@ impl PurgeRequest {
                 namespace,
                 name,
             } => format!("{kind} {name} in namespace {namespace}"),
+            Self::Fields {
+                kind,
+                namespace,
+                name,
+                path,
+            } => {
+                let object = Self::Object {
+                    kind: kind.clone(),
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                };
+                format!("{path} of {}", object.subject())
+            }
             Self::Namespace(namespace) => format!("the objects in namespace {namespace}"),
         }
     }
 
     fn namespace(&self) -> &str {
         match self {
-            Self::Object { namespace, .. } | Self::Namespace(namespace) => namespace,
+            Self::Object { namespace, .. }
+            | Self::Fields { namespace, .. }
+            | Self::Namespace(namespace) => namespace,
         }
     }
 
     fn name(&self) -> Option<&str> {
         match self {
-            Self::Object { name, .. } => Some(name),
+            Self::Object { name, .. } | Self::Fields { name, .. } => Some(name),
             Self::Namespace(_) => None,
         }
     }
@@ -226,6 +274,13 @@ pub(super) fn purge(
         Ok(resolved) => resolved,
         Err(error) => return Ok(Err(error)),
     };
+    let eraser = match &request {
+        PurgeRequest::Fields { path, .. } => match Pattern::parse(path) {
+            Ok(pattern) => Some(Eraser::new(pattern)),
+            Err(error) => return Ok(Err(error.to_string())),
+        },
+        _ => None,
+    };
     let mut purged = Purged::default();
     let mut after = 0;
     loop {
@@ -234,6 +289,13 @@ pub(super) fn purge(
             break;
         };
         after = *last;
+        if let Some(eraser) = &eraser {
+            for (id, _) in &objects {
+                purged.objects += 1;
+                purged.revisions += erase_fields(conn, applier, *id, eraser, &mut between)?;
+            }
+            continue;
+        }
         apply_all(conn, applier, |tx, _| {
             for (id, is_deleted) in &objects {
                 purged.objects += 1;
@@ -245,11 +307,19 @@ pub(super) fn purge(
     }
     let mut after = 0;
     loop {
-        let rows = rows(conn, &request, &kinds, after)?;
+        let mut rows = rows(conn, &request, &kinds, after)?;
+        rows.dedup_by_key(|row| row.key);
         let Some(last) = rows.last() else {
             break;
         };
         after = last.key;
+        let rows: Vec<PurgedRow> = match &eraser {
+            Some(eraser) => rows
+                .into_iter()
+                .filter(|row| row.shows(eraser, &request))
+                .collect(),
+            None => rows,
+        };
         apply_all(conn, applier, |tx, applier| {
             let (gaps, findings) = (WatchTable::gap_rows(tx)?, FindingTable::of(tx));
             for row in &rows {
@@ -300,12 +370,7 @@ fn resolve(
     conn: &Connection,
     request: &PurgeRequest,
 ) -> rusqlite::Result<Result<(PurgeRequest, Kinds), String>> {
-    let PurgeRequest::Object {
-        kind,
-        namespace,
-        name,
-    } = request
-    else {
+    let (PurgeRequest::Object { kind, .. } | PurgeRequest::Fields { kind, .. }) = request else {
         return Ok(Ok((request.clone(), None)));
     };
     let known: Vec<(i64, TrackedKind)> = conn
@@ -350,11 +415,10 @@ fn resolve(
         .filter(|(_, one)| one.is_named(kind))
         .map(|(id, _)| *id)
         .collect();
-    let request = PurgeRequest::Object {
-        kind: camel.clone(),
-        namespace: namespace.clone(),
-        name: name.clone(),
-    };
+    let mut request = request.clone();
+    if let PurgeRequest::Object { kind, .. } | PurgeRequest::Fields { kind, .. } = &mut request {
+        kind.clone_from(&camel);
+    }
     Ok(Ok((request, Some((camel, ids)))))
 }
 
@@ -397,14 +461,96 @@ fn erase_revisions(conn: &Connection, object: i64, is_deleted: bool) -> rusqlite
     Ok(deleted as u64)
 }
 
+/// Erases fields in the revisions of an object, in short transactions. Returns how many had them.
+fn erase_fields(
+    conn: &mut Connection,
+    applier: &mut Applier,
+    object: i64,
+    eraser: &Eraser,
+    mut between: impl FnMut(),
+) -> rusqlite::Result<u64> {
+    let (mut after, end) = ((object << 24) - 1, object << 24 | 0x00ff_ffff);
+    let mut erased = 0;
+    // Whether the newest body has one of them.
+    let mut is_in_newest = false;
+    loop {
+        let revisions: Vec<(i64, String)> = conn
+            .counted(
+                "SELECT id, body FROM revision WHERE id > ?1 AND id <= ?2 AND body IS NOT NULL ORDER BY id LIMIT ?3",
+            )?
+            .query_map((after, end, REVISIONS), |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let Some((last, _)) = revisions.last() else {
+            break;
+        };
+        after = *last;
+        apply_all(conn, applier, |tx, _| {
+            for (id, text) in &revisions {
+                // A damaged body is not a body: nothing reads values from it, and it is overwritten whole.
+                let changed = match Stored::parse(text) {
+                    Ok(mut body) => eraser.erase(&mut body).then(|| body.to_text()),
+                    Err(_) => Some("{}".to_owned()),
+                };
+                is_in_newest = changed.is_some();
+                if let Some(text) = changed {
+                    tx.counted("UPDATE revision SET body = ?2 WHERE id = ?1")?
+                        .execute((id, text))?;
+                    erased += 1;
+                }
+            }
+            Ok(())
+        })?;
+        between();
+    }
+    if is_in_newest {
+        // It may still be in the cluster: its next state is a new base, since a row would show the value again.
+        apply_all(conn, applier, |tx, _| {
+            tx.counted("UPDATE tracked_object SET form = 0 WHERE id = ?1")?
+                .execute([object])?;
+            Ok(())
+        })?;
+    }
+    Ok(erased)
+}
+
 struct PurgedRow {
     key: i64,
     type_code: i64,
     severity: Severity,
     scope: i64,
+    extra: Option<String>,
+    is_about_it: bool,
 }
 
-/// The next rows about the objects.
+impl PurgedRow {
+    /// Whether it shows a value that is erased.
+    fn shows(&self, eraser: &Eraser, request: &PurgeRequest) -> bool {
+        let extra: Value = match &self.extra {
+            Some(text) => serde_json::from_str(text).unwrap_or_default(),
+            None => return false,
+        };
+        let text = |key: &str| extra[key].as_str();
+        let fields = extra["fields"].as_array().into_iter().flatten();
+        let mut fields = fields.filter(|_| self.is_about_it);
+        let in_fields = fields.any(|field| {
+            let path = field["path"].as_str().unwrap_or_default();
+            eraser.is_shown(path, &[field.get("from"), field.get("to")])
+        });
+        // Findings about one field of the object, or about another object that fails since it changed.
+        let named = format!(
+            "{}/{}",
+            request.namespace(),
+            request.name().unwrap_or_default()
+        );
+        let names_it = text("changed_object").is_some_and(|object| object.ends_with(&named));
+        let is_field = |key: &str, is_meant: bool| {
+            is_meant && text(key).is_some_and(|path| eraser.is_shown(path, &[]))
+        };
+        in_fields || is_field("path", self.is_about_it) || is_field("changed_field", names_it)
+    }
+}
+
+/// The next rows about the objects; for fields, also findings that may name them.
 fn rows(
     conn: &Connection,
     request: &PurgeRequest,
@@ -412,13 +558,25 @@ fn rows(
     after: i64,
 ) -> rusqlite::Result<Vec<PurgedRow>> {
     let kind = kinds.as_ref().map(|(kind, _)| kind.as_str());
+    let with_findings = matches!(request, PurgeRequest::Fields { .. });
     conn.counted(
-        "SELECT e.key, e.type, e.severity, s.id FROM scope s JOIN object o ON o.scope = s.id \
+        "SELECT e.key, e.type, e.severity, s.id, e.extra, 1 FROM scope s JOIN object o ON o.scope = s.id \
          JOIN event e ON e.object = o.id WHERE s.namespace = ?1 AND (?2 IS NULL OR s.kind = ?2) \
-         AND (?3 IS NULL OR o.name = ?3) AND e.key > ?4 ORDER BY e.key LIMIT ?5",
+         AND (?3 IS NULL OR o.name = ?3) AND e.key > ?4 \
+         UNION ALL \
+         SELECT e.key, e.type, e.severity, ifnull(o.scope, 0), e.extra, 0 FROM event e LEFT JOIN object o ON o.id = e.object \
+          WHERE ?6 AND e.type BETWEEN 1 AND 5 AND e.key > ?4 AND e.extra ->> 'changed_field' IS NOT NULL \
+          ORDER BY 1, 6 DESC LIMIT ?5",
     )?
     .query_map(
-        (request.namespace(), kind, request.name(), after, CHUNK),
+        (
+            request.namespace(),
+            kind,
+            request.name(),
+            after,
+            CHUNK,
+            with_findings,
+        ),
         |row| {
             let (type_code, severity): (i64, i64) = (row.get(1)?, row.get(2)?);
             Ok(PurgedRow {
@@ -427,6 +585,8 @@ fn rows(
                 severity: Severity::from_code(severity)
                     .ok_or(rusqlite::Error::IntegralValueOutOfRange(2, severity))?,
                 scope: row.get(3)?,
+                extra: row.get(4)?,
+                is_about_it: row.get(5)?,
             })
         },
     )?
@@ -471,7 +631,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path();
         assert!(PurgeRequest::waiting(directory).unwrap().is_none());
-        for one in [object(), PurgeRequest::Namespace("shop".to_owned())] {
+        let fields = PurgeRequest::Fields {
+            kind: "cm".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "app".to_owned(),
+            path: "data[\"a.b\"]".to_owned(),
+        };
+        for one in [object(), fields, PurgeRequest::Namespace("shop".to_owned())] {
             request(directory, &one).unwrap();
             let mode = fs::metadata(directory.join(REQUEST)).unwrap().permissions();
             assert_eq!(mode.mode() & 0o777, 0o600);

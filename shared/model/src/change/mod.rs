@@ -9,11 +9,13 @@
 //!     diff     two bodies → changed fields: path, op, from, to
 //!     json_patch two bodies → the JSON Patch between them (RFC 6902)
 //!     patch    the newest body whole, older ones as reverse merge patches (RFC 7396)
+//!     erase    removes values from all of these
 //! ```
 
 pub mod automaton;
 pub mod body;
 pub mod diff;
+pub mod erase;
 pub mod json_patch;
 pub mod kinds;
 pub mod patch;
