@@ -128,12 +128,20 @@ pub enum Representation {
     MetadataOnly,
 }
 
-/// A client of one API server, with a permit for one large body that all clones share.
+/// Kinds that are listed at a time: each list is a burst of requests, and its pages are in memory.
+const LISTS_AT_A_TIME: usize = 3;
+
+/// A client of one API server, with permits that all clones share: for one large body, and for lists.
 #[derive(Clone)]
 pub struct Api {
     client: Client,
     large: Arc<Semaphore>,
+    lists: Arc<Semaphore>,
 }
+
+/// The permit to list a kind; dropping it releases the permit.
+#[derive(Debug)]
+pub struct ListPermit(#[expect(dead_code, reason = "held, not read")] Option<OwnedSemaphorePermit>);
 
 /// The permit to hold a large body; dropping it releases the permit.
 #[derive(Debug)]
@@ -208,7 +216,14 @@ impl Api {
         Self {
             client,
             large: Arc::new(Semaphore::new(1)),
+            lists: Arc::new(Semaphore::new(LISTS_AT_A_TIME)),
         }
+    }
+
+    /// Waits until less than [`LISTS_AT_A_TIME`] kinds are being listed. Those that wait take turns.
+    pub async fn acquire_list(&self) -> ListPermit {
+        // Invariant: the semaphore is never closed.
+        ListPermit(self.lists.clone().acquire_owned().await.ok())
     }
 
     /// Waits for the permit to hold a large body.

@@ -111,6 +111,8 @@ impl Consumer for EventConsumer {
     type WatchItem = Infallible;
 
     const RENEWS_IDLE_POSITION: bool = true;
+    // They expire, and a kind whose lists hang must not delay them.
+    const LISTS_FIRST: bool = true;
     const OPTIONAL: bool = false;
 
     fn page_size(&self) -> u32 {

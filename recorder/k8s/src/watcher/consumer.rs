@@ -76,6 +76,8 @@ pub trait Consumer: Send {
 
     /// An idle position is renewed with a complete metadata-only list, because no bookmarks come.
     const RENEWS_IDLE_POSITION: bool;
+    /// Its lists do not wait until few other kinds are being listed.
+    const LISTS_FIRST: bool = false;
     /// The recorder becomes ready even if this kind is forbidden.
     const OPTIONAL: bool;
 

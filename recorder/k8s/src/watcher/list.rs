@@ -31,6 +31,10 @@ impl<C: Consumer> StateMachine<C> {
         cause: RelistCause,
         exactly: Option<&str>,
     ) -> Result<Result<String, ListEnd>, ReceiverDropped> {
+        let _permit = match C::LISTS_FIRST {
+            true => None,
+            false => Some(self.watcher.api.acquire_list().await),
+        };
         let start = Instant::now();
         let kind = self.watcher.resource.name;
         kind_info!(self, kind, cause = cause.as_str(), exactly, "listing");

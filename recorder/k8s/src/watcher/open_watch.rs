@@ -44,8 +44,22 @@ impl OpenWatch {
     /// The current time by the earlier of two clocks. A clock that jumped ahead must not confirm a position in the future:
     /// once the clock is corrected, a gap would start when it is found, not when it began.
     fn earlier_clock(&self, now: Timestamp) -> Timestamp {
-        let bound = |(time, read): (Timestamp, Instant)| time.plus(DATE_UNIT + read.elapsed());
-        self.server_time.map_or(now, |read| now.min(bound(read)))
+        match self.server_time {
+            Some((time, read)) => not_ahead(now, time, read.elapsed()),
+            None => now,
+        }
+    }
+}
+
+/// The local clock, or the server's if the local one is certainly ahead of it; `time` was the server's `elapsed` ago.
+///
+/// Truncated, it is up to a second early: a gap then begins before it did. One that begins after it did would not cover
+/// what was missed.
+fn not_ahead(now: Timestamp, time: Timestamp, elapsed: Duration) -> Timestamp {
+    if now > time.plus(DATE_UNIT + elapsed) {
+        time.plus(elapsed)
+    } else {
+        now
     }
 }
 
@@ -333,6 +347,24 @@ async fn until(at: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clock_that_jumped_ahead_confirms_no_time_in_the_future() {
+        let opened = Timestamp::from_millis(1_000_900);
+        // As in a header: truncated.
+        let date = Timestamp::from_millis(1_000_000);
+        let elapsed = Duration::from_millis(2_500);
+        let now = opened.plus(elapsed);
+        assert_eq!(not_ahead(now, date, elapsed), now);
+        assert_eq!(
+            not_ahead(now.minus(Duration::from_secs(60)), date, elapsed),
+            now.minus(Duration::from_secs(60))
+        );
+        for jump in [1, 5, 3600] {
+            let ahead = now.plus(Duration::from_secs(jump));
+            assert!(not_ahead(ahead, date, elapsed) <= now, "{jump} s");
+        }
+    }
 
     /// As hyper passes on a body: each part is read only when it is polled.
     #[tokio::test]
