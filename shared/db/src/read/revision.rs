@@ -34,6 +34,12 @@ pub const STATES: &str = "SELECT id, at_ms, from_ms, left_out, EXISTS (
        OR EXISTS (
          SELECT 1 FROM recorder_status WHERE ?2 > ifnull(stopped_ms, heartbeat_ms)
             AND (stopped_ms IS NOT NULL OR heartbeat_ms < (unixepoch() - 30) * 1000))
+       OR EXISTS (
+         SELECT 1 FROM tracked_object o JOIN tracked_kind k ON k.id = o.kind
+           JOIN watch_state w ON w.kind IN (k.kind, k.resource || iif(k.api_group = '', '', '.' || k.api_group))
+            AND w.namespace IN ('', o.namespace)
+           JOIN recorder_status r ON w.confirmed_ms < r.started_ms
+          WHERE o.id = ?1 AND w.confirmed_ms < ?2)
        OR EXISTS (SELECT 1 FROM tracked_object WHERE id = ?1 AND unread_ms <= ?2) AS in_gap
   FROM revision
  WHERE id >= ?1 << 24 AND id < (?1 + 1) << 24 AND ifnull(from_ms, at_ms) <= ?2
@@ -48,7 +54,7 @@ pub struct StatesAt {
     /// It was in the only one of the states.
     pub is_exact: bool,
     /// Its kind was not observed then, its last event could not be read, or the recorder is not running and was last alive
-    /// before: the object may have changed, and changed back.
+    /// before, or has started since and has not caught up with the kind: the object may have changed, and changed back.
     pub in_gap: bool,
 }
 
