@@ -5,10 +5,14 @@
     reason = "a test may panic; helpers of tests count as tests"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
+use kube9_db::read::Reader;
+use kube9_model::time::Timestamp;
 use kube9_store::purge::{self, PurgeRequest, Purged};
-use kube9_tests::apiserver::{Kind, Verb};
+use kube9_tests::apiserver::{Fault, Kind, On, Outcome, Request, Verb};
 use kube9_tests::clock::Micros;
 use serde_json::{Value, json};
 
@@ -290,6 +294,72 @@ fn each_change_during_a_restart_of_the_api_server_is_a_row() {
     recorder.stop().unwrap();
 }
 
+/// Whether kube9 knows the state of the only tracked object of a name now.
+fn is_known_now(harness: &Harness, name: &str) -> bool {
+    let database = harness.setup.folder.join("data/kube9.db");
+    let reader = Reader::open(&database, Duration::from_secs(5)).unwrap();
+    let sql = format!("SELECT id FROM tracked_object WHERE name = '{name}'");
+    let object = harness.setup.number(&sql).unwrap();
+    reader.states_at(object, Timestamp::now()).unwrap().is_exact
+}
+
+#[test]
+fn state_is_unknown_after_a_restart_until_the_kind_has_caught_up() {
+    let harness = Harness::new();
+    let store = harness.server.store();
+    let namespace = json!({"metadata": {"name": "shop"}});
+    store.create(Kind::Namespace, namespace).unwrap();
+    let recorder = harness.start();
+    harness.wait("it is known", || {
+        let sql = "SELECT count(*) FROM tracked_object WHERE name = 'shop'";
+        harness.setup.number(sql) == Some(1) && is_known_now(&harness, "shop")
+    });
+    recorder.stop().unwrap();
+    harness.server.stop();
+    let started = "SELECT started_ms FROM recorder_status";
+    let before = harness.setup.number(started);
+    let recorder = harness.start();
+    harness.wait("the recorder has started", || {
+        harness.setup.number(started) != before
+    });
+    assert!(!is_known_now(&harness, "shop"));
+    harness.server.start_again();
+    store
+        .modify(Kind::Namespace, "", "shop", |shop| labelled(shop, 1))
+        .unwrap();
+    harness.wait("it is known again", || is_known_now(&harness, "shop"));
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn three_kinds_are_listed_at_a_time() {
+    let harness = Harness::new();
+    let faults = harness.server.faults();
+    let delay = Fault::Delay(Duration::from_millis(150));
+    faults.always(On::verb(Verb::List), delay);
+    let recorder = harness.start();
+    let (mut most, mut kinds) = (0, BTreeSet::new());
+    let is_whole = |request: &Request| {
+        let is_list = matches!(request.what, Some((Verb::List, kind)) if kind != Kind::Event);
+        let is_check = request.target.contains("limit=1&") || request.target.ends_with("limit=1");
+        is_list && !is_check
+    };
+    let lists = || {
+        let requests = harness.server.requests().all();
+        requests.into_iter().filter(is_whole).collect::<Vec<_>>()
+    };
+    harness.wait("many kinds are listed", || {
+        let lists = lists();
+        kinds.extend(lists.iter().map(|request| request.what));
+        let open = |request: &&Request| request.outcome == Outcome::Open;
+        most = most.max(lists.iter().filter(open).count());
+        kinds.len() >= 5
+    });
+    assert_eq!(most, 3);
+    faults.clear_all();
+    recorder.stop().unwrap();
+}
+
 #[test]
 fn kind_of_the_change_history_alone_resumes_without_a_list() {
     let harness = Harness::new();
@@ -418,6 +488,87 @@ fn deletion_that_waits_for_finalizers_is_a_row_of_its_own() {
     store.delete(Kind::ConfigMap, "shop", "kept").unwrap();
     harness.wait("it is deleted", || harness.changes().len() == 2);
     assert_eq!(harness.changes()[1]["op"], "deleted");
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn purge_of_a_field_erases_its_values_and_keeps_the_history() {
+    let harness = Harness::new();
+    let store = harness.server.store();
+    let labels = json!({"stage": "planted-secret-0", "tier": "a"});
+    let metadata = json!({"name": "settings", "namespace": "shop", "labels": labels});
+    store
+        .create(
+            Kind::ConfigMap,
+            json!({"metadata": metadata, "data": {"a": "1"}}),
+        )
+        .unwrap();
+    let recorder = harness.start();
+    harness.wait_tracked(1);
+    let modify = |key: &str, value: Option<&str>| {
+        store
+            .modify(Kind::ConfigMap, "shop", "settings", |map| {
+                let labels = map["metadata"]["labels"].as_object_mut().unwrap();
+                match value {
+                    Some(value) => labels.insert(key.to_owned(), json!(value)),
+                    None => labels.remove(key),
+                };
+            })
+            .unwrap();
+    };
+    modify("stage", Some("planted-secret-1"));
+    modify("tier", Some("b"));
+    modify("stage", None);
+    modify("tier", Some("c"));
+    harness.wait("the changes are rows", || harness.changes().len() == 4);
+
+    let directory = harness.setup.folder.join("data");
+    let purge = |kind: &str, path: &str| {
+        let request = PurgeRequest::Fields {
+            kind: kind.to_owned(),
+            namespace: "shop".to_owned(),
+            name: "settings".to_owned(),
+            path: path.to_owned(),
+        };
+        purge::request(&directory, &request).unwrap();
+        let mut answer = None;
+        harness.wait("the purge is answered", || {
+            answer = purge::take_answer(&directory).unwrap();
+            answer.is_some()
+        });
+        answer.unwrap()
+    };
+    assert!(purge("cm", "a..b").unwrap_err().contains("empty segment"));
+    let expected = Purged {
+        objects: 1,
+        revisions: 2,
+        rows: 2,
+    };
+    assert_eq!(purge("cm", "metadata.labels.stage"), Ok(expected));
+    harness.wait("the text is in no file", || {
+        ["kube9.db", "kube9.db-wal"].iter().all(|file| {
+            let bytes = fs::read(directory.join(file)).unwrap_or_default();
+            !bytes.windows(14).any(|part| part == b"planted-secret")
+        })
+    });
+    let said = harness.setup.number(
+        "SELECT count(*) FROM event_detail WHERE title = 'Record purged' AND description LIKE \
+         '%metadata.labels.stage of ConfigMap settings in namespace shop%'",
+    );
+    assert_eq!(said, Some(1));
+    // The rows about other fields and each past state stay, and the next change is a row: the field is not there any more.
+    let changes = harness.changes();
+    assert_eq!(changes.len(), 2, "{changes:?}");
+    assert_eq!(harness.bodies().len(), 5);
+    modify("tier", Some("d"));
+    harness.wait("a change", || harness.changes().len() == 3);
+    // One that the object still has is a new base.
+    assert_eq!(purge("cm", "**.tier").unwrap().rows, 3);
+    modify("tier", Some("e"));
+    harness.wait("a new base", || harness.bodies().len() == 7);
+    assert!(harness.changes().is_empty(), "{:?}", harness.changes());
+    modify("tier", Some("f"));
+    harness.wait("a change after it", || harness.changes().len() == 1);
     recorder.stop().unwrap();
 }
 

@@ -132,6 +132,9 @@ pub struct ObservedObject {
     pub rules: &'static Rules,
     /// Bodies of different forms cannot be compared.
     pub form: u64,
+    /// The form of the same object with a tracked owner if it has none, or without; of pods another than `form`. Both have
+    /// the same labels.
+    pub form_otherwise: u64,
     /// `None` where authors cannot be told by them.
     pub stamps: Option<Stamps>,
     /// `None`: the body is that of the object's last event.

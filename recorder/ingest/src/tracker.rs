@@ -405,6 +405,7 @@ impl Tracker {
             deletion,
             rules: object.rules(),
             form: if is_owned { self.owned_form } else { self.form },
+            form_otherwise: if is_owned { self.form } else { self.owned_form },
             stamps: Stamps::of(&metadata.managed_fields),
             content: None,
         }

@@ -996,6 +996,27 @@ fn pod_that_is_adopted_or_released_is_not_incomparable() {
 }
 
 #[test]
+fn label_change_that_releases_a_pod_is_a_row() {
+    let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "r", "controller": true}]);
+    let pod = |app: &str, owner: &Value| {
+        json!({"metadata": {"name": "web-1-x", "uid": "p", "labels": {"app": app}, "ownerReferences": owner},
+               "spec": {"nodeName": "a"}})
+    };
+    // The watch shows the write of the client and that of the controller, or, late, only the last state.
+    for seen in [
+        &[("other", &owner), ("other", &json!([]))][..],
+        &[("other", &json!([]))],
+    ] {
+        let mut store = Store::new();
+        store.of("po").create(pod("web", &owner));
+        for (app, owner) in seen {
+            store.of("po").create(pod(app, owner));
+        }
+        assert_eq!(store.reasons(), ["LabelsChanged"], "{}", seen.len());
+    }
+}
+
+#[test]
 fn fold_keeps_its_count_through_failed_commits_and_a_restart() {
     let mut store = Store::new();
     let spec = |n: u64| json!({"replicas": n});

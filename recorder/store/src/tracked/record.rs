@@ -17,6 +17,7 @@ use kube9_ingest::sanitize::{clean_text, sanitize};
 use kube9_model::change::body::{Body, plain};
 use kube9_model::change::diff::{FieldChange, changes};
 use kube9_model::change::patch::{self, Chain, Kept};
+use kube9_model::change::stored::{Fields, Stored};
 use kube9_model::id::EventKey;
 use kube9_model::identity::ResourceVersion;
 use kube9_model::record::Record;
@@ -301,8 +302,12 @@ impl TrackedApplier<'_> {
         {
             let before = known.and_then(|text| Body::parse(text).ok());
             let is_comparable = stored.form == object.form && before.is_some() && !is_same_version;
-            // A pod that is adopted or released has another form, with nothing to report.
+            // A pod that is adopted or released has another form, of which only the labels can be compared.
             let is_adopted = stored.owner.is_some() != object.owner.is_some();
+            let has_same_labels = is_adopted
+                && stored.form == object.form_otherwise
+                && before.is_some()
+                && !is_same_version;
             if stored.form != object.form
                 && !is_adopted
                 && !is_same_version
@@ -315,8 +320,11 @@ impl TrackedApplier<'_> {
             let before = before.unwrap_or_default();
             // The definition or the API server has another default: what is stored in etcd did not change.
             let is_defaulted = is_same_version && stored.form == object.form;
+            let pair = has_same_labels.then(|| (labels(&before), labels(&after)));
             let fields = if is_comparable {
                 changes(object.rules, &before, &after, stored.deletion.is_some())
+            } else if let Some((before, after)) = &pair {
+                changes(object.rules, before, after, false)
             } else {
                 Vec::new()
             };
@@ -1233,4 +1241,15 @@ impl StoredObject {
         self.owner = owner_text(object);
         self.deletion = object.deletion.or(self.deletion);
     }
+}
+
+/// The part of a body that has the labels.
+fn labels<'t>(body: &Body<'t>) -> Body<'t> {
+    let metadata = body.stored().get("metadata");
+    let labels = metadata.and_then(|metadata| metadata.get("labels"));
+    let map = |key: &'static str, value| Fields::new(vec![(key.into(), value)]);
+    Body::from_stored(match labels {
+        Some(labels) => map("metadata", Stored::Map(map("labels", labels.clone()))),
+        None => Fields::default(),
+    })
 }
