@@ -5,18 +5,14 @@ use kube9_tests::cluster_sim::diff::diff;
 use kube9_tests::cluster_sim::replay::Replay;
 use kube9_tests::cluster_sim::{ClusterSim, Plan};
 
-/// Rules without a scenario: about kube9 itself, or needing Events, versions, messages or managers that the simulation does
-/// not vary.
-const NOT_PLAYED: [&str; 9] = [
-    "ChangedOutsideGitOps",
-    "ManagersFightOverField",
+/// Rules without a scenario: about kube9 itself, or needing Events or versions that the simulation does not vary.
+const NOT_PLAYED: [&str; 6] = [
     "RecorderDatabaseUnhealthy",
     "RecorderWatchFailing",
     "RecorderDiskNearlyFull",
     "KilledByLivenessProbe",
     "WarningRateHigh",
     "KubeletVersionSkew",
-    "TerminationMessageMissing",
 ];
 
 #[test]

@@ -63,6 +63,10 @@ pub enum Cause {
     Evicted,
     /// The kernel of a node hangs.
     KernelDeadlock,
+    /// A field that Argo CD deploys was changed by another client.
+    ChangedOutsideGit,
+    /// Two managers overwrite each other's value.
+    ManagersFight,
     /// A manifest flaw, without a failure.
     Manifest,
 }
@@ -100,7 +104,7 @@ impl Planted {
         match self.cause {
             // These two close when they have not recurred for long.
             Cause::MemoryLimitTooLow => HOUR + MINUTE,
-            Cause::NodeFlapping => 31 * MINUTE,
+            Cause::NodeFlapping | Cause::ManagersFight => 31 * MINUTE,
             // The longest back-off is five minutes, and a container that has run for ten has recovered.
             _ => 16 * MINUTE,
         }

@@ -2,12 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::Ms;
 use super::state::{
-    ClusterState, ContainerState, ManifestFlaw, Node, Phase, Pod, PodId, Termination, Workload,
-    WorkloadKind,
+    ARGO_CD, ClusterState, ContainerState, ManifestFlaw, Node, Phase, Pod, PodId, Termination,
+    Workload, WorkloadKind,
 };
+use super::{Ms, START};
+use crate::bench::changes::CONTROLLER;
+use crate::bench::changes::object::{ApiObject, Writer};
 use crate::clock::Micros;
+use crate::generator::Rng;
 use crate::manifests::{self, metadata, pod_metadata, running, terminated, time, waiting};
 
 const DAY: Ms = 86_400_000;
@@ -67,7 +70,8 @@ fn pod_spec(of: &Workload, image: &str, flaws: &[ManifestFlaw]) -> Value {
             { "name": "DB_PASSWORD", "valueFrom": { "secretKeyRef": { "name": "db", "key": "password" } } },
         ],
         "volumeMounts": [{ "name": "config", "mountPath": "/etc/app" }],
-        "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "FallbackToLogsOnError",
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": if has(ManifestFlaw::SilentCrash) { "File" } else { "FallbackToLogsOnError" },
     });
     if !has(ManifestFlaw::NoProbe) {
         app["readinessProbe"] =
@@ -193,10 +197,10 @@ fn pod_status(of: &Workload, pod: &Pod) -> Value {
     status
 }
 
-fn ended(end: &Termination) -> Value {
+fn ended(pod: &Pod, end: &Termination) -> Value {
     let mut state = terminated(end.code, end.reason, micros(end.started), micros(end.at));
     // Nothing is written after SIGKILL.
-    if !matches!(end.code, 0 | 137) {
+    if !matches!(end.code, 0 | 137) && !pod.flaws.contains(&ManifestFlaw::SilentCrash) {
         state["terminated"]["message"] = json!(
             "INFO reading /etc/app/config.yaml\nFATAL cannot start: config.yaml: unknown key \"pool_size\"\n"
         );
@@ -209,9 +213,10 @@ fn container_status(pod: &Pod) -> Value {
         ContainerState::Unseen => json!({}),
         ContainerState::Waiting(reason, message) => waiting(reason, message),
         ContainerState::Running(since) => running(micros(*since)),
-        ContainerState::Ended(end) => ended(end),
+        ContainerState::Ended(end) => ended(pod, end),
     };
-    let last = pod.last.as_ref().map_or(json!({}), ended);
+    let last = pod.last.as_ref();
+    let last = last.map_or(json!({}), |end| ended(pod, end));
     json!({
         "name": "app", "state": state, "lastState": last, "ready": pod.ready.0, "restartCount": pod.restarts,
         "image": pod.image, "imageID": format!("sha256:{:064x}", pod.image.len()), "started": pod.ready.0,
@@ -258,7 +263,7 @@ pub(super) fn deployment(cluster: &ClusterState, of: usize) -> Value {
     let (updated, all, available) = counts(cluster, of);
     let failure = "pods is forbidden: exceeded quota: compute, requested: cpu=50m, used: cpu=20, limited: cpu=20";
     let created = micros(workload.created);
-    manifests::Deployment {
+    let mut object = manifests::Deployment {
         metadata: metadata(&workload.namespace, &workload.name, &workload.uid, created),
         set: &format!("{}-{}", workload.name, workload.hash),
         generation: workload.generation,
@@ -273,7 +278,39 @@ pub(super) fn deployment(cluster: &ClusterState, of: usize) -> Value {
             "spec": pod_spec(workload, &workload.image(), &workload.flaws),
         }),
     }
-    .into_json()
+    .into_json();
+    if let Some(deployed) = &workload.deployed {
+        let metadata = &deployed.json["metadata"];
+        object["metadata"]["managedFields"] = metadata["managedFields"].clone();
+        object["metadata"]["annotations"][TRACKING_ID] =
+            metadata["annotations"][TRACKING_ID].clone();
+    }
+    object
+}
+
+/// How Argo CD marks its objects.
+const TRACKING_ID: &str = "argocd.argoproj.io/tracking-id";
+
+/// Argo CD deploys it: from now on, its writers leave `managedFields`.
+pub(super) fn deploy(cluster: &ClusterState, of: usize, rng: &mut Rng) -> ApiObject {
+    let workload = &cluster.workloads[of];
+    let object = deployment(cluster, of);
+    let place = workload.namespaced_name();
+    let id = format!("{}:apps/Deployment:{place}", workload.namespace);
+    let content = json!({
+        "metadata": { "labels": object["metadata"]["labels"], "annotations": { TRACKING_ID: id } },
+        "spec": object["spec"],
+    });
+    let mut deployed = ApiObject::new(
+        ("apps/v1", "Deployment"),
+        (&workload.namespace, &workload.name),
+        content,
+        Writer(ARGO_CD, ""),
+        micros(workload.created),
+        rng,
+    );
+    deployed.write(CONTROLLER, micros(START), "status", &object["status"]);
+    deployed
 }
 
 fn timed<T>((what, since): (T, Ms)) -> (T, Option<Micros>) {

@@ -36,6 +36,8 @@ use ground_truth::GroundTruth;
 pub use state::Plan;
 use state::{ClusterState, PodId, WorkloadKind};
 
+use crate::bench::changes::CONTROLLER;
+use crate::bench::changes::object::Writer;
 use crate::clock::Micros;
 use crate::generator::{Event, Involved, InvolvedKind, Reporter, Rng, Uid};
 use crate::timer_queue::TimerQueue;
@@ -342,7 +344,15 @@ impl ClusterSim {
         if self.cluster.workloads[of].runs != WorkloadKind::Deployment {
             return;
         }
-        let object = manifests::deployment(&self.cluster, of);
+        let mut object = manifests::deployment(&self.cluster, of);
+        let workload = &mut self.cluster.workloads[of];
+        if let Some(deployed) = &mut workload.deployed {
+            let at = Micros(self.now * 1000);
+            deployed.write(Writer(workload.writer, ""), at, "spec", &object["spec"]);
+            deployed.write(CONTROLLER, at, "status", &object["status"]);
+            object["metadata"]["managedFields"] =
+                deployed.json["metadata"]["managedFields"].clone();
+        }
         if self.shown.get(&of) != Some(&object) {
             self.shown.insert(of, object.clone());
             self.put(Kind::Deployment, object);

@@ -1,6 +1,5 @@
 //! Replays a simulation through the analysis in this process, as fast as possible.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -8,8 +7,7 @@ use kube9_ingest::informer_event::{InformerEvent, InformerMessage};
 use kube9_ingest::item::{FindingTransition, Item};
 use kube9_ingest::objects::Object;
 use kube9_ingest::owners::Owners;
-use kube9_model::ObjectRef;
-use kube9_model::commit_stats::{BreakingChange, CommitDelta};
+use kube9_model::commit_stats::CommitDelta;
 use kube9_model::label::{Kind, Label};
 use kube9_model::resume::StoredObjects;
 use kube9_model::time::Timestamp;
@@ -17,9 +15,13 @@ use kube9_model::watch::{RelistCause, WatchId};
 use kube9_rules::config::AnalysisConfig;
 use kube9_rules::state::{Analysis, RestoredState};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::diff::FindingStep;
 use super::{ClusterSim, Delivery, Ms, START};
+use crate::bench::changes::object::ApiObject;
+use crate::bench::changes::path::{ChangePath, Source};
+use crate::clock::Micros;
 
 /// The kinds that the analysis reads, in the order in which their informers list.
 pub const KINDS: [Kind; 5] = [
@@ -36,6 +38,60 @@ const TICK: Ms = 500;
 /// Subjects evaluated per batch, as in a running recorder.
 const EVALUATIONS_PER_BATCH: usize = 100;
 
+/// The kinds whose changes the rules about changes read, and their names.
+const TRACKED: [(Kind, &str); 2] = [(Kind::Deployment, "deploy"), (Kind::ConfigMap, "cm")];
+
+/// The change history: it reports to the rules who changed what.
+struct History {
+    _folder: TempDir,
+    path: ChangePath,
+    /// In the order of [`TRACKED`].
+    sources: Vec<Source>,
+}
+
+impl History {
+    fn begin(sim: &ClusterSim) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut path = ChangePath::new(folder.path())?;
+        path.conn.pragma_update(None, "synchronous", "off")?;
+        let mut sources = Vec::new();
+        for (kind, name) in TRACKED {
+            let objects = sim.objects(kind).into_iter();
+            let mut objects: Vec<ApiObject> = objects.map(|json| ApiObject { json }).collect();
+            let mut listed: Vec<&mut ApiObject> = objects.iter_mut().collect();
+            sources.push(path.track((name, ""), &mut listed, micros(START))?);
+        }
+        Ok(Self {
+            _folder: folder,
+            path,
+            sources,
+        })
+    }
+
+    /// Records a change; returns what the writer reports.
+    fn record(&mut self, delivery: &Delivery) -> anyhow::Result<CommitDelta> {
+        let Some(of) = TRACKED.iter().position(|(kind, _)| *kind == delivery.kind) else {
+            return Ok(CommitDelta::default());
+        };
+        let action = if delivery.deleted {
+            "DELETED"
+        } else {
+            "MODIFIED"
+        };
+        let mut object = ApiObject {
+            json: delivery.object.clone(),
+        };
+        let line = object.line(action, self.path.next_version());
+        let at = micros(delivery.at);
+        self.path.receive(self.sources[of], &line, at)?;
+        self.path.commit(at)
+    }
+}
+
+fn micros(at: Ms) -> Micros {
+    Micros(at * 1000)
+}
+
 /// An analysis with its clock and its results.
 pub struct Replay {
     analysis: Analysis,
@@ -43,8 +99,6 @@ pub struct Replay {
     version: u64,
     /// Steps of findings.
     pub found: Vec<FindingStep>,
-    /// Images of Deployments and keys of ConfigMaps, as text.
-    contents: HashMap<String, String>,
     /// Rows of changes.
     pub changes: usize,
     /// Applied changes of objects.
@@ -69,7 +123,6 @@ impl Replay {
             now: START,
             version: 1000,
             found: Vec::new(),
-            contents: HashMap::new(),
             changes: 0,
             applied: 0,
             analysed: Duration::ZERO,
@@ -90,7 +143,6 @@ impl Replay {
         let count = objects.len() as u64;
         for object in objects {
             let object = self.decode(kind, object)?;
-            self.breaking_change(&object);
             self.record_event(kind, InformerEvent::Apply(object));
         }
         let listed = InformerEvent::InitDone {
@@ -129,7 +181,6 @@ impl Replay {
     /// Applies a change and evaluates everything it affects.
     pub fn take(&mut self, kind: Kind, deleted: bool, object: Object) {
         self.applied += 1;
-        let change = (!deleted).then(|| self.breaking_change(&object)).flatten();
         self.record_event(
             kind,
             if deleted {
@@ -138,44 +189,7 @@ impl Replay {
                 InformerEvent::Apply(object)
             },
         );
-        if let Some(change) = change {
-            let mut delta = CommitDelta::default();
-            delta.note_change(change);
-            self.analysis
-                .on_commit(delta, Timestamp::from_millis(self.now));
-        }
         self.settle();
-    }
-
-    /// A change that can break pods, as the writer reports it.
-    fn breaking_change(&mut self, object: &Object) -> Option<BreakingChange> {
-        let (content, what) = match object {
-            Object::Deployment(one) => (format!("{:?}", one.images), "image changed"),
-            Object::ConfigMap(map) => {
-                let keys = map.keys.iter().map(|(key, facts)| (key, facts.hash));
-                (
-                    format!("{:?}", keys.collect::<Vec<_>>()),
-                    "ConfigMap changed",
-                )
-            }
-            _ => return None,
-        };
-        let meta = object.meta();
-        let object = ObjectRef {
-            kind: object.kind().name().to_owned(),
-            namespace: meta.namespace.to_string(),
-            name: meta.name.to_string(),
-        };
-        let key = format!("{}/{}/{}", object.kind, object.namespace, object.name);
-        let before = self.contents.insert(key, content.clone());
-        before
-            .is_some_and(|before| before != content)
-            .then(|| BreakingChange {
-                object,
-                at: Timestamp::from_millis(self.now),
-                what: what.into(),
-                ..BreakingChange::default()
-            })
     }
 
     /// Sets the time; due timers are evaluated with the next change.
@@ -237,21 +251,22 @@ impl Replay {
 
     /// Runs the whole simulation.
     pub fn run(&mut self, sim: &mut ClusterSim) -> anyhow::Result<()> {
-        while let Some(Delivery {
-            at,
-            kind,
-            deleted,
-            object,
-        }) = sim.next_delivery()
-        {
-            self.pass(at);
-            if kind == Kind::Event {
+        let mut history = History::begin(sim)?;
+        while let Some(delivery) = sim.next_delivery() {
+            self.pass(delivery.at);
+            if delivery.kind == Kind::Event {
                 continue;
             }
+            let committed = history.record(&delivery)?;
             let object = self
-                .decode(kind, object)
+                .decode(delivery.kind, delivery.object)
                 .context("a simulated object does not decode")?;
-            self.take(kind, deleted, object);
+            self.take(delivery.kind, delivery.deleted, object);
+            if !committed.is_empty() {
+                self.analysis
+                    .on_commit(committed, Timestamp::from_millis(self.now));
+                self.settle();
+            }
         }
         self.pass(sim.end());
         Ok(())

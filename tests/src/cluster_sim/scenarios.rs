@@ -7,13 +7,13 @@ use std::cmp::Reverse;
 
 use super::ground_truth::Cause;
 use super::setup::{OUTAGE, REGISTRIES};
-use super::state::{ManifestFlaw, PodId, PodOutcome, WorkloadKind};
+use super::state::{ARGO_CD, ManifestFlaw, PodId, PodOutcome, WorkloadKind};
 use super::{ClusterSim, HOUR, MINUTE, Ms, SECOND, Step};
 
 type Scenario = fn(&mut ClusterSim, usize);
 
 /// The scenarios of workloads: replicas and function.
-pub(super) const SCENARIOS: [(usize, Scenario); 28] = [
+pub(super) const SCENARIOS: [(usize, Scenario); 32] = [
     (4, bad_image),
     (12, bad_image),
     (4, crashing_rollout),
@@ -42,6 +42,10 @@ pub(super) const SCENARIOS: [(usize, Scenario); 28] = [
     (3, companion_of_next),
     (3, node_without_images),
     (1, requests_whole_node),
+    (4, changed_outside_git),
+    (4, changed_outside_git_for_a_moment),
+    (3, managers_fight),
+    (3, crash_without_words),
 ];
 
 /// Longest duration of a scenario, with its aftermath.
@@ -152,6 +156,13 @@ impl ClusterSim {
                 .is_some_and(|pod| pod.deleting.is_none() && pod.ready.0)
         };
         pods.iter().find(well).copied()
+    }
+
+    /// Another client than Argo CD writes the specification.
+    fn written_by(&mut self, of: usize, manager: &'static str, write: impl FnOnce(&mut Self)) {
+        self.cluster.workloads[of].writer = manager;
+        write(self);
+        self.cluster.workloads[of].writer = ARGO_CD;
     }
 
     /// Records a fault from now on, for the duration `lasts`.
@@ -487,5 +498,64 @@ fn requests_whole_node(sim: &mut ClusterSim, of: usize) {
         workload.flaws.clear();
         workload.pinned = None;
         sim.roll_out(of, true);
+    });
+}
+
+/// An image is set with kubectl, and half an hour later Argo CD sets its own.
+fn changed_outside_git(sim: &mut ClusterSim, of: usize) {
+    set_image_until(sim, of, 30 * MINUTE, |sim, of, lasts| {
+        let name = sim.workload_name(of);
+        sim.plant(Cause::ChangedOutsideGit, name, lasts);
+    });
+}
+
+fn changed_outside_git_for_a_moment(sim: &mut ClusterSim, of: usize) {
+    set_image_until(sim, of, 3 * MINUTE, |_, _, _| {});
+}
+
+fn set_image_until(
+    sim: &mut ClusterSim,
+    of: usize,
+    lasts: Ms,
+    plant: fn(&mut ClusterSim, usize, Ms),
+) {
+    // The record must show that Argo CD wrote the image.
+    sim.roll_out(of, true);
+    sim.later(20 * MINUTE, move |sim| {
+        plant(sim, of, lasts);
+        sim.written_by(of, "kubectl-set", |sim| sim.roll_out(of, true));
+        sim.later(lasts, move |sim| sim.roll_out(of, true));
+    });
+}
+
+/// The replicas are in Git, and an autoscaler changes them.
+fn managers_fight(sim: &mut ClusterSim, of: usize) {
+    let name = sim.workload_name(of);
+    sim.plant(Cause::ManagersFight, name, 20 * MINUTE);
+    for turn in 0..5 {
+        sim.later(turn * 4 * MINUTE, move |sim| {
+            sim.written_by(of, "keda-operator", |sim| sim.scale_to(of, 5));
+        });
+        sim.later(turn * 4 * MINUTE + 2 * MINUTE, move |sim| {
+            sim.scale_to(of, 3);
+        });
+    }
+}
+
+fn crash_without_words(sim: &mut ClusterSim, of: usize) {
+    sim.cluster.workloads[of]
+        .flaws
+        .push(ManifestFlaw::SilentCrash);
+    sim.roll_out(of, true);
+    sim.later(25 * MINUTE, move |sim| {
+        let Some(id) = sim.any_ready_pod(of) else {
+            return;
+        };
+        sim.plant(Cause::Manifest, sim.workload_name(of), 20 * MINUTE);
+        sim.ends(id, Cause::ExitWithError, 4);
+        sim.later(20 * MINUTE, move |sim| {
+            sim.cluster.workloads[of].flaws.clear();
+            sim.roll_out(of, true);
+        });
     });
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Ms;
 use super::state::{
-    ClusterState, ContainerState, MANIFEST_FLAWS, ManifestFlaw, Node, Phase, Plan, Pod, PodId,
-    PodOutcome, Progress, Workload, WorkloadKind,
+    ARGO_CD, ClusterState, ContainerState, MANIFEST_FLAWS, ManifestFlaw, Node, Phase, Plan, Pod,
+    PodId, PodOutcome, Progress, Workload, WorkloadKind,
 };
+use super::{Ms, manifests};
 use crate::generator::{Rng, names, random_uid, safe_string};
 
 /// Namespaces beside `kube-system`.
@@ -73,6 +73,12 @@ impl ClusterState {
         for of in 0..cluster.workloads.len() {
             for n in 0..cluster.workloads[of].replicas {
                 cluster.long_running_pod(of, n, now, rng);
+            }
+        }
+        for of in 0..cluster.workloads.len() {
+            let workload = &cluster.workloads[of];
+            if workload.runs == WorkloadKind::Deployment && workload.scenario.is_some() {
+                cluster.workloads[of].deployed = Some(manifests::deploy(&cluster, of, rng));
             }
         }
         cluster
@@ -294,6 +300,8 @@ fn workload(runs: WorkloadKind, index: usize, now: Ms, rng: &mut Rng) -> Workloa
         moved: settled,
         best: (0, 0),
         sync_planned: false,
+        deployed: None,
+        writer: ARGO_CD,
         every: 0,
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Ms;
+use crate::bench::changes::object::ApiObject;
 pub(super) use crate::manifests::{Phase, Progress};
 
 /// Size of a simulation.
@@ -52,6 +53,8 @@ pub(super) enum ManifestFlaw {
     ScaledToNothing,
     /// It requests nearly a whole node.
     WholeNode,
+    /// Its container writes nothing when it crashes, and its log is not its message.
+    SilentCrash,
 }
 
 pub(super) const MANIFEST_FLAWS: [ManifestFlaw; 14] = [
@@ -70,6 +73,9 @@ pub(super) const MANIFEST_FLAWS: [ManifestFlaw; 14] = [
     ManifestFlaw::WrongPort,
     ManifestFlaw::ScaledToNothing,
 ];
+
+/// The manager of Argo CD.
+pub(super) const ARGO_CD: &str = "argocd-controller";
 
 /// What happens to the pods of a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +161,10 @@ pub(super) struct Workload {
     /// What progress is measured by: pods of the newest template, and those of them that are available.
     pub(super) best: (usize, usize),
     pub(super) sync_planned: bool,
+    /// The Deployment with its `managedFields`, of those that Argo CD deploys.
+    pub(super) deployed: Option<ApiObject>,
+    /// Who writes its specification.
+    pub(super) writer: &'static str,
     /// A CronJob's pause between runs.
     pub(super) every: Ms,
 }

@@ -139,7 +139,7 @@ fn fill(seed: u64, folder: &Path) -> anyhow::Result<()> {
             path.commit(now)?;
         }
     }
-    path.commit(now)
+    path.commit(now).map(drop)
 }
 
 fn time(before_end: Duration) -> String {

@@ -78,6 +78,17 @@ impl ApiObject {
         self.own(writer, at, if is_removed { json!({}) } else { fields });
     }
 
+    /// Writes a whole part of the object (`spec`, `status`): the writer owns what differs.
+    pub fn write(&mut self, writer: Writer, at: Micros, part: &str, value: &Value) {
+        let mut changed = Vec::new();
+        let mut path = vec![part.to_owned()];
+        differences(Some(&self.json[part]), Some(value), &mut path, &mut changed);
+        for (path, value) in changed {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            self.edit(writer, at, &path, value);
+        }
+    }
+
     fn own(&mut self, Writer(manager, subresource): Writer, at: Micros, fields: Value) {
         let metadata = &mut self.json["metadata"];
         if !metadata["managedFields"].is_array() {
@@ -129,6 +140,40 @@ fn set(within: &mut Value, path: &[&str], value: Option<Value>) {
         within[*segment] = value;
     } else if let Value::Object(map) = within {
         map.shift_remove(*segment);
+    }
+}
+
+/// The fields that differ, each with its new value.
+fn differences(
+    before: Option<&Value>,
+    after: Option<&Value>,
+    path: &mut Vec<String>,
+    changed: &mut Vec<(Vec<String>, Option<Value>)>,
+) {
+    let names = |list: &[Value]| -> Option<Vec<String>> {
+        let name = |one: &Value| Some(format!("name={}", one["name"].as_str()?));
+        list.iter().map(name).collect()
+    };
+    match (before, after) {
+        _ if before == after => {}
+        (Some(Value::Object(old)), Some(Value::Object(new))) => {
+            let added = new.keys().filter(|key| !old.contains_key(*key));
+            for key in old.keys().chain(added) {
+                path.push(key.clone());
+                differences(old.get(key), new.get(key), path, changed);
+                path.pop();
+            }
+        }
+        (Some(Value::Array(old)), Some(Value::Array(new)))
+            if names(old).is_some_and(|old| Some(old) == names(new)) =>
+        {
+            for ((name, old), new) in names(old).into_iter().flatten().zip(old).zip(new) {
+                path.push(name);
+                differences(Some(old), Some(new), path, changed);
+                path.pop();
+            }
+        }
+        _ => changed.push((path.clone(), after.cloned())),
     }
 }
 

@@ -15,6 +15,7 @@ use kube9_ingest::tracker::Tracker;
 use kube9_k8s::pages::{Action, WatchLine};
 use kube9_k8s::watcher::Cursor;
 use kube9_model::change::kinds::{BUILT_IN, ResourceId, TrackedKind};
+use kube9_model::commit_stats::{CommitDelta, CommitStats};
 use kube9_model::identity::ResourceVersion;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Origin, RelistCause, SourceMarker, WatchId};
@@ -227,14 +228,16 @@ impl ChangePath {
         push(&self.queue, &self.metrics.store, item, now);
     }
 
-    /// What the writer does: commits everything in the queue, in as few transactions as its bounds allow.
-    pub fn commit(&mut self, at: Micros) -> anyhow::Result<()> {
+    /// What the writer does: commits everything in the queue, in as few transactions as its bounds allow. Returns what it
+    /// reports to the rules.
+    pub fn commit(&mut self, at: Micros) -> anyhow::Result<CommitDelta> {
+        let stats = CommitStats::default();
         loop {
             let batch =
                 self.queue
                     .take_batch(BATCH_ROWS, BATCH_BYTES, Duration::ZERO, Duration::ZERO);
             if batch.is_empty() {
-                return Ok(());
+                return Ok(stats.take());
             }
             apply_all(&mut self.conn, &mut self.applier, |session, applier| {
                 applier.apply(session, &batch.items, timestamp(at))
@@ -242,7 +245,7 @@ impl ChangePath {
             .context("a batch")?;
             self.applier.outcomes = Default::default();
             drop(self.applier.rows.take_inserted());
-            drop(self.applier.rows.take_commit_delta());
+            stats.add(self.applier.rows.take_commit_delta());
         }
     }
 }

@@ -96,7 +96,7 @@ impl Cluster {
             map.edit(KUBECTL, now, &["data", key], Some(json!(value)));
             let line = map.line("MODIFIED", self.path.next_version());
             self.path.receive(*source, &line, now)?;
-            return self.path.commit(now);
+            return self.path.commit(now).map(drop);
         }
         let (source, deployments) = &mut self.deployments;
         let object = &mut deployments[self.rng.index(DEPLOYMENTS)];
@@ -140,7 +140,7 @@ impl Cluster {
             self.path.receive(*source, &line, now)?;
             self.statuses += 1;
         }
-        self.path.commit(now)
+        self.path.commit(now).map(drop)
     }
 }
 
