@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use kube9_base::clock::Clock;
 use kube9_model::identity::ResourceVersion;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::RelistCause;
@@ -43,9 +44,10 @@ enum WatchInput {
 impl OpenWatch {
     /// The current time by the earlier of two clocks. A clock that jumped ahead must not confirm a position in the future:
     /// once the clock is corrected, a gap would start when it is found, not when it began.
-    fn earlier_clock(&self, now: Timestamp) -> Timestamp {
+    fn earlier_clock(&self, clock: &Clock) -> Timestamp {
+        let now = clock.now();
         match self.server_time {
-            Some((time, read)) => not_ahead(now, time, read.elapsed()),
+            Some((time, read)) => not_ahead(now, time, clock.monotonic().saturating_sub(read)),
             None => now,
         }
     }
@@ -112,7 +114,7 @@ impl<C: Consumer> StateMachine<C> {
         line: Result<Option<Line>, ApiError>,
         waited: bool,
     ) -> Result<Option<WatchOutcome>, ReceiverDropped> {
-        let now = live.earlier_clock(self.watcher.clock.now());
+        let now = live.earlier_clock(&self.watcher.clock);
         let line = match line {
             Ok(Some(line)) => line,
             Ok(None) => {

@@ -111,7 +111,7 @@ pub(super) struct OpenWatch {
     pub(super) tries: u32,
     pub(super) opened: Instant,
     /// The server's clock when the watch was opened, and when it was read.
-    pub(super) server_time: Option<(Timestamp, Instant)>,
+    pub(super) server_time: Option<(Timestamp, Duration)>,
     /// When the last line arrived.
     pub(super) last_line_at: Option<Instant>,
     /// When the position was last confirmed, or the last attempt to confirm it was made.

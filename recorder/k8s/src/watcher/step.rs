@@ -227,7 +227,9 @@ impl<C: Consumer> StateMachine<C> {
         let target = self.highest_version.clone();
         let now = Instant::now();
         Ok(State::Watching(Box::new(OpenWatch {
-            server_time: answer.server_time.map(|time| (time, now)),
+            server_time: answer
+                .server_time
+                .map(|time| (time, self.watcher.clock.monotonic())),
             lines: answer.lines(),
             cursor: Cursor::new(
                 &at.version,
