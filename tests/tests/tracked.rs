@@ -189,6 +189,13 @@ fn change_of_a_config_map_is_one_row_with_its_author_and_a_revision() {
     let deletion = &harness.changes()[1];
     assert_eq!(deletion["reason"], "ConfigMapDeleted");
     assert_eq!(deletion["cause"]["kind"], "request");
+    harness.wait("both are counted", || {
+        let of_kind = |kind: &str, count: f64| {
+            let series = format!("kube9_changes_total{{kind=\"{kind}\"}}");
+            harness.setup.metrics().contains(&(series, count))
+        };
+        of_kind("ConfigMap", 2.0) && of_kind("Node", 0.0)
+    });
     let bodies = harness.bodies();
     assert_eq!(bodies.len(), 3, "{bodies:?}");
     assert_ne!(bodies[0]["data"]["LEVEL"], bodies[1]["data"]["LEVEL"]);

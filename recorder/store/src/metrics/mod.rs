@@ -10,9 +10,10 @@ use std::sync::{Arc, MutexGuard};
 use kube9_base::metrics::{
     Family, Family2, counter, counters, gauge, gauges, histogram, seconds, seconds_by,
 };
+use kube9_model::change::kinds::BUILT_IN;
 use kube9_model::label::Stage;
 use kube9_model::{EventType, Severity};
-use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry};
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 
 pub use labels::{Bound, Item, Observed, Operation, Recovery, Removal};
 use ledger::EventLedger;
@@ -23,6 +24,8 @@ pub struct Metrics {
     ledger: EventLedger,
     /// Rows committed as new.
     pub rows_inserted: Family2<EventType, Severity, IntCounter>,
+    /// Changes of objects recorded, by kind.
+    pub changes: IntCounterVec,
     /// Rows in the queue now.
     pub queue_size: IntGauge,
     /// Bytes in the queue now.
@@ -88,6 +91,12 @@ impl Metrics {
                 "kube9_events_total",
                 "Rows committed as new.",
                 &["event_type", "severity"],
+            )),
+            changes: of_built_in_kinds(counters(
+                r,
+                "kube9_changes_total",
+                "Changes of tracked objects that were recorded, in a row of their own or together with others, by kind.",
+                &["kind"],
             )),
             queue_size: gauge(
                 r,
@@ -276,3 +285,11 @@ const BATCH_ROWS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 50
 const WRITE_SECONDS: [f64; 13] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0,
 ];
+
+/// The counters of the built-in kinds begin at 0; that of a custom resource with its first change.
+fn of_built_in_kinds(counters: IntCounterVec) -> IntCounterVec {
+    for kind in &BUILT_IN {
+        drop(counters.with_label_values(&[&kind.kind]));
+    }
+    counters
+}

@@ -64,6 +64,8 @@ pub(super) struct TrackedState {
     kinds: BTreeMap<WatchId, i64>,
     /// Of the transaction under way.
     observed: StateCounts,
+    /// Changes that it records, by kind.
+    changes: BTreeMap<String, u64>,
 }
 
 impl TrackedState {
@@ -89,8 +91,14 @@ impl TrackedState {
         std::mem::take(&mut self.observed)
     }
 
+    /// Recorded changes since the last call, by kind; call it after the commit.
+    pub(super) fn take_changes(&mut self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut self.changes)
+    }
+
     pub(super) fn rolled_back(&mut self) {
         self.observed = StateCounts::default();
+        self.changes.clear();
         // Lists need not be undone: the batch is applied again.
         self.churn.rolled_back();
         self.folded.rolled_back();

@@ -652,7 +652,7 @@ impl TrackedApplier<'_> {
         let (at, what, op) = (row.at, row.name(), row.what.op());
         let kind = self.kind.kind.clone();
         let mut record = row.record().sanitize().record().clone();
-        self.note_for_rules(&record, at)?;
+        self.note_change(&record, at)?;
         let known = self.state.churn.fold(&target, at).cloned();
         let is_open = known.is_some();
         let mut fold = known.unwrap_or_else(|| Fold::begin(&target, at));
@@ -1140,15 +1140,18 @@ impl TrackedApplier<'_> {
     fn insert(&mut self, row: ChangeRow<'_>) -> rusqlite::Result<EventKey> {
         let at = row.at;
         let row = row.record().sanitize();
-        self.note_for_rules(row.record(), at)?;
+        self.note_change(row.record(), at)?;
         self.rows.insert_internal(self.conn, &row, at, at)
     }
 
     /// Passes a change to the rules, before its row is stored.
-    fn note_for_rules(&mut self, record: &Record, at: Timestamp) -> rusqlite::Result<()> {
+    /// Counts a change for the metrics, and notes it for the rules.
+    fn note_change(&mut self, record: &Record, at: Timestamp) -> rusqlite::Result<()> {
         let Some(object) = &record.object else {
             return Ok(());
         };
+        let kind = object_in_group(object, &record.api_group).kind;
+        *self.state.changes.entry(kind).or_default() += 1;
         // The template of a pod with a controller is its controller's.
         if (object.kind != "Pod" || record.owner.is_none())
             && let Some(change) = breaking(object, &record.title, &record.extra, at)

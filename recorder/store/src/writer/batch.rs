@@ -148,6 +148,10 @@ impl Writer {
         }
         let observed = self.applier.tracked.take_observed();
         self.context.metrics.account_states(&observed);
+        for (kind, count) in self.applier.tracked.take_changes() {
+            let counter = self.context.metrics.changes.with_label_values(&[kind]);
+            counter.inc_by(count);
+        }
         self.commit_stats.add(self.applier.rows.take_commit_delta());
         if !outcomes.overflowed.is_empty() || !outcomes.gaps_closed.is_empty() {
             self.count_open();
