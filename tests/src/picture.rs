@@ -46,7 +46,7 @@ pub const THEMES: [Theme; 2] = [
 ];
 
 /// The pictures of `docs/pictures`: file name, columns of the terminal, arguments. `{id}` stands for an event of the crash loop.
-pub const PICTURES: [(&str, u16, &str); 8] = [
+pub const PICTURES: [(&str, u16, &str); 9] = [
     ("status", 90, "status"),
     (
         "list",
@@ -71,6 +71,11 @@ pub const PICTURES: [(&str, u16, &str); 8] = [
     ),
     ("timeline", 110, "events timeline --since=2h"),
     ("timeline-80", 80, "events timeline --since=2h"),
+    (
+        "changes",
+        110,
+        "changes --since=2h --object-kind=Deployment,ConfigMap,Service",
+    ),
 ];
 
 /// How a run of characters looks.
