@@ -40,6 +40,9 @@ _kube9__query() {
             kube9__query,status)
                 cmd="kube9__query__subcmd__status"
                 ;;
+            kube9__query,story)
+                cmd="kube9__query__subcmd__story"
+                ;;
             kube9__query__subcmd__events,export)
                 cmd="kube9__query__subcmd__events__subcmd__export"
                 ;;
@@ -105,6 +108,9 @@ _kube9__query() {
                 ;;
             kube9__query__subcmd__help,status)
                 cmd="kube9__query__subcmd__help__subcmd__status"
+                ;;
+            kube9__query__subcmd__help,story)
+                cmd="kube9__query__subcmd__help__subcmd__story"
                 ;;
             kube9__query__subcmd__help__subcmd__events,export)
                 cmd="kube9__query__subcmd__help__subcmd__events__subcmd__export"
@@ -173,7 +179,7 @@ _kube9__query() {
 
     case "${cmd}" in
         kube9__query)
-            opts="-o -h -V --db --format --timeout --tz --help --version status changes object findings events completions pause help"
+            opts="-o -h -V --db --format --timeout --tz --help --version status changes object findings story events completions pause help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -184,11 +190,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -218,11 +224,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -344,11 +350,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -378,11 +384,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -412,11 +418,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -506,11 +512,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -652,11 +658,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -762,11 +768,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -864,11 +870,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -958,11 +964,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -1052,11 +1058,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -1147,7 +1153,7 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__help)
-            opts="status changes object findings events completions pause help"
+            opts="status changes object findings story events completions pause help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1412,6 +1418,20 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kube9__query__subcmd__help__subcmd__story)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kube9__query__subcmd__object)
             opts="-o -h --db --format --timeout --tz --help get history diff blame help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1424,11 +1444,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -1458,11 +1478,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -1504,11 +1524,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -1566,11 +1586,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -1696,11 +1716,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -1754,11 +1774,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -1788,11 +1808,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -1800,6 +1820,56 @@ _kube9__query() {
                     return 0
                     ;;
                 --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__story)
+            opts="-o -N -h --db --format --timeout --tz --object-namespace --since --until --all --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --object-namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -N)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --until)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -31,7 +31,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -40,6 +41,7 @@ complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "status" -d 
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "changes" -d 'List changes of objects, newest first'
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "object" -d 'Show, compare and explain recorded states of objects'
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "findings" -d 'List findings of the rules, open and closed, newest first'
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "story" -d 'Tell what happened to a workload: failures, what preceded them, what they hit, suspects'
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "events" -d 'List, show, follow, count, chart and export events'
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "completions" -d 'Print a shell completion script'
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "pause" -d 'Wait for a signal (the main process of the query container)'
@@ -51,7 +53,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -62,7 +65,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand changes" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
@@ -109,7 +113,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and not __fish_seen_subcommand_from get history diff blame help" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and not __fish_seen_subcommand_from get history diff blame help" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and not __fish_seen_subcommand_from get history diff blame help" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -125,7 +130,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from get" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from get" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from get" -s N -l object-namespace -d 'Namespace of the object; not needed if only one has it' -r
@@ -138,7 +144,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from history" -s N -l object-namespace -d 'Namespace of the object; not needed if only one has it' -r
@@ -153,7 +160,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from diff" -s N -l object-namespace -d 'Namespace of the objects' -r
@@ -169,7 +177,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from blame" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from blame" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand object; and __fish_seen_subcommand_from blame" -s N -l object-namespace -d 'Namespace of the object; not needed if only one has it' -r
@@ -187,7 +196,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
@@ -220,6 +230,22 @@ owner\t''
 namespace\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -s n -l limit -d 'Number of rows, 1 to 1000' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand findings" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand story" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand story" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''
+kubectl-patch\t''
+md\t''"
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand story" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand story" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand story" -s N -l object-namespace -d 'Namespace of the object; not needed if only one has it' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand story" -l since -d 'Begin at TIME instead of an hour before the last failure' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand story" -l until -d 'End at TIME; a failure that began later is not shown' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand story" -l all -d 'Print all lines instead of the 30 that matter most'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand story" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
@@ -227,7 +253,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -245,7 +272,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
@@ -283,7 +311,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -294,7 +323,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
@@ -329,7 +359,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
@@ -375,7 +406,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
@@ -410,7 +442,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
@@ -452,7 +485,8 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -463,18 +497,20 @@ table\t''
 wide\t''
 jsonl\t''
 csv\t''
-kubectl-patch\t''"
+kubectl-patch\t''
+md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings events completions pause help" -f -a "status" -d 'Show whether the record is complete and current'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings events completions pause help" -f -a "changes" -d 'List changes of objects, newest first'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings events completions pause help" -f -a "object" -d 'Show, compare and explain recorded states of objects'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings events completions pause help" -f -a "findings" -d 'List findings of the rules, open and closed, newest first'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings events completions pause help" -f -a "events" -d 'List, show, follow, count, chart and export events'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings events completions pause help" -f -a "completions" -d 'Print a shell completion script'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings events completions pause help" -f -a "pause" -d 'Wait for a signal (the main process of the query container)'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings events completions pause help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "status" -d 'Show whether the record is complete and current'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "changes" -d 'List changes of objects, newest first'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "object" -d 'Show, compare and explain recorded states of objects'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "findings" -d 'List findings of the rules, open and closed, newest first'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "story" -d 'Tell what happened to a workload: failures, what preceded them, what they hit, suspects'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "events" -d 'List, show, follow, count, chart and export events'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "completions" -d 'Print a shell completion script'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "pause" -d 'Wait for a signal (the main process of the query container)'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from object" -f -a "get" -d 'Print an object as it was at a time'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from object" -f -a "history" -d 'List the recorded states of an object, newest first'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from object" -f -a "diff" -d 'Show what differs between two times, two objects, or an object and a file'

@@ -3,10 +3,12 @@
 //! ```text
 //!   args ── command line → Request
 //!     └─ commands/* ── one file each: query kube9_db::read, format the rows
+//!          ├─ answers ── what several rows mean together: values, no printing
 //!          └─ output (JSON, YAML, CSV documents) · table · text (escapes untrusted text)
 //!   watchdog ── time limit of every command
 //! ```
 
+mod answers;
 mod args;
 mod commands;
 mod error;

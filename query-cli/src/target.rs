@@ -1,7 +1,7 @@
 //! Finds the kind and the object that a command line names.
 
-use kube9_db::read::{Reader, RecordedKind, RecordedObject};
-use kube9_model::change::kinds::{BUILT_IN, BadKind, TrackedKind, is_own_group};
+use kube9_db::read::{KindPattern, ObjectPattern, Pattern, Reader, RecordedKind, RecordedObject};
+use kube9_model::change::kinds::{BUILT_IN, BadKind, TrackedKind, is_own_group, stored_group};
 use kube9_model::time::Timestamp;
 
 use crate::args::{ObjectArg, TargetArgs};
@@ -20,6 +20,20 @@ impl Target {
     /// `Deployment/web/shop`, as a command line names it.
     pub(crate) fn title(&self) -> String {
         title(&self.kind, &self.object.namespace, &self.object.name)
+    }
+
+    /// Selects the rows about it.
+    pub(crate) fn pattern(&self) -> ObjectPattern {
+        let (kind, object) = (&self.kind, &self.object);
+        let is_namespaced = !object.namespace.is_empty();
+        ObjectPattern {
+            kind: KindPattern {
+                names: vec![Pattern::Exact(kind.kind.to_string())],
+                group: Some(stored_group(&kind.group).to_owned()),
+            },
+            name: Pattern::Exact(object.name.clone()),
+            namespace: is_namespaced.then(|| Pattern::Exact(object.namespace.clone())),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod exit_and_errors;
 mod golden;
 mod memory_limits;
 mod objects;
+mod story;
 mod support;
 mod untrusted_input;
 mod watch;

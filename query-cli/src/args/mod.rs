@@ -19,7 +19,7 @@ pub(crate) use deferred::Deferred;
 pub(crate) use filter::FilterArgs;
 pub(crate) use object::{
     ChangesArgs, FindingsArgs, FindingsBy, ObjectArg, ObjectBlameArgs, ObjectCommand,
-    ObjectDiffArgs, ObjectGetArgs, ObjectHistoryArgs, TargetArgs,
+    ObjectDiffArgs, ObjectGetArgs, ObjectHistoryArgs, StoryArgs, TargetArgs,
 };
 pub(crate) use value::{Field, Format, Shell};
 
@@ -154,6 +154,14 @@ pub(crate) enum Command {
     /// otherwise.
     #[command(after_help = object::FINDINGS_EXAMPLES, verbatim_doc_comment)]
     Findings(Deferred<FindingsArgs>),
+    /// Tell what happened to a workload: failures, what preceded them, what they hit, suspects
+    ///
+    /// Shows the last failure with an hour before and after it; without a failure, the last 24 hours. The
+    /// lines are about the object, its pods, Services, scalers and nodes, what its template refers to, and
+    /// what limits its namespace or the cluster. Suspects are changes before the failure, with the reasons
+    /// for each; kube9 does not know which of them caused it.
+    #[command(after_help = object::STORY_EXAMPLES, verbatim_doc_comment)]
+    Story(Deferred<StoryArgs>),
     /// List, show, follow, count, chart and export events
     #[command(subcommand, after_help = EXAMPLES)]
     Events(EventsCommand),
@@ -477,11 +485,12 @@ fn check_unique<'a>(option: &str, names: impl Iterator<Item = &'a str>) -> Resul
 }
 
 fn supported_formats(command: &Command) -> (&'static str, &'static [Format]) {
-    use Format::{Csv, Json, Jsonl, KubectlPatch, Table, Wide, Yaml};
+    use Format::{Csv, Json, Jsonl, KubectlPatch, Md, Table, Wide, Yaml};
     match command {
         Command::Status => ("status", &[Json, Yaml, Table]),
         Command::Changes(_) => ("changes", &[Json, Yaml, Table, Wide, Jsonl, Csv]),
         Command::Findings(_) => ("findings", &[Json, Yaml, Table, Wide, Jsonl, Csv]),
+        Command::Story(_) => ("story", &[Json, Yaml, Table, Md]),
         Command::Object(ObjectCommand::Get(_)) => ("object get", &[Yaml, Json]),
         Command::Object(ObjectCommand::History(_)) => {
             ("object history", &[Json, Yaml, Table, Wide])
@@ -710,7 +719,7 @@ mod tests {
             ("events stats --by=kind,kind", "contains kind twice"),
             (
                 "evnts list",
-                "status, changes, object, findings, events, completions, pause",
+                "status, changes, object, findings, story, events, completions, pause",
             ),
             ("events lst", "list, get, watch, stats, timeline, export"),
         ] {

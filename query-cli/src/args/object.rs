@@ -11,6 +11,7 @@ use super::PageArgs;
 use super::deferred::Deferred;
 use super::filter::{FilterArgs, bounded, pattern};
 use super::value::{self, EnumValueParser};
+use crate::answers::story::Range;
 use crate::error::CliError;
 use crate::time_arg::{self, Now, TimeArg};
 
@@ -113,6 +114,46 @@ pub(crate) enum ObjectCommand {
     /// A line that is older than the record has "before" and the time at which the record of the object begins.
     #[command(after_help = BLAME_EXAMPLES)]
     Blame(Deferred<ObjectBlameArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoryArgs {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// Begin at TIME instead of an hour before the last failure
+    ///
+    /// TIME is an RFC 3339 time, a date, a time of day, or an age.
+    ///
+    /// Example: --since=02:00, --since=6h
+    #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
+    since: Option<TimeArg>,
+    /// End at TIME; a failure that began later is not shown
+    ///
+    /// Example: --until=2025-12-02T04:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
+    until: Option<TimeArg>,
+    /// Print all lines instead of the 30 that matter most
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+impl StoryArgs {
+    /// The range that the options name.
+    pub(crate) fn range(&self, now: &Now) -> Result<Range, CliError> {
+        let (since, until) = (
+            self.since.map(|time| time.resolve(now)),
+            self.until.map(|time| time.resolve(now)),
+        );
+        let end = until.unwrap_or(now.time);
+        match since {
+            Some(since) if since >= end => Err(CliError::Usage(format!(
+                "--since ({}) must be before --until ({})",
+                now.zone.rfc3339(since),
+                now.zone.rfc3339(end)
+            ))),
+            _ => Ok(Range { since, until }),
+        }
+    }
 }
 
 /// The object of a command.
@@ -390,6 +431,12 @@ const BLAME_EXAMPLES: &str = "\
 Examples:
   kube9-query object blame deploy/web
   kube9-query object blame deploy/web/shop --at=02:00";
+
+pub(super) const STORY_EXAMPLES: &str = "\
+Examples:
+  kube9-query story deploy/web
+  kube9-query story deploy/web/shop --since=02:00 --until=04:00 --all
+  kube9-query story sts/postgres -N shop --format=md > postgres.md";
 
 pub(super) const FINDINGS_EXAMPLES: &str = "\
 Examples:

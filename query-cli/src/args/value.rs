@@ -40,6 +40,7 @@ pub(super) const FORMAT: EnumValueParser<Format> = EnumValueParser {
         "jsonl",
         "csv",
         "kubectl-patch",
+        "md",
     ],
 };
 pub(super) const SHELL: EnumValueParser<Shell> = EnumValueParser {
@@ -83,10 +84,12 @@ pub(crate) enum Format {
     Csv,
     /// Commands of kubectl.
     KubectlPatch,
+    /// Markdown.
+    Md,
 }
 
 impl Format {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Json,
         Self::Yaml,
         Self::Table,
@@ -94,6 +97,7 @@ impl Format {
         Self::Jsonl,
         Self::Csv,
         Self::KubectlPatch,
+        Self::Md,
     ];
 
     pub(crate) const fn as_str(self) -> &'static str {
@@ -105,6 +109,7 @@ impl Format {
             Self::Jsonl => "jsonl",
             Self::Csv => "csv",
             Self::KubectlPatch => "kubectl-patch",
+            Self::Md => "md",
         }
     }
 }

@@ -1,13 +1,12 @@
 //! `changes`: what changed, and who changed it.
 
-use kube9_db::read::{Filter, KindPattern, ObjectPattern, Pattern, Row};
-use kube9_model::change::kinds::stored_group;
+use kube9_db::read::{Filter, Pattern, Row};
 use kube9_model::time::Timestamp;
-use serde_json::Value;
 
-use super::event_table::{self, Streamed, age, in_namespace, is_narrow};
+use super::event_table::{Streamed, age, in_namespace, is_narrow};
 use super::list::Listing;
-use super::{Context, fields_text, watch};
+use super::{Context, watch};
+use crate::answers::change::{by, object, what};
 use crate::args::{ChangesArgs, Field, Format};
 use crate::error::CliError;
 use crate::output::{cell, metadata};
@@ -26,7 +25,7 @@ pub(super) fn run(context: &Context, args: &ChangesArgs) -> Result<(), CliError>
         };
         let target = target::find(&reader, named, namespace.as_deref(), &now.zone)?;
         filter.namespaces.clear();
-        filter.objects.push(of_target(&target));
+        filter.objects.push(target.pattern());
     }
     if args.follow {
         drop(reader);
@@ -53,19 +52,6 @@ pub(super) fn run(context: &Context, args: &ChangesArgs) -> Result<(), CliError>
     listing.write(context, |rows| {
         table(rows, context.format, context.terminal, now.time)
     })
-}
-
-fn of_target(target: &target::Target) -> ObjectPattern {
-    let (kind, object) = (&target.kind, &target.object);
-    let is_namespaced = !object.namespace.is_empty();
-    ObjectPattern {
-        kind: KindPattern {
-            names: vec![Pattern::Exact(kind.kind.to_string())],
-            group: Some(stored_group(&kind.group).to_owned()),
-        },
-        name: Pattern::Exact(object.name.clone()),
-        namespace: is_namespaced.then(|| Pattern::Exact(object.namespace.clone())),
-    }
 }
 
 fn table(rows: &[Row], format: Format, terminal: Terminal, now: Timestamp) -> Table {
@@ -116,61 +102,4 @@ fn table(rows: &[Row], format: Format, terminal: Terminal, now: Timestamp) -> Ta
         table.push(cells);
     }
     table
-}
-
-/// `Deployment/web`, `Rollout.argoproj.io/web`
-pub(super) fn object(metadata: &Value, row: &Row) -> String {
-    let group = metadata.get("api_group").and_then(Value::as_str);
-    match (group, &row.object_kind, &row.object_name) {
-        (Some(group), Some(kind), Some(name)) => {
-            format!("{}/{name}", target::with_group(kind, group))
-        }
-        _ => event_table::object(row),
-    }
-}
-
-/// `spec.replicas 2 → 5`, `deleted (scale-down)`, `31 changes: spec.replicas 2 → 9`
-pub(super) fn what(metadata: &Value, row: &Row) -> String {
-    let word = |key: &str| {
-        metadata
-            .get(key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let mut text = match word("op") {
-        "changed" => fields_text::of_row(metadata),
-        "deleted" => match metadata.pointer("/cause/kind").and_then(Value::as_str) {
-            Some(cause) => format!("deleted ({cause})"),
-            None => "deleted".to_owned(),
-        },
-        "deleting" => "deletion waits for finalizers".to_owned(),
-        op => op.to_owned(),
-    };
-    if text.is_empty() {
-        text.clone_from(&row.title);
-    }
-    if let Some(changes) = metadata.get("changes").and_then(Value::as_u64) {
-        text = format!("{changes} changes: {text}");
-    }
-    if let Some(objects) = metadata.get("objects").and_then(Value::as_array) {
-        text.push_str(&format!(" ({} objects or more)", objects.len()));
-    }
-    text
-}
-
-/// Who made the change. A deletion does not say.
-pub(super) fn by(metadata: &Value) -> String {
-    let managers = metadata.get("by").and_then(Value::as_array);
-    let mut names: Vec<&str> = managers
-        .into_iter()
-        .flatten()
-        .filter_map(|by| by.get("manager")?.as_str())
-        .collect();
-    names.dedup();
-    if names.is_empty() {
-        let op = metadata.get("op").and_then(Value::as_str);
-        let is_deletion = matches!(op, Some("deleted" | "deleting"));
-        return if is_deletion { "-" } else { "unknown" }.to_owned();
-    }
-    names.join(", ")
 }

@@ -6,7 +6,7 @@ use kube9_db::read::Row;
 use kube9_model::time::Timestamp;
 use serde_json::Value;
 
-use super::changes;
+use crate::answers::change::{self, row_object as object};
 use crate::args::{Field, Format};
 use crate::output::{cell, metadata, metadata_value, text_of};
 use crate::table::{Cell, Column, Table, write_headings, write_row};
@@ -159,18 +159,6 @@ pub(in crate::commands) fn message(row: &Row) -> &str {
         .as_deref()
         .filter(|text| !text.is_empty())
         .unwrap_or(&row.title)
-}
-
-/// `Pod/web-1`
-pub(in crate::commands) fn object(row: &Row) -> String {
-    match (&row.object_kind, &row.object_name) {
-        (Some(kind), Some(name)) => format!("{kind}/{name}"),
-        (kind, name) => kind
-            .as_deref()
-            .or(name.as_deref())
-            .unwrap_or("-")
-            .to_owned(),
-    }
 }
 
 /// Whether the namespace of a row is part of the object.
@@ -341,7 +329,7 @@ impl StreamTable {
         ];
         if self.rows == Streamed::Changes {
             cells.remove(2);
-            cells.push(Cell::new(&changes::object(&metadata.metadata, row)));
+            cells.push(Cell::new(&change::object(&metadata.metadata, row)));
         } else {
             cells.push(Cell::new(&object(row)));
         }
@@ -350,8 +338,8 @@ impl StreamTable {
         }
         if self.rows == Streamed::Changes {
             cells.extend([
-                Cell::new(&changes::by(&metadata.metadata)),
-                Cell::sentence(&changes::what(&metadata.metadata, row)),
+                Cell::new(&change::by(&metadata.metadata)),
+                Cell::sentence(&change::what(&metadata.metadata, row)),
             ]);
         } else if narrow {
             cells.push(Cell::sentence(&metadata.line(row)));

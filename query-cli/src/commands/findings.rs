@@ -8,8 +8,9 @@ use kube9_model::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::event_table::{in_namespace, is_narrow, message, object, object_in_namespace};
+use super::event_table::{in_namespace, is_narrow, message, object_in_namespace};
 use super::list::Listing;
+use crate::answers::change::row_object as object;
 use crate::args::{Field, FindingsArgs, FindingsBy, Format};
 use crate::error::CliError;
 use crate::output::{self, Stdout, cell, csv_cell, metadata};

@@ -82,7 +82,7 @@ impl Listing<'_> {
                     .iter()
                     .try_for_each(|row| csv.write_row(&mut out, row))?;
             }
-            Format::Table | Format::Wide | Format::KubectlPatch => {
+            Format::Table | Format::Wide | Format::KubectlPatch | Format::Md => {
                 if !page.rows.is_empty() {
                     table(&page.rows).write(&mut out, context.terminal)?;
                 }

@@ -4,7 +4,6 @@ mod changes;
 mod completions;
 mod event_table;
 mod export;
-mod fields_text;
 mod findings;
 mod get;
 mod list;
@@ -12,6 +11,7 @@ mod object;
 mod pause;
 mod stats;
 mod status;
+mod story;
 mod timeline;
 mod watch;
 
@@ -87,6 +87,7 @@ pub(crate) fn run(request: Request) -> Result<(), CliError> {
         Command::Changes(args) => changes::run(&context, args),
         Command::Object(command) => object::run(&context, command),
         Command::Findings(args) => findings::run(&context, args),
+        Command::Story(args) => story::run(&context, args),
         Command::Events(EventsCommand::List(args)) => list::run(&context, args),
         Command::Events(EventsCommand::Get(args)) => get::run(&context, &args.id),
         Command::Events(EventsCommand::Watch(args)) => watch::run(&context, args),

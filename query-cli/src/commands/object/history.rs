@@ -9,8 +9,9 @@ use kube9_model::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{field_json, is_creation, object_json};
+use crate::answers::fields_text;
 use crate::args::{Format, ObjectHistoryArgs};
-use crate::commands::{Context, fields_text};
+use crate::commands::Context;
 use crate::error::CliError;
 use crate::output::{self, Stdout};
 use crate::table::{Cell, Column, Table};

@@ -33,6 +33,8 @@ const QUICK_MS: f64 = 10.0;
 const DAY_MS: f64 = 50.0;
 /// What reads the rows of a week or more.
 const ALL_MS: f64 = 500.0;
+/// The story of a workload.
+const STORY_MS: f64 = 50.0;
 /// The objects of a namespace at two times.
 const NAMESPACE_MS: f64 = 200.0;
 const PEAK_KIB: f64 = 32.0 * 1024.0;
@@ -189,6 +191,7 @@ fn questions() -> Vec<(&'static str, Vec<String>, f64)> {
             &["object", "diff", "--object-namespace=team-3", &from, &to],
             NAMESPACE_MS,
         ),
+        question("story", &["story", web, &month], STORY_MS),
         question("findings of a day", &["findings", &day], DAY_MS),
         question("findings of a week", &["findings", &week], ALL_MS),
     ]

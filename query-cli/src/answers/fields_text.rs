@@ -15,7 +15,7 @@ const TEMPLATE: [&str; 2] = [
 ];
 
 /// The text for fields of two bodies.
-pub(super) fn of(fields: &[FieldChange<'_>]) -> String {
+pub(crate) fn of(fields: &[FieldChange<'_>]) -> String {
     let mut sorted: Vec<&FieldChange<'_>> = fields.iter().collect();
     sorted.sort_by_key(|field| (field.silent, !field.risky));
     let texts = sorted.iter().take(NAMED_MAX).map(|field| {
@@ -31,7 +31,7 @@ pub(super) fn of(fields: &[FieldChange<'_>]) -> String {
 }
 
 /// The text for the metadata of a row: its `fields`, and how many more there are.
-pub(super) fn of_row(metadata: &Value) -> String {
+pub(crate) fn of_row(metadata: &Value) -> String {
     let fields = metadata.get("fields").and_then(Value::as_array);
     let fields: &[Value] = fields.map_or(&[], |fields| fields);
     let texts = fields.iter().take(NAMED_MAX).map(|field| {
