@@ -6,7 +6,7 @@ use crate::sanitize::clean_text;
 pub const LAST_WORDS_BYTES_MAX: usize = 1024;
 
 /// Where a message is cut.
-const CUT: &str = " … ";
+pub(super) const CUT: &str = " … ";
 
 /// The message redacted, escaped, and without its middle if it is too long: some programs print the error first and then a
 /// stack, others the error last.

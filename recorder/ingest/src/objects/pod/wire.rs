@@ -8,7 +8,7 @@ use kube9_model::time::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::last_words::{LAST_WORDS_BYTES_MAX, last_words};
+use super::last_words::{CUT, LAST_WORDS_BYTES_MAX, last_words};
 use super::{
     Container, ContainerState, Phase, Pod, PodSpec, Port, Resources, RestartPolicy, Role,
     Terminated,
@@ -331,6 +331,9 @@ impl<'de> Deserialize<'de> for Pod {
         budget.ended_early(cut.details);
         spec.bound_details(&mut budget);
         spec.held = budget.used() - before;
+        for state in &mut pod.containers {
+            ContainerState::bound_last_words(&mut budget, state);
+        }
         pod.meta.bounded(&budget);
         pod.meta.held -= spec.held;
         pod.spec = Arc::new(spec);
@@ -358,14 +361,25 @@ impl ContainerState {
             .flatten()
         {
             budget.text(&mut end.reason);
-            budget.text(&mut end.last_words);
-            if !end.last_words.is_empty() {
-                // Its history keeps the first ones of a series of failures.
-                budget.take(LAST_WORDS_BYTES_MAX);
-            }
         }
         if state.latest_end().is_some() || !state.waiting.is_empty() {
             budget.take(FAILING_COST);
+        }
+    }
+
+    /// Without its last words a pod is still judged: they are a detail.
+    fn bound_last_words(budget: &mut Budget, state: &mut Self) {
+        for end in [&mut state.terminated, &mut state.last]
+            .into_iter()
+            .flatten()
+            .filter(|end| !end.last_words.is_empty())
+        {
+            // Its history keeps the first ones of a series of failures.
+            let bytes = end.last_words.len() + LAST_WORDS_BYTES_MAX;
+            if !budget.take(bytes) {
+                // There were some.
+                end.last_words = CUT.trim().into();
+            }
         }
     }
 }
@@ -572,7 +586,10 @@ impl PodSpec {
 mod tests {
     use std::collections::BTreeSet;
 
+    use serde_json::json;
+
     use super::*;
+    use crate::objects::bounds::{Fit, OBJECT_BYTES_MAX};
 
     #[test]
     fn pod_decode_keeps_no_environment_value() {
@@ -613,5 +630,43 @@ mod tests {
         let state = &pod.containers[0];
         assert_eq!((&*state.waiting, state.restarts), ("CrashLoopBackOff", 3));
         assert_eq!(state.latest_end().unwrap().exit_code, 137);
+    }
+    /// Of containers that wait after a crash, each with that many bytes of a message.
+    fn crashed(containers: usize, bytes: usize) -> Pod {
+        let name = |n: usize| format!("c{n}");
+        let specs = (0..containers).map(|n| json!({"name": name(n), "image": "i:1"}));
+        let statuses = (0..containers).map(|n| {
+            let message = format!("panic: first {} fatal: last", "x".repeat(bytes));
+            json!({"name": name(n), "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": message}}})
+        });
+        let pod = json!({"metadata": {"name": "p", "namespace": "n", "uid": "u"},
+            "spec": {"containers": specs.collect::<Vec<_>>()},
+            "status": {"phase": "Running", "containerStatuses": statuses.collect::<Vec<_>>()}});
+        serde_json::from_str(&pod.to_string()).unwrap()
+    }
+
+    /// The kubelet passes on 4 KiB: more than the longest text of other fields.
+    #[test]
+    fn long_last_words_keep_their_end_within_the_bounds_of_a_pod() {
+        let pod = crashed(1, 4000);
+        let words = &pod.containers[0].latest_end().unwrap().last_words;
+        assert!(
+            words.starts_with("panic: first") && words.ends_with("fatal: last"),
+            "{words}"
+        );
+        assert!(words.len() > LAST_WORDS_BYTES_MAX - 16, "{}", words.len());
+        assert_eq!(pod.meta.fit, Fit::Whole);
+    }
+
+    /// The kubelet passes on 12 KiB of a pod.
+    #[test]
+    fn last_words_of_many_containers_do_not_hide_the_pod() {
+        let pod = crashed(16, 1000);
+        assert_eq!((pod.containers.len(), pod.meta.fit), (16, Fit::Cut));
+        let of = |n: usize| &*pod.containers[n].latest_end().unwrap().last_words;
+        assert!(of(0).ends_with("fatal: last"), "{}", of(0));
+        assert_eq!(of(15), "…");
+        assert!(pod.meta.held + pod.spec.held <= OBJECT_BYTES_MAX as u32);
     }
 }
