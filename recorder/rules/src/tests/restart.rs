@@ -550,7 +550,7 @@ fn first_words_of_a_crash_loop_survive_a_restart() {
     };
     let mut harness = TestHarness::new();
     harness.apply(Kind::Pod, &pod_with("web-1", 0, running(0), json!({})));
-    harness.apply(Kind::Pod, &crashed(1, "first"));
+    harness.apply(Kind::Pod, &crashed(0, "first"));
     let mut stored = Stored::default();
     stored.commit(&harness.take());
     let mut harness = stored.start(harness.now.plus(Duration::from_secs(100)));

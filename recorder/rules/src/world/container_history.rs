@@ -113,9 +113,10 @@ fn update_history(
     }
 }
 
-/// How often the container has ended.
+/// How often the container has ended. In a back-off, the kubelet does not count the restart yet that is to follow.
 fn ends(state: &ContainerState) -> i64 {
-    state.restarts + i64::from(state.terminated.is_some())
+    let has_ended = state.terminated.is_some() || &*state.waiting == "CrashLoopBackOff";
+    state.restarts + i64::from(has_ended)
 }
 
 pub(super) fn keep_latest(times: &mut Vec<Timestamp>, at: Timestamp) {
