@@ -36,6 +36,9 @@ const UPDATE_EVERY: Duration = Duration::from_secs(60);
 /// The last words of the first termination, in the metadata of a row.
 pub(crate) const FIRST_WORDS: &str = "first_words";
 
+/// Key of the value that a field had.
+pub(crate) const FROM: &str = "from";
+
 /// The stored state of an open finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenFinding {
@@ -59,6 +62,9 @@ pub struct OpenFinding {
     /// The value of [`FIRST_WORDS`] when it opened. After a restart the rule does not know it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     first_words: String,
+    /// The value of [`FROM`] when it opened: that of the field, which ends the finding when it returns.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    from: String,
     /// Hash of the metadata of its row.
     #[serde(default)]
     digest: u64,
@@ -148,8 +154,8 @@ impl Findings {
         self.by_subject.keys().chain(self.pending.keys())
     }
 
-    /// The open findings about fields of objects: the object, the rule and the path.
-    pub fn of_fields(&self) -> impl Iterator<Item = (&ObjectKey, &str, &str)> {
+    /// The open findings about fields of objects: the object, the rule, the path, and the value before.
+    pub fn of_fields(&self) -> impl Iterator<Item = (&ObjectKey, &str, &str, &str)> {
         let of_fields = self
             .open
             .iter()
@@ -158,7 +164,7 @@ impl Findings {
             let identity = open.subject.text();
             let path = fingerprint.strip_prefix(&*open.rule)?.strip_prefix('/')?;
             let path = path.strip_prefix(&*identity)?.strip_prefix('/')?;
-            Some((&open.subject.object, &*open.rule, path))
+            Some((&open.subject.object, &*open.rule, path, &*open.from))
         })
     }
 
@@ -425,6 +431,10 @@ impl Findings {
         since: Timestamp,
         out: &mut Vec<Finding>,
     ) {
+        let text = |key: &str| match symptom.extra.get(key) {
+            Some(Value::String(text)) => text.clone(),
+            _ => String::new(),
+        };
         let open = OpenFinding {
             rule: evaluation.rule.to_owned(),
             event_type: evaluation.event_type,
@@ -436,10 +446,8 @@ impl Findings {
             container: symptom.container.clone(),
             node: symptom.node.clone(),
             owner: symptom.owner.clone(),
-            first_words: match symptom.extra.get(FIRST_WORDS) {
-                Some(Value::String(words)) => words.clone(),
-                _ => String::new(),
-            },
+            first_words: text(FIRST_WORDS),
+            from: text(FROM),
             digest: digest(&symptom.extra),
             updated: Some(evaluation.now),
         };
@@ -593,6 +601,7 @@ impl OpenFinding {
             + 2 * fingerprint
             + self.title.len()
             + self.first_words.len()
+            + self.from.len()
             + 2 * bytes(&self.subject.object)
             + objects.map(bytes).sum::<usize>()
     }

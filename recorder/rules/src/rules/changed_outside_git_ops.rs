@@ -7,6 +7,7 @@ use kube9_model::{EventType, ObjectRef, Severity};
 use super::format::owner_name;
 use super::rule::{Check, Rule, RuleContext, RuleDoc};
 use super::symptoms::RuleOutput;
+use crate::findings::FROM;
 use crate::world::{FieldHistory, Outside};
 
 pub(super) const RULE: Rule = Rule {
@@ -34,7 +35,7 @@ fn check(
     for (path, field) in fields {
         let write = match &field.outside {
             Outside::No => continue,
-            Outside::Restored => {
+            Outside::Restored(_) => {
                 output.keep_open(path);
                 continue;
             }
@@ -65,7 +66,7 @@ fn check(
             .part(&**path)
             .for_at_least(context.thresholds.assessment * 10)
             .with("path", &**path)
-            .with("from", &*write.from)
+            .with(FROM, &*write.from)
             .with("to", &*write.to)
             .with("changed_by", &*write.manager)
             .with("managed_by", &*write.former)

@@ -79,9 +79,9 @@ impl Analysis {
             world.note_change(change, &mut BTreeSet::new());
         }
         let findings = restored(before.findings);
-        for (object, rule, path) in findings.of_fields() {
-            let is_outside = rule == rules::CHANGED_OUTSIDE_GIT_OPS;
-            world.restore_field(object, path, is_outside, before.at);
+        for (object, rule, path, from) in findings.of_fields() {
+            let from = (rule == rules::CHANGED_OUTSIDE_GIT_OPS).then_some(from);
+            world.restore_field(object, path, from, before.at);
         }
         Self {
             quota: Quota::new(bytes(config.max_bytes), bytes(config.namespace_max_bytes)),

@@ -542,6 +542,31 @@ fn findings_about_fields_stay_open_after_a_restart_until_something_proves_their_
 }
 
 #[test]
+fn change_outside_that_is_taken_back_after_a_restart_closes() {
+    let mut harness = TestHarness::new();
+    harness.commit(field_write(
+        "kubectl-edit",
+        "argocd-controller",
+        "new",
+        harness.now,
+    ));
+    harness.wait(310);
+    let mut stored = Stored::default();
+    stored.commit(&harness.take());
+    let mut harness = stored.start(harness.now.plus(Duration::from_secs(100)));
+    for kind in KINDS {
+        harness.list_for(kind, &[], RelistCause::Resumed);
+    }
+    for (to, open) in [("newer", 1), ("old", 0)] {
+        let write = field_write("kubectl-edit", "", to, harness.now);
+        harness.commit(write);
+        harness.wait(10);
+        stored.commit(&harness.take());
+        assert_eq!(stored.findings.len(), open, "{to}");
+    }
+}
+
+#[test]
 fn first_words_of_a_crash_loop_survive_a_restart() {
     let crashed = |restarts: i64, words: &str| {
         let mut end = terminated("Error", 3, 0, 1);

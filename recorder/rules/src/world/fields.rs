@@ -42,8 +42,8 @@ pub enum Outside {
     #[default]
     No,
     Since(Box<FieldWrite>),
-    /// A finding says so that was open before the start.
-    Restored,
+    /// A finding says so that was open before the start; the value that the tool had written.
+    Restored(Box<str>),
 }
 
 /// Who wrote. The subcommands of kubectl are one client.
@@ -58,7 +58,8 @@ impl FieldHistory {
     fn cost(&self) -> usize {
         let outside = match &self.outside {
             Outside::Since(write) => cost(write),
-            Outside::No | Outside::Restored => 0,
+            Outside::Restored(from) => from.len(),
+            Outside::No => 0,
         };
         size_of::<Self>() + outside + self.writes.iter().map(cost).sum::<usize>()
     }
@@ -106,10 +107,15 @@ impl Fields {
             field.outside = Outside::No;
         } else if !write.former.is_empty() {
             field.outside = Outside::Since(Box::new(write.clone()));
-        } else if let Outside::Since(taken) = &field.outside
-            && taken.from == write.to
-        {
-            field.outside = Outside::No;
+        } else {
+            let from = match &field.outside {
+                Outside::No => None,
+                Outside::Since(taken) => Some(&taken.from),
+                Outside::Restored(from) => Some(from),
+            };
+            if from == Some(&write.to) {
+                field.outside = Outside::No;
+            }
         }
         match field.writes.back_mut() {
             // It continues what it did.
@@ -133,15 +139,16 @@ impl Fields {
         ledger: &mut Ledger,
         object: &ObjectKey,
         path: &str,
-        is_outside: bool,
+        from: Option<&str>,
         now: Timestamp,
     ) {
         let Some(field) = self.field(ledger, object, path) else {
             return;
         };
         field.restored = Some(now);
-        if is_outside {
-            field.outside = Outside::Restored;
+        if let Some(from) = from {
+            field.outside = Outside::Restored(from.into());
+            ledger.add(&object.namespace, from.len());
         }
     }
 

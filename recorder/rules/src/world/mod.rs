@@ -334,16 +334,16 @@ impl World {
         }
     }
 
-    /// Remembers that a finding about a field of an object is open.
+    /// Remembers that a finding about a field of an object is open; `from`: its value before it was changed outside.
     pub fn restore_field(
         &mut self,
         object: &ObjectKey,
         path: &str,
-        is_outside: bool,
+        from: Option<&str>,
         now: Timestamp,
     ) {
         self.fields
-            .restore(&mut self.ledger, object, path, is_outside, now);
+            .restore(&mut self.ledger, object, path, from, now);
     }
 
     /// Removes the fields of a deleted object. Returns its subject, if it was followed.
