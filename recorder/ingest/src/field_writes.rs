@@ -2,11 +2,13 @@
 
 use kube9_model::ObjectRef;
 use kube9_model::commit_stats::FieldWrite;
+use kube9_model::hash::stable_hash;
 use kube9_model::record::Record;
 use kube9_model::time::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::attribution::Certainty;
+use crate::attribution::{CHANGE_CAUSE, Certainty};
+use crate::sanitize::NAME_BYTES_MAX;
 
 /// Managers of tools that deploy from Git or from a chart.
 const DEPLOYERS: [&str; 7] = [
@@ -21,7 +23,8 @@ const DEPLOYERS: [&str; 7] = [
 
 /// Managers that change deployed objects by design: controllers of Kubernetes, autoscalers, certificates, injectors,
 /// reloaders and progressive delivery. The name, or its beginning.
-const BY_DESIGN: [&str; 34] = [
+const BY_DESIGN: [&str; 35] = [
+    "autoscaler",
     "aws-load-balancer",
     "azure-",
     "cainjector",
@@ -61,6 +64,9 @@ const BY_DESIGN: [&str; 34] = [
 /// Longest value and name, in bytes.
 const TEXT_BYTES_MAX: usize = 120;
 
+/// Longest path, in bytes: findings are stored under it. A field with a longer one is not followed.
+const PATH_BYTES_MAX: usize = NAME_BYTES_MAX;
+
 /// Whether the manager is a tool that deploys from Git or from a chart.
 pub fn is_deployer(manager: &str) -> bool {
     DEPLOYERS.contains(&manager)
@@ -89,12 +95,13 @@ pub fn field_writes(record: &Record, at: Timestamp) -> Vec<FieldWrite> {
             .filter_map(Value::as_str)
             .collect();
         for field in fields.iter().filter_map(Value::as_object) {
-            let Some(path) = text(field, "path").filter(|path| paths.contains(path)) else {
+            let is_followed = |path: &&str| path.len() <= PATH_BYTES_MAX && paths.contains(path);
+            let Some(path) = text(field, "path").filter(is_followed) else {
                 continue;
             };
             found.push(FieldWrite {
                 object: object_in_group(object, &record.api_group),
-                path: bounded(path.to_owned()),
+                path: path.into(),
                 from: value(field, "from"),
                 to: value(field, "to"),
                 manager: bounded(text(by, "manager").unwrap_or_default().to_owned()),
@@ -118,7 +125,8 @@ pub fn object_in_group(object: &ObjectRef, api_group: &str) -> ObjectRef {
 
 /// Whether a change needs the answer of [`former_deployer`]: an object that a tool deploys, changed by another manager.
 pub fn may_be_outside(write: &FieldWrite) -> bool {
-    !write.via.is_empty() && !is_deployer(&write.manager) && !writes_by_design(&write.manager)
+    let is_deployed = !write.via.is_empty() && !write.via.starts_with(CHANGE_CAUSE);
+    is_deployed && !is_deployer(&write.manager) && !writes_by_design(&write.manager)
 }
 
 /// Who had written a field before, by the metadata of the object's earlier rows, the newest first: the deployment tool, if
@@ -187,8 +195,13 @@ fn value(field: &Map<String, Value>, key: &str) -> Box<str> {
     }
 }
 
+/// A text that is cut ends in a hash of the whole: two long values that begin alike are not the same value.
 fn bounded(mut text: String) -> Box<str> {
-    text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+    if text.len() > TEXT_BYTES_MAX {
+        let hash = stable_hash(text.as_bytes());
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        text.push_str(&format!("… ({:08x})", hash >> 32));
+    }
     text.into()
 }
 
@@ -246,6 +259,42 @@ mod tests {
         assert_eq!(field_writes(&record("write"), Timestamp::EPOCH), []);
     }
 
+    /// Such as the environment of a CronJob's container, and the arguments of a program.
+    #[test]
+    fn long_paths_and_values_are_told_apart() {
+        let path = |name: &str| {
+            let container =
+                "spec.jobTemplate.spec.template.spec.initContainers[wait-for-database-migrations]";
+            format!("{container}.env[SPRING_DATASOURCE_HIKARI_CONNECTION_{name}].value")
+        };
+        let value = |end: &str| format!("--flag={}{end}", "x".repeat(200));
+        let written = |name: &str, end: &str| {
+            let path = path(name);
+            let mut row = changed(&path, by("kubectl-edit", "field", &path));
+            row["fields"][0]["to"] = value(end).into();
+            let record = Record {
+                object: Some(ObjectRef::default()),
+                extra: row,
+                ..Record::internal(Timestamp::EPOCH)
+            };
+            field_writes(&record, Timestamp::EPOCH).remove(0)
+        };
+        let (one, other) = (written("A", "1"), written("B", "2"));
+        assert!(one.path.len() > TEXT_BYTES_MAX && *one.path == path("A"));
+        assert_ne!(one.path, other.path);
+        assert_ne!(one.to, other.to);
+        assert_eq!(one.to, written("B", "1").to);
+        let rows = [changed(&one.path, by("helm", "field", &one.path))];
+        assert_eq!(former_deployer(&one.path, &rows).as_deref(), Some("helm"));
+        let endless = path(&"A".repeat(PATH_BYTES_MAX));
+        let record = Record {
+            object: Some(ObjectRef::default()),
+            extra: changed(&endless, by("kubectl-edit", "field", &endless)),
+            ..Record::internal(Timestamp::EPOCH)
+        };
+        assert_eq!(field_writes(&record, Timestamp::EPOCH), []);
+    }
+
     #[test]
     fn managers_that_change_by_design_are_not_outside() {
         for (manager, expected) in [
@@ -269,10 +318,18 @@ mod tests {
             };
             assert_eq!(may_be_outside(&write), expected, "{manager}");
         }
-        assert!(!may_be_outside(&FieldWrite {
-            manager: "kubectl-edit".into(),
-            ..FieldWrite::default()
-        }));
+        for (via, expected) in [
+            ("", false),
+            ("change-cause: release 7", false),
+            ("Argo CD: shop, change-cause: release 7", true),
+        ] {
+            let write = FieldWrite {
+                manager: "kubectl-edit".into(),
+                via: via.into(),
+                ..FieldWrite::default()
+            };
+            assert_eq!(may_be_outside(&write), expected, "{via}");
+        }
     }
 
     #[test]

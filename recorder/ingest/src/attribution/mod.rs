@@ -451,6 +451,9 @@ impl ShownAuthor {
     }
 }
 
+/// What precedes the cause of a change in what an object says.
+pub(crate) const CHANGE_CAUSE: &str = "change-cause: ";
+
 /// What an object says of the tool behind its managers. It is from a body, and so redacted.
 #[derive(Debug)]
 pub struct Via(String);
@@ -469,13 +472,18 @@ pub fn via(after: &Body, changes: &[FieldChange<'_>]) -> Option<Via> {
         }
     };
     let is_cause = |change: &FieldChange<'_>| matches!(change.path.segments().last(), Some(Segment::Field(key)) if **key == *CAUSE);
-    if let Some(cause) = text("annotations", CAUSE)
-        && changes.iter().any(is_cause)
-    {
-        return Some(Via(format!("change-cause: {cause}")));
-    }
+    let cause = text("annotations", CAUSE)
+        .filter(|_| changes.iter().any(is_cause))
+        .map(|cause| format!("{CHANGE_CAUSE}{cause}"));
+    let texts = [deployed_by(text), cause].into_iter().flatten();
+    let all: Vec<String> = texts.collect();
+    (!all.is_empty()).then(|| Via(all.join(", ")))
+}
+
+/// The tool that deploys the object, by what it wrote into its metadata.
+fn deployed_by<'b>(text: impl Fn(&str, &str) -> Option<&'b str>) -> Option<String> {
     if let Some(id) = text("annotations", "argocd.argoproj.io/tracking-id") {
-        return Some(Via(format!("Argo CD: {id}")));
+        return Some(format!("Argo CD: {id}"));
     }
     for (tool, place, name, namespace) in [
         (
@@ -499,7 +507,7 @@ pub fn via(after: &Body, changes: &[FieldChange<'_>]) -> Option<Via> {
     ] {
         if let Some(name) = text(place, name) {
             let namespace = text(place, namespace).unwrap_or_default();
-            return Some(Via(format!("{tool}: {namespace}/{name}")));
+            return Some(format!("{tool}: {namespace}/{name}"));
         }
     }
     None

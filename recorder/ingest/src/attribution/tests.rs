@@ -653,7 +653,7 @@ fn row_names_each_author_with_its_fields_and_its_tool() {
         })]
     );
     let by = run(&at("a", "one", 1), &at("bb", "two", 5));
-    assert_eq!(by[0]["via"], "change-cause: two");
+    assert_eq!(by[0]["via"], "Helm: shop/web, change-cause: two");
 }
 
 #[test]
