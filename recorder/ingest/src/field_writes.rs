@@ -104,6 +104,7 @@ pub fn field_writes(record: &Record, at: Timestamp) -> Vec<FieldWrite> {
                 path: path.into(),
                 from: value(field, "from"),
                 to: value(field, "to"),
+                is_added: text(field, "op") == Some("added"),
                 manager: bounded(text(by, "manager").unwrap_or_default().to_owned()),
                 via: bounded(text(by, "via").unwrap_or_default().to_owned()),
                 former: Box::default(),
@@ -123,10 +124,14 @@ pub fn object_in_group(object: &ObjectRef, api_group: &str) -> ObjectRef {
     object
 }
 
-/// Whether a change needs the answer of [`former_deployer`]: an object that a tool deploys, changed by another manager.
+/// Whether a change needs the answer of [`former_deployer`]: an object that a tool deploys, changed by another manager. What
+/// was not there before, no tool had written.
 pub fn may_be_outside(write: &FieldWrite) -> bool {
     let is_deployed = !write.via.is_empty() && !write.via.starts_with(CHANGE_CAUSE);
-    is_deployed && !is_deployer(&write.manager) && !writes_by_design(&write.manager)
+    is_deployed
+        && !write.is_added
+        && !is_deployer(&write.manager)
+        && !writes_by_design(&write.manager)
 }
 
 /// Who had written a field before, by the metadata of the object's earlier rows, the newest first: the deployment tool, if
@@ -257,6 +262,23 @@ mod tests {
         );
         assert!(may_be_outside(write));
         assert_eq!(field_writes(&record("write"), Timestamp::EPOCH), []);
+    }
+
+    /// `kubectl set env` adds a variable to what Helm installed.
+    #[test]
+    fn added_field_is_not_outside() {
+        let path = "spec.template.spec.containers[app].env[DEBUG]";
+        for (op, expected) in [("added", false), ("changed", true)] {
+            let mut row = changed(path, by("kubectl-set", "field", path));
+            row["fields"][0]["op"] = op.into();
+            let record = Record {
+                object: Some(ObjectRef::default()),
+                extra: row,
+                ..Record::internal(Timestamp::EPOCH)
+            };
+            let write = field_writes(&record, Timestamp::EPOCH).remove(0);
+            assert_eq!(may_be_outside(&write), expected, "{op}");
+        }
     }
 
     /// Such as the environment of a CronJob's container, and the arguments of a program.

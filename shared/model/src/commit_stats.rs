@@ -179,6 +179,8 @@ pub struct FieldWrite {
     pub from: Box<str>,
     /// Value after, as text; empty if there is none.
     pub to: Box<str>,
+    /// The object did not have the field before.
+    pub is_added: bool,
     /// The manager, as it called itself.
     pub manager: Box<str>,
     /// What the object says of the tool that deploys it, e.g. `Argo CD: shop/web`; empty if it says nothing.

@@ -103,6 +103,7 @@ mod tests {
             via: "Argo CD: shop".into(),
             former: former.into(),
             at: start().plus(Duration::from_secs(second)),
+            ..FieldWrite::default()
         });
         Commit(delta)
     }

@@ -29,7 +29,7 @@ A rule evaluates the objects that kube9 watches. When it detects a problem, it o
 - Titles end with the time since which the problem exists (UTC).
 - A finding that gets worse gets a new row, which `continues` the one before. A finding that gets better keeps its severity until it closes.
 - Open findings survive a restart of the recorder, and retention does not delete their rows.
-- Rows about crashes and ended pods have what the container left as its termination message, in `last_words`: redacted, with escaped line breaks, and without its middle if it is longer than 1 KiB. A crash loop also has `first_words`, those of its first crash, if that was observed. `analysis.last_words.messages: false` turns them off.
+- Rows about crashes and ended pods have what the container left as its termination message, in `last_words`: redacted, with escaped line breaks, without colours, and without its middle if it is longer than 1 KiB. A crash loop also has `first_words`, those of its first crash, if that was observed. `analysis.last_words.messages: false` turns them off.
 - The end of a container is not a failure if Kubernetes ends its pod (deletion, eviction, preemption, a deadline, shutdown of the node), if the node lost the container (`ContainerStatusUnknown`, or exit code 255 with the reason `Unknown` after a reboot), if it ended with the sandbox of its pod or, without the condition `PodReadyToStartContainers` (kubelets before 1.29), with code 137, 143 or 255 shortly before its node was ready again, or if it is a sidecar that is stopped after the main containers.
 - While kube9 cannot watch a kind that a rule reads, the rule's findings are suspended. If a problem ended in that time, the row that closes the finding has `closed_between` in its metadata.
 

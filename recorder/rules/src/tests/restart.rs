@@ -492,6 +492,7 @@ fn field_write(manager: &str, former: &str, to: &str, at: Timestamp) -> CommitDe
         via: "Argo CD: shop".into(),
         former: former.into(),
         at,
+        ..FieldWrite::default()
     });
     delta
 }
