@@ -148,17 +148,29 @@ fn free_address() -> anyhow::Result<String> {
 /// A fault, started at a fixed time.
 type Mishap = fn(&mut LiveCluster, &[String]) -> Result<String, Box<dyn std::error::Error>>;
 
-const MISHAPS: [(f64, Mishap); 8] = [
+/// An autoscaler sets the replicas, which are in Git too.
+const AUTOSCALER: Mishap = |live, names| {
+    live.written_by("keda-operator", |live| live.scale(&names[6], 5))?;
+    Ok(format!("an autoscaler scales {} to 5", names[6]))
+};
+const GIT: Mishap = |live, names| {
+    live.scale(&names[6], 3)?;
+    Ok(format!("Argo CD scales {} back to 3", names[6]))
+};
+
+const MISHAPS: [(f64, Mishap); 15] = [
     (1.0, |live, names| {
         Ok(format!(
             "{} crashes repeatedly",
             live.crash_loop(&names[0], 40, Cause::Exit(1))?
         ))
     }),
+    (1.5, AUTOSCALER),
     (2.0, |live, names| {
         live.image_pull(&names[1], 30)?;
         Ok(format!("{} gets an image that cannot be pulled", names[1]))
     }),
+    (2.8, GIT),
     (3.0, |live, names| {
         Ok(format!("{} runs out of memory", live.oom(&names[2], 6)?))
     }),
@@ -166,10 +178,12 @@ const MISHAPS: [(f64, Mishap); 8] = [
         live.rollout(&names[3])?;
         Ok(format!("{} is rolled out", names[3]))
     }),
+    (4.1, AUTOSCALER),
     (5.0, |live, _| {
         live.node_pressure(1, Shortage::Memory, 3)?;
         Ok("a node is short of memory and evicts pods".to_owned())
     }),
+    (5.4, GIT),
     (6.0, |live, names| {
         live.config_change(&names[4])?;
         live.probe_failures(&names[4], Probe::Readiness, 12)?;
@@ -178,9 +192,16 @@ const MISHAPS: [(f64, Mishap); 8] = [
             names[4]
         ))
     }),
+    (6.7, AUTOSCALER),
     (7.0, |live, names| {
         live.unschedulable(&names[5], 8)?;
         Ok(format!("{} cannot be scheduled", names[5]))
+    }),
+    (8.0, GIT),
+    // `changes` names the author. It is a finding only if Argo CD does not roll out again within five minutes.
+    (8.5, |live, names| {
+        live.written_by("kubectl-set", |live| live.rollout(&names[3]))?;
+        Ok(format!("the image of {} is set with kubectl", names[3]))
     }),
     (10.0, |live, _| {
         // Half a minute at this speed; NodeUnready waits for 15 s.

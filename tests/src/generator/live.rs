@@ -13,6 +13,8 @@ use super::event_correlator::random_uid;
 use super::objects;
 use super::rng::Rng;
 use crate::apiserver::{Kind, Store};
+use crate::bench::changes::CONTROLLER;
+use crate::bench::changes::object::{ApiObject, Writer};
 use crate::clock::Micros;
 use crate::manifests;
 
@@ -43,6 +45,8 @@ pub struct LiveCluster {
     now: Micros,
     rng: Rng,
     observations: usize,
+    /// Who writes instead of the usual managers.
+    writer: Option<&'static str>,
 }
 
 impl LiveCluster {
@@ -64,6 +68,7 @@ impl LiveCluster {
             now,
             rng,
             observations: 0,
+            writer: None,
         };
         live.populate();
         live
@@ -86,6 +91,14 @@ impl LiveCluster {
             0.0
         };
         self.engine.set_arrival_gap(gap);
+    }
+
+    /// Another client than the usual one writes what `act` changes.
+    pub fn written_by<T>(&mut self, manager: &'static str, act: impl FnOnce(&mut Self) -> T) -> T {
+        self.writer = Some(manager);
+        let done = act(self);
+        self.writer = None;
+        done
     }
 
     /// Runs all actions that are due by `now`. Returns the number of observations.
@@ -151,30 +164,26 @@ impl LiveCluster {
     }
 
     fn put(&self, kind: Kind, mut object: Value) {
-        if let Some(manager) = manager(kind) {
-            let (namespace, name) = (
-                &object["metadata"]["namespace"],
-                &object["metadata"]["name"],
-            );
-            let [namespace, name] = [namespace, name].map(|text| text.as_str().unwrap_or_default());
-            let known = self.store.get(kind, namespace, name);
-            let known: Option<Value> =
-                known.and_then(|one| serde_json::from_slice(&one.json()).ok());
-            let is_written = |known: &Value| {
-                ["spec", "data"]
-                    .iter()
-                    .all(|key| known[*key] == object[*key])
+        if let Some(manager) = self.writer.or(manager(kind)) {
+            let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default();
+            let known = self.store.get(kind, text("namespace"), text("name"));
+            let known = known.and_then(|one| serde_json::from_slice(&one.json()).ok());
+            let mut written = ApiObject {
+                json: known.unwrap_or_else(|| json!({ "apiVersion": "v1", "metadata": {} })),
             };
-            let entry = match known.filter(is_written) {
-                // Only the status is another.
-                Some(known) => known["metadata"]["managedFields"].clone(),
-                None => json!([{
-                    "manager": manager, "operation": "Update", "apiVersion": "v1",
-                    "time": self.now.seconds_text().to_string(), "fieldsType": "FieldsV1",
-                    "fieldsV1": {"f:spec": fields(&object["spec"]), "f:data": fields(&object["data"])},
-                }]),
-            };
-            object["metadata"]["managedFields"] = entry;
+            for (part, writer) in [
+                ("spec", Writer(manager, "")),
+                ("data", Writer(manager, "")),
+                ("status", CONTROLLER),
+            ] {
+                written.write(writer, self.now, part, &object[part]);
+            }
+            if kind == Kind::Deployment {
+                let place = format!("{}/{}", text("namespace"), text("name"));
+                object["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"] =
+                    json!(format!("demo:apps/Deployment:{place}"));
+            }
+            object["metadata"]["managedFields"] = written.json["metadata"]["managedFields"].take();
         }
         self.store
             .apply(kind, object)
@@ -226,28 +235,6 @@ const fn manager(kind: Kind) -> Option<&'static str> {
         Kind::ConfigMap => Some("kubectl-edit"),
         Kind::Service => Some("helm"),
         _ => None,
-    }
-}
-
-/// A value as `managedFields` has it.
-fn fields(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let fields = map
-                .iter()
-                .map(|(key, value)| (format!("f:{key}"), fields(value)));
-            Value::Object(fields.collect())
-        }
-        Value::Array(elements) if elements.iter().all(|one| one["name"].is_string()) => {
-            let elements = elements.iter().map(|element| {
-                (
-                    format!("k:{}", json!({"name": element["name"]})),
-                    fields(element),
-                )
-            });
-            Value::Object(elements.collect())
-        }
-        _ => json!({}),
     }
 }
 
