@@ -215,8 +215,8 @@ impl Reader {
                         .transpose()
                         .map_err(|error: BadBody| bad(error.to_string()))?,
                     (true, Some(text), Some(mut newer)) => {
-                        let patch: Stored =
-                            serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+                        let patch =
+                            Stored::parse(&text).map_err(|error| bad(error.to_string()))?;
                         patch::apply(&mut newer, patch.into_owned());
                         Some(newer)
                     }

@@ -131,8 +131,7 @@ fn body(connection: &Connection, id: i64) -> rusqlite::Result<Option<Body<'stati
         };
         let mut body = Body::parse(&text).map_err(|error| bad(error.to_string()))?;
         for patch in patches.iter().rev() {
-            let patch: Stored<'_> =
-                serde_json::from_str(patch).map_err(|error| bad(error.to_string()))?;
+            let patch = Stored::parse(patch).map_err(|error| bad(error.to_string()))?;
             patch::apply(&mut body, patch);
         }
         return Ok(Some(body.into_owned()));
