@@ -31,6 +31,9 @@ _kube9__query() {
             kube9__query,help)
                 cmd="kube9__query__subcmd__help"
                 ;;
+            kube9__query,impact)
+                cmd="kube9__query__subcmd__impact"
+                ;;
             kube9__query,object)
                 cmd="kube9__query__subcmd__object"
                 ;;
@@ -99,6 +102,9 @@ _kube9__query() {
                 ;;
             kube9__query__subcmd__help,help)
                 cmd="kube9__query__subcmd__help__subcmd__help"
+                ;;
+            kube9__query__subcmd__help,impact)
+                cmd="kube9__query__subcmd__help__subcmd__impact"
                 ;;
             kube9__query__subcmd__help,object)
                 cmd="kube9__query__subcmd__help__subcmd__object"
@@ -179,7 +185,7 @@ _kube9__query() {
 
     case "${cmd}" in
         kube9__query)
-            opts="-o -h -V --db --format --timeout --tz --help --version status changes object findings story events completions pause help"
+            opts="-o -h -V --db --format --timeout --tz --help --version status changes object findings story impact events completions pause help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1153,7 +1159,7 @@ _kube9__query() {
             return 0
             ;;
         kube9__query__subcmd__help)
-            opts="status changes object findings story events completions pause help"
+            opts="status changes object findings story impact events completions pause help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1320,6 +1326,20 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kube9__query__subcmd__help__subcmd__impact)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kube9__query__subcmd__help__subcmd__object)
             opts="get history diff blame"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1425,6 +1445,52 @@ _kube9__query() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kube9__query__subcmd__impact)
+            opts="-o -N -h --db --format --timeout --tz --object-namespace --at --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv kubectl-patch md" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --object-namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -N)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

@@ -42,6 +42,7 @@ complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "changes" -d
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "object" -d 'Show, compare and explain recorded states of objects'
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "findings" -d 'List findings of the rules, open and closed, newest first'
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "story" -d 'Tell what happened to a workload: failures, what preceded them, what they hit, suspects'
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "impact" -d 'Show what depends on an object: pods, workloads, Services, Ingresses'
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "events" -d 'List, show, follow, count, chart and export events'
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "completions" -d 'Print a shell completion script'
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "pause" -d 'Wait for a signal (the main process of the query container)'
@@ -246,6 +247,20 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand story" -l since 
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand story" -l until -d 'End at TIME; a failure that began later is not shown' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand story" -l all -d 'Print all lines instead of the 30 that matter most'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand story" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand impact" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand impact" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''
+kubectl-patch\t''
+md\t''"
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand impact" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand impact" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand impact" -s N -l object-namespace -d 'Namespace of the object; not needed if only one has it' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand impact" -l at -d 'The time; now without it' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand impact" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
@@ -502,15 +517,16 @@ md\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -l tz -d 'Time zone of printed and given times: UTC, local, a name, or an offset such as +02:00 [default: UTC]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "status" -d 'Show whether the record is complete and current'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "changes" -d 'List changes of objects, newest first'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "object" -d 'Show, compare and explain recorded states of objects'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "findings" -d 'List findings of the rules, open and closed, newest first'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "story" -d 'Tell what happened to a workload: failures, what preceded them, what they hit, suspects'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "events" -d 'List, show, follow, count, chart and export events'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "completions" -d 'Print a shell completion script'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "pause" -d 'Wait for a signal (the main process of the query container)'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story events completions pause help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story impact events completions pause help" -f -a "status" -d 'Show whether the record is complete and current'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story impact events completions pause help" -f -a "changes" -d 'List changes of objects, newest first'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story impact events completions pause help" -f -a "object" -d 'Show, compare and explain recorded states of objects'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story impact events completions pause help" -f -a "findings" -d 'List findings of the rules, open and closed, newest first'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story impact events completions pause help" -f -a "story" -d 'Tell what happened to a workload: failures, what preceded them, what they hit, suspects'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story impact events completions pause help" -f -a "impact" -d 'Show what depends on an object: pods, workloads, Services, Ingresses'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story impact events completions pause help" -f -a "events" -d 'List, show, follow, count, chart and export events'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story impact events completions pause help" -f -a "completions" -d 'Print a shell completion script'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story impact events completions pause help" -f -a "pause" -d 'Wait for a signal (the main process of the query container)'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status changes object findings story impact events completions pause help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from object" -f -a "get" -d 'Print an object as it was at a time'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from object" -f -a "history" -d 'List the recorded states of an object, newest first'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from object" -f -a "diff" -d 'Show what differs between two times, two objects, or an object and a file'

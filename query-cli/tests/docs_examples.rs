@@ -137,7 +137,7 @@ fn run(page: &str, check: &mut dyn FnMut(&str, &str)) -> String {
         out.push_str(line);
         out.push('\n');
         if let Some(command) = line.strip_prefix("$ kube9-query ").filter(|_| inside) {
-            let is_of_changes = ["changes", "object", "findings", "story"]
+            let is_of_changes = ["changes", "object", "findings", "story", "impact"]
                 .iter()
                 .any(|word| command.starts_with(word));
             let dir = if is_of_changes { &changes } else { &dir };
@@ -171,6 +171,7 @@ fn schema_of(command: &str) -> Option<&'static str> {
         ["findings", ..] if command.contains("--by") => Some("finding-groups"),
         ["findings", ..] => Some("findings"),
         ["story", ..] => Some("story"),
+        ["impact", ..] => Some("impact"),
         ["object", "history"] => Some("history"),
         ["object", "diff"] => Some("diff"),
         ["object", "blame"] => Some("blame"),

@@ -198,7 +198,7 @@ fn manual_pages_have_no_warnings() {
             Err(_) => println!("SKIPPED: no mandoc"),
         }
     }
-    assert_eq!(found, 19);
+    assert_eq!(found, 20);
 }
 
 /// Runs the line on a terminal of this width; `None` if this machine cannot create one.

@@ -5,6 +5,7 @@ mod database_states;
 mod docs_examples;
 mod exit_and_errors;
 mod golden;
+mod impact;
 mod memory_limits;
 mod objects;
 mod story;

@@ -18,7 +18,7 @@ use kube9_db::read::{Cursor, Filter, GroupBy, PageRequest};
 pub(crate) use deferred::Deferred;
 pub(crate) use filter::FilterArgs;
 pub(crate) use object::{
-    ChangesArgs, FindingsArgs, FindingsBy, ObjectArg, ObjectBlameArgs, ObjectCommand,
+    ChangesArgs, FindingsArgs, FindingsBy, ImpactArgs, ObjectArg, ObjectBlameArgs, ObjectCommand,
     ObjectDiffArgs, ObjectGetArgs, ObjectHistoryArgs, StoryArgs, TargetArgs,
 };
 pub(crate) use value::{Field, Format, Shell};
@@ -162,6 +162,13 @@ pub(crate) enum Command {
     /// for each; kube9 does not know which of them caused it.
     #[command(after_help = object::STORY_EXAMPLES, verbatim_doc_comment)]
     Story(Deferred<StoryArgs>),
+    /// Show what depends on an object: pods, workloads, Services, Ingresses
+    ///
+    /// Of a Node, a Namespace or a workload: the workloads whose pods would stop, and the Services that
+    /// would have no pod left. Of a ConfigMap, a claim or a ServiceAccount: the workloads whose
+    /// template refers to it. With --at, as it was at that time.
+    #[command(after_help = object::IMPACT_EXAMPLES, verbatim_doc_comment)]
+    Impact(Deferred<ImpactArgs>),
     /// List, show, follow, count, chart and export events
     #[command(subcommand, after_help = EXAMPLES)]
     Events(EventsCommand),
@@ -491,6 +498,7 @@ fn supported_formats(command: &Command) -> (&'static str, &'static [Format]) {
         Command::Changes(_) => ("changes", &[Json, Yaml, Table, Wide, Jsonl, Csv]),
         Command::Findings(_) => ("findings", &[Json, Yaml, Table, Wide, Jsonl, Csv]),
         Command::Story(_) => ("story", &[Json, Yaml, Table, Md]),
+        Command::Impact(_) => ("impact", &[Json, Yaml, Table]),
         Command::Object(ObjectCommand::Get(_)) => ("object get", &[Yaml, Json]),
         Command::Object(ObjectCommand::History(_)) => {
             ("object history", &[Json, Yaml, Table, Wide])
@@ -719,7 +727,7 @@ mod tests {
             ("events stats --by=kind,kind", "contains kind twice"),
             (
                 "evnts list",
-                "status, changes, object, findings, story, events, completions, pause",
+                "status, changes, object, findings, story, impact, events, completions, pause",
             ),
             ("events lst", "list, get, watch, stats, timeline, export"),
         ] {

@@ -156,6 +156,17 @@ impl StoryArgs {
     }
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ImpactArgs {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// The time; now without it
+    ///
+    /// Example: --at=02:00, --at=3h
+    #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
+    pub(crate) at: Option<TimeArg>,
+}
+
 /// The object of a command.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
@@ -437,6 +448,12 @@ Examples:
   kube9-query story deploy/web
   kube9-query story deploy/web/shop --since=02:00 --until=04:00 --all
   kube9-query story sts/postgres -N shop --format=md > postgres.md";
+
+pub(super) const IMPACT_EXAMPLES: &str = "\
+Examples:
+  kube9-query impact node/worker-1
+  kube9-query impact cm/settings -N shop --at=02:00
+  kube9-query impact deploy/web/shop --format=json";
 
 pub(super) const FINDINGS_EXAMPLES: &str = "\
 Examples:

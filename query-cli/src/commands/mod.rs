@@ -6,6 +6,7 @@ mod event_table;
 mod export;
 mod findings;
 mod get;
+mod impact;
 mod list;
 mod object;
 mod pause;
@@ -88,6 +89,7 @@ pub(crate) fn run(request: Request) -> Result<(), CliError> {
         Command::Object(command) => object::run(&context, command),
         Command::Findings(args) => findings::run(&context, args),
         Command::Story(args) => story::run(&context, args),
+        Command::Impact(args) => impact::run(&context, args),
         Command::Events(EventsCommand::List(args)) => list::run(&context, args),
         Command::Events(EventsCommand::Get(args)) => get::run(&context, &args.id),
         Command::Events(EventsCommand::Watch(args)) => watch::run(&context, args),

@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use kube9_model::label::Label;
 
 use super::report::{Limit, Report};
+use super::stories;
 use crate::cluster_sim::diff::{Diff, diff};
 use crate::cluster_sim::ground_truth::GroundTruth;
 use crate::cluster_sim::replay::{KINDS, Replay};
@@ -72,10 +73,12 @@ pub fn run(plan: Plan, report: &mut Report) -> anyhow::Result<()> {
     ensure_clean(&diff)
 }
 
-/// Runs the simulation through a recorder process, `speed` times as fast.
-pub fn through(plan: Plan, speed: f64, report: &mut Report) -> anyhow::Result<()> {
+/// Runs the simulation through a recorder process, `speed` times as fast; then asks `query` for the story of each fault.
+pub fn through(plan: Plan, speed: f64, query: &Path, report: &mut Report) -> anyhow::Result<()> {
     let mut sim = ClusterSim::new(plan, true);
-    let outcome = live_replay::run(&mut sim, speed)?;
+    let folder = tempfile::tempdir()?;
+    let database = folder.path().join("kube9.db");
+    let outcome = live_replay::run(&mut sim, speed, Some(&database))?;
     let end = sim.end();
     let truth = sim.into_ground_truth();
     let diff = diff(&truth, &outcome.found, end, outcome.slack);
@@ -123,6 +126,7 @@ pub fn through(plan: Plan, speed: f64, report: &mut Report) -> anyhow::Result<()
         Limit::AtMost(MEMORY_MAX),
     );
     add(&diff, &truth, report);
+    stories::score(&truth, outcome.slack, (query, &database), report)?;
     ensure_clean(&diff)
 }
 

@@ -35,3 +35,4 @@ pub mod report;
 pub mod retention;
 pub mod size_limit;
 pub mod storage;
+mod stories;

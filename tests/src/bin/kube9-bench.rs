@@ -273,7 +273,10 @@ fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
         What::Findings {
             cluster,
             speed: Some(speed),
-        } => findings::through(cluster.plan(args.seed), speed, report),
+        } => {
+            let query = program(args.query.as_ref(), "kube9-query")?;
+            findings::through(cluster.plan(args.seed), speed, &query, report)
+        }
         What::ChangeCost {
             ref sizes,
             instructions,

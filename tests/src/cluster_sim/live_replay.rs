@@ -221,8 +221,8 @@ pub struct Outcome {
     pub slack: Ms,
 }
 
-/// Runs the whole simulation, `speed` times as fast as real time.
-pub fn run(sim: &mut ClusterSim, speed: f64) -> anyhow::Result<Outcome> {
+/// Runs the whole simulation, `speed` times as fast as real time; `keep` gets the database.
+pub fn run(sim: &mut ClusterSim, speed: f64, keep: Option<&Path>) -> anyhow::Result<Outcome> {
     let server = ApiServer::start(apiserver::Config::default())?;
     server
         .store()
@@ -291,6 +291,10 @@ pub fn run(sim: &mut ClusterSim, speed: f64) -> anyhow::Result<Outcome> {
     let used = process.used()?;
     let ended = process.stop();
     ended.with_context(|| log_tail(&folder.path().join("recorder.log")))?;
+    if let Some(keep) = keep {
+        // The recorder has ended: the log is in the file.
+        std::fs::copy(folder.path().join("data/kube9.db"), keep)?;
+    }
     Ok(Outcome {
         found: findings(&setup, sim.end())?,
         used,

@@ -13,7 +13,7 @@
 
 mod failure;
 mod lines;
-mod related;
+pub(in crate::answers) mod related;
 mod rows;
 mod suspects;
 mod weights;

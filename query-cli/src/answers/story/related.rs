@@ -94,20 +94,13 @@ pub(super) fn around(reader: &Reader, target: &Target, at: Timestamp) -> Result<
     let Some(body) = body(reader, target.object.id, end.map_or(at, |end| end.min(at)))? else {
         return Ok(around);
     };
-    let template = match &*target.kind.kind {
-        "Pod" => Some(&body),
-        "CronJob" => body.pointer("/spec/jobTemplate/spec/template"),
-        _ => body.pointer("/spec/template"),
-    };
+    let template = template(&target.kind.kind, &body);
     let labels = template
         .and_then(|template| template.pointer("/metadata/labels"))
         .and_then(Value::as_object);
     if let Some(spec) = template.and_then(|template| template.get("spec")) {
         let mut names = BTreeSet::new();
-        references(spec, &mut names);
-        if let Some(account) = spec.get("serviceAccountName").and_then(Value::as_str) {
-            names.insert(("ServiceAccount", account.to_owned()));
-        }
+        spec_references(spec, &mut names);
         for (kind, name) in names {
             add(Relation::Referenced, kind, &name);
         }
@@ -156,6 +149,15 @@ pub(super) fn around(reader: &Reader, target: &Target, at: Timestamp) -> Result<
     Ok(around)
 }
 
+/// The template of pods of a workload.
+pub(in crate::answers) fn template<'b>(kind: &str, body: &'b Value) -> Option<&'b Value> {
+    match kind {
+        "Pod" => Some(body),
+        "CronJob" => body.pointer("/spec/jobTemplate/spec/template"),
+        _ => body.pointer("/spec/template"),
+    }
+}
+
 /// A kind of Kubernetes itself.
 pub(super) fn own_kind(kind: &str) -> KindPattern {
     KindPattern {
@@ -165,18 +167,36 @@ pub(super) fn own_kind(kind: &str) -> KindPattern {
 }
 
 /// The last state at a time that is known. If one of several was in force, the last of them.
-fn body(reader: &Reader, object: i64, at: Timestamp) -> Result<Option<Value>, ReadError> {
+pub(in crate::answers) fn body(
+    reader: &Reader,
+    object: i64,
+    at: Timestamp,
+) -> Result<Option<Value>, ReadError> {
     let states = reader.states_at(object, at)?.states;
     let last = states.into_iter().rev().find_map(|state| state.body);
     Ok(last.map(|body| body.plain()))
 }
 
 /// Whether an object with these labels is selected; a selector without labels selects nothing.
-fn is_selected(selector: &Map<String, Value>, labels: &Map<String, Value>) -> bool {
+pub(in crate::answers) fn is_selected(
+    selector: &Map<String, Value>,
+    labels: &Map<String, Value>,
+) -> bool {
     !selector.is_empty()
         && selector
             .iter()
             .all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// What a pod's specification refers to by name, its ServiceAccount included.
+pub(in crate::answers) fn spec_references(
+    spec: &Value,
+    found: &mut BTreeSet<(&'static str, String)>,
+) {
+    references(spec, found);
+    if let Some(account) = spec.get("serviceAccountName").and_then(Value::as_str) {
+        found.insert(("ServiceAccount", account.to_owned()));
+    }
 }
 
 /// The names in the references of a pod's specification, however deep: volumes, projections, variables.

@@ -32,7 +32,11 @@ pub(super) fn run(context: &Context, command: &ObjectCommand) -> Result<(), CliE
 }
 
 /// A time of the past, as an option names it.
-fn past(option: &str, arg: Option<TimeArg>, now: &Now) -> Result<Timestamp, CliError> {
+pub(in crate::commands) fn past(
+    option: &str,
+    arg: Option<TimeArg>,
+    now: &Now,
+) -> Result<Timestamp, CliError> {
     let at = arg.map_or(now.time, |arg| arg.resolve(now));
     if at > now.time {
         return Err(CliError::Usage(format!(
@@ -42,6 +46,22 @@ fn past(option: &str, arg: Option<TimeArg>, now: &Now) -> Result<Timestamp, CliE
         )));
     }
     Ok(at)
+}
+
+/// Fails if the object did not exist at a time, or if that is not known.
+pub(in crate::commands) fn exists(
+    reader: &Reader,
+    target: &Target,
+    at: Timestamp,
+    zone: &Zone,
+) -> Result<(), CliError> {
+    let found = states_at(reader, target, at, zone)?;
+    match &found.states[..] {
+        [only] if found.is_exact && only.body.is_none() => {
+            Err(deleted(reader, target, only, zone)?)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The states that an object may have had at a time.

@@ -45,6 +45,8 @@ pub struct RecordedObject {
     pub deleted: Option<Timestamp>,
     /// What became of it after that is unknown: its kind or namespace is not watched any more.
     pub unwatched: Option<Timestamp>,
+    /// `Kind/name` of its controller when it was last seen, if that is of a tracked kind or a ReplicaSet.
+    pub owner: Option<String>,
 }
 
 /// A revision without its body.
@@ -140,6 +142,26 @@ impl Reader {
                 "SELECT {OBJECT} FROM tracked_object WHERE kind = ?1 AND namespace = ?2 ORDER BY name"
             ))?;
             let objects = found.query_map((kind, namespace), object)?;
+            Ok(objects.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The objects of a kind that existed at a time, in one namespace or in all.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn objects_at(
+        &self,
+        kind: i64,
+        namespace: Option<&str>,
+        at: Timestamp,
+    ) -> Result<Vec<RecordedObject>, ReadError> {
+        self.limited(|connection| {
+            let mut found = connection.prepare_cached(&format!(
+                "SELECT {OBJECT} FROM tracked_object WHERE kind = ?1 AND (?2 IS NULL OR namespace = ?2) \
+                 AND (deleted_ms IS NULL OR deleted_ms > ?3) AND ifnull(created_ms, 0) <= ?3 ORDER BY namespace, name"
+            ))?;
+            let objects = found.query_map((kind, namespace, at.millis()), object)?;
             Ok(objects.collect::<Result<_, _>>()?)
         })
     }
@@ -241,7 +263,8 @@ impl Reader {
     }
 }
 
-const OBJECT: &str = "id, kind, namespace, name, revision, deleted_ms, unwatched_ms, created_ms";
+const OBJECT: &str =
+    "id, kind, namespace, name, revision, deleted_ms, unwatched_ms, created_ms, owner";
 
 fn object(row: &SqlRow<'_>) -> rusqlite::Result<RecordedObject> {
     let time = |column| {
@@ -257,6 +280,9 @@ fn object(row: &SqlRow<'_>) -> rusqlite::Result<RecordedObject> {
         deleted: time(5)?,
         unwatched: time(6)?,
         created: time(7)?,
+        // Without its uid.
+        owner: to_text(row.get_ref(8)?)
+            .and_then(|owner| owner.rsplit_once('/').map(|(owner, _)| owner.to_owned())),
     })
 }
 
