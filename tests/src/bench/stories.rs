@@ -42,8 +42,7 @@ fn expected(cause: Cause) -> Option<Expected> {
         | Cause::Unschedulable
         | Cause::VolumeNotMounted
         | Cause::InitWaits
-        | Cause::NeverReady
-        | Cause::ScaledToZero => Expected::Own,
+        | Cause::NeverReady => Expected::Own,
         Cause::CrashAfterConfigChange => Expected::Of("ConfigMap"),
         Cause::SelectorMatchesNothing => Expected::Of("Service"),
         Cause::OutOfMemory
@@ -58,6 +57,8 @@ fn expected(cause: Cause) -> Option<Expected> {
         | Cause::NodeFlapping
         | Cause::MemoryPressure
         | Cause::KernelDeadlock => Expected::Nothing,
+        // On purpose: nothing fails.
+        Cause::ScaledToZero => return None,
         Cause::RegistryDown
         | Cause::JobFailed
         | Cause::NodeCannotPull
@@ -186,7 +187,12 @@ pub(super) fn score(
             }
             continue;
         };
-        if is_immediate(planted.cause) {
+        // A fault that comes again soon belongs to the same failure.
+        let is_again = truth.planted.iter().any(|one| {
+            one.object == planted.object
+                && (planted.from - BEFORE..planted.from).contains(&one.from)
+        });
+        if is_immediate(planted.cause) && !is_again {
             let begin = Timestamp::parse(begin).map_or(0, Timestamp::millis);
             let is_right = (begin - planted.from).abs() <= slack.max(1000);
             onset.add(is_right);
