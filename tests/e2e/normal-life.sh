@@ -212,6 +212,7 @@ justified() {
   cat <<'LIST'
 NodeProblem error Node/* its file system is read-only for three minutes of each round
 ContainerExitedWithError warning Pod/flaky-* an attempt of a Job fails: a warning, since the Job starts another
+TerminationMessageMissing info Job/flaky-* that attempt fails without a word, and its log is not its message
 ServiceSelectsNoPod info Service/kube-scheduler a fact about a Service whose control plane is elsewhere
 ServiceSelectsNoPod info Service/db-replica a fact about a database without a replica
 DefaultTokenMounted info Namespace/shop the manifests leave the token mounted
