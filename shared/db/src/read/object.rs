@@ -205,7 +205,7 @@ impl Reader {
         number: i64,
     ) -> Result<Option<RevisionHead>, ReadError> {
         self.limited(|connection| {
-            let mut found = connection.prepare_cached(&format!("{HEADS} WHERE r.id = ?"))?;
+            let mut found = connection.prepare_cached(&format!("{HEADS} WHERE r.id = +?"))?;
             Ok(found
                 .query_row([object << NUMBER_BITS | number], head)
                 .optional()?)

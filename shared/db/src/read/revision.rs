@@ -25,12 +25,13 @@ pub const REBUILD: &str = "WITH RECURSIVE rebuilt(id, body) AS (
 SELECT body FROM rebuilt WHERE id = ?1;";
 
 /// The revisions of which one was in force at a time, the oldest first; `?1` is the object, `?2` the time in milliseconds.
-/// docs/storage.md prints it.
+/// docs/storage.md prints it. In a join, SQLite copies a value that a column equals into other terms, and prepares the
+/// statement again whenever another one is bound; not if it is an expression, hence `+?1`.
 pub const STATES: &str = "SELECT id, at_ms, from_ms, left_out, EXISTS (
          SELECT 1 FROM tracked_object o JOIN tracked_kind k ON k.id = o.kind
            JOIN watch_gap g ON g.kind IN (k.kind, k.resource || iif(k.api_group = '', '', '.' || k.api_group))
             AND g.namespace IN ('', o.namespace)
-          WHERE o.id = ?1 AND g.from_ms <= ?2 AND ifnull(g.to_ms, ?2 + 1) > ?2)
+          WHERE o.id = +?1 AND g.from_ms <= ?2 AND ifnull(g.to_ms, ?2 + 1) > ?2)
        OR EXISTS (
          SELECT 1 FROM recorder_status WHERE ?2 > ifnull(stopped_ms, heartbeat_ms)
             AND (stopped_ms IS NOT NULL OR heartbeat_ms < (unixepoch() - 30) * 1000))
@@ -39,7 +40,7 @@ pub const STATES: &str = "SELECT id, at_ms, from_ms, left_out, EXISTS (
            JOIN watch_state w ON w.kind IN (k.kind, k.resource || iif(k.api_group = '', '', '.' || k.api_group))
             AND w.namespace IN ('', o.namespace)
            JOIN recorder_status r ON w.confirmed_ms < r.started_ms
-          WHERE o.id = ?1 AND w.confirmed_ms < ?2)
+          WHERE o.id = +?1 AND w.confirmed_ms < ?2)
        OR EXISTS (SELECT 1 FROM tracked_object WHERE id = ?1 AND unread_ms <= ?2) AS in_gap
   FROM revision
  WHERE id >= ?1 << 24 AND id < (?1 + 1) << 24 AND ifnull(from_ms, at_ms) <= ?2
@@ -142,4 +143,23 @@ fn body(connection: &Connection, id: i64) -> rusqlite::Result<Option<Body<'stati
 /// A stored text is not what the recorder writes.
 pub(super) fn bad(why: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, why.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn states_are_found_without_preparing_again() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(&crate::schema::create()).unwrap();
+        let mut statement = db.prepare(STATES).unwrap();
+        for object in 1..5 {
+            let mut rows = statement.query((object, 1_000 * object)).unwrap();
+            assert!(rows.next().unwrap().is_none());
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+    }
 }
