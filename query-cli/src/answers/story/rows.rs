@@ -6,6 +6,7 @@ use kube9_db::read::{
     ChangeFilter, Filter, FindingStates, ObjectPattern, OwnerPattern, PageRequest, Pattern,
     ReadError, Reader, Row,
 };
+use kube9_model::EventType;
 use kube9_model::time::Timestamp;
 use serde_json::Value;
 
@@ -315,6 +316,7 @@ impl Collector<'_> {
 fn gaps(reader: &Reader, range: &Filter) -> Result<Vec<Gap>, ReadError> {
     let page = reader.list(&PageRequest {
         filter: Filter {
+            types: vec![EventType::System],
             reasons: vec![Pattern::Exact("RecordingGap".to_owned())],
             ..range.clone()
         },

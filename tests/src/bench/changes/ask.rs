@@ -161,7 +161,7 @@ fn questions() -> Vec<(&'static str, Vec<String>, f64)> {
         format!("--since={}", days(DAYS + 1)),
     );
     let (at, from) = (format!("--at={}", days(10)), format!("--from={}", days(2)));
-    let to = format!("--to={}", days(1));
+    let (to, until) = (format!("--to={}", days(1)), format!("--until={}", days(0)));
     let web = "deploy/web-7/team-3";
     vec![
         question("changes of a day", &["changes", &day], QUICK_MS),
@@ -191,7 +191,7 @@ fn questions() -> Vec<(&'static str, Vec<String>, f64)> {
             &["object", "diff", "--object-namespace=team-3", &from, &to],
             NAMESPACE_MS,
         ),
-        question("story", &["story", web, &month], STORY_MS),
+        question("story", &["story", web, &until], STORY_MS),
         question("findings of a day", &["findings", &day], DAY_MS),
         question("findings of a week", &["findings", &week], ALL_MS),
     ]
