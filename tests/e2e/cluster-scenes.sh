@@ -631,7 +631,7 @@ figures() {
   at_most "memory of the recorder" $((64 << 20)) "$(jq '.recorder // 0' <<<"$stats")" bytes
   at_most "memory of the query container" $((16 << 20)) "$(jq '.query // 0' <<<"$stats")" bytes
   at_most "recorder's image" 12000000 "$(stat -c %s "$root/target/images/recorder.tar")" bytes
-  at_most "query's image" 4000000 "$(stat -c %s "$root/target/images/query.tar")" bytes
+  at_most "query's image" 5000000 "$(stat -c %s "$root/target/images/query.tar")" bytes
 
   # Latency of an exec, and the part of it that is kube9: the same binary on the same mount, started directly.
   pid=$(host_pid query)

@@ -111,7 +111,7 @@ equals "user of the query" 10002:10001 "$(config query .config.User)"
 equals "architecture" "$arch $arch" "$(config recorder .architecture) $(config query .architecture)"
 equals "version label" "$version" "$(config query '.config.Labels["org.opencontainers.image.version"]')"
 at_most "size of the recorder's image" 12000000 "$(stat -c %s "$images/recorder$suffix.tar")" bytes
-at_most "size of the query's image" 4000000 "$(stat -c %s "$images/query$suffix.tar")" bytes
+at_most "size of the query's image" 5000000 "$(stat -c %s "$images/query$suffix.tar")" bytes
 
 # ---- the programs themselves
 if [[ $arch == "$here" ]]; then
