@@ -83,6 +83,11 @@ findings() {
   wait_for 90 "insight: the failure is put down to it, and names change and pods" row insight error Deployment reader \
     '.metadata.change == "ConfigMap mode changed" and (.metadata.changed_at | length > 0)
       and (.metadata.members | length > 0 and all(.[]; test("reader-")))' || true
+  # shellcheck disable=SC2016
+  first_suspect() { ask story deploy/reader -N "$victims" | jq -e '.suspects[0] | (.object | startswith("ConfigMap/mode/")) and .by == "kubectl-patch"'; }
+  wait_for 20 "story: the change of the ConfigMap is the first suspect" first_suspect || true
+  dependents() { ask impact cm/mode -N "$victims" | jq -e --arg object "Deployment/reader/$victims" 'any(.workloads[]; .object == $object)'; }
+  wait_for 20 "impact: the Deployment depends on the ConfigMap" dependents || true
   kubectl cordon "$node" >/dev/null
   of_node() { ask events list --type=cluster --object-kind=Node --object-name="$node" --limit=50 | jq -e --arg reason "$1" 'any(.events[]; .metadata.reason == $reason)'; }
   wait_for 30 "cluster: a node is cordoned" of_node NodeCordoned || true

@@ -197,6 +197,12 @@ rights() {
   other=$("$cluster/user" kube9-e2e-reader kube9-e2e-oncall | tail -1)
   k create rolebinding kube9-e2e-oncall --role=kube9-reader --group=kube9-e2e-oncall --dry-run=client -o yaml | kubectl apply -f - >/dev/null
   check "a user with the Role kube9-reader can" kubectl --kubeconfig "$other" -n "$ns" exec deploy/kube9 -c query -- kube9-query events list --limit=1
+  if [[ -x ${KUBE9_E2E_BIN:-}/kubectl-kube9 ]]; then
+    plugin() { PATH=$KUBE9_E2E_BIN:$PATH kubectl kube9 --kubeconfig "$other" -n "$ns" "$@"; }
+    check "the plugin finds the pod and answers" plugin events list --limit=1
+    check "the plugin's check of the installation" plugin install-check
+    equals "the plugin's exit code is that of the command" 2 "$(plugin events list --limit=0 >/dev/null 2>&1; echo $?)"
+  fi
   refuses "but not read ConfigMaps" kubectl --kubeconfig "$other" -n "$ns" get configmaps
   refuses "nor exec elsewhere" kubectl --kubeconfig "$other" -n "$victims" exec unwell -- true
   check "kube9-recorder check finds nothing missing" k exec deploy/kube9 -c recorder -- /kube9-recorder check --config=/etc/kube9/config.yaml
