@@ -115,6 +115,18 @@ impl TimelineRequest {
             || EventType::of_row(event_type).is_some_and(|t| INCIDENT_TYPES.contains(&t));
         severity >= Severity::Warning.code() && (!self.filter.types.is_empty() || is_incident())
     }
+
+    /// How well a row tells when an incident began; the lowest is the best. A warning of the cluster may be a note about a
+    /// node that starts or a deprecation: it counts only without a finding or an error.
+    fn rank(&self, event_type: i64, severity: i64) -> u8 {
+        let is_warning = severity == Severity::Warning.code();
+        let is_finding = EventType::of_row(event_type) != Some(EventType::Cluster);
+        match self.is_problem(event_type, severity) {
+            true if is_finding || !is_warning => 0,
+            true => 1,
+            false => 2,
+        }
+    }
 }
 
 /// Counts of one pass over the rows.
@@ -123,8 +135,8 @@ struct Counts<'a> {
     buckets: Vec<[u64; 4]>,
     problems: Vec<u64>,
     began_before: bool,
-    /// The first row, problems preferred: (is not a problem, time, key).
-    first: Option<(bool, i64, i64)>,
+    /// The first of the rows that tell best when an incident began: (rank, time, key).
+    first: Option<(u8, i64, i64)>,
 }
 
 impl<'a> Counts<'a> {
@@ -142,6 +154,7 @@ impl<'a> Counts<'a> {
     fn add(&mut self, key: i64, created_ms: i64, event_type: i64, severity: i64) {
         let since_from = created_ms.saturating_sub(self.request.from.millis());
         let is_problem = self.request.is_problem(event_type, severity);
+        let rank = self.request.rank(event_type, severity);
         let bucket = usize::try_from(since_from.max(0) / self.request.bucket_ms.max(1));
         let (Ok(bucket), Ok(severity)) = (bucket, usize::try_from(severity)) else {
             return;
@@ -154,7 +167,7 @@ impl<'a> Counts<'a> {
             self.began_before |= is_problem;
             return;
         }
-        let candidate = (!is_problem, created_ms, key);
+        let candidate = (rank, created_ms, key);
         if self.first.is_none_or(|first| candidate < first) {
             self.first = Some(candidate);
         }
@@ -377,6 +390,41 @@ fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn warning_of_the_cluster_begins_nothing_beside_a_finding_or_an_error() {
+        let request = TimelineRequest {
+            filter: Filter::default(),
+            from: Timestamp::from_secs(0),
+            to: Timestamp::from_secs(60),
+            bucket_ms: 60_000,
+        };
+        let code = |event_type: EventType| event_type as i64;
+        let first = |rows: &[(EventType, Severity)]| {
+            let mut counts = Counts::new(&request);
+            for (second, (event_type, severity)) in (0..).zip(rows) {
+                counts.add(second, second * 1000, code(*event_type), severity.code());
+            }
+            counts.first.map(|(_, _, key)| key)
+        };
+        use EventType::{Assessment, Cluster, Health};
+        use Severity::{Error, Info, Warning};
+        for (rows, expected) in [
+            (
+                &[(Cluster, Warning), (Health, Warning), (Cluster, Error)][..],
+                Some(1),
+            ),
+            (&[(Cluster, Warning), (Cluster, Error)], Some(1)),
+            (
+                &[(Cluster, Info), (Assessment, Error), (Cluster, Warning)],
+                Some(2),
+            ),
+            (&[(Cluster, Info), (Cluster, Info)], Some(0)),
+            (&[], None),
+        ] {
+            assert_eq!(first(rows), expected, "{rows:?}");
+        }
+    }
 
     #[test]
     fn keep_most_relevant_too_many_keeps_those_before_the_first_row() {

@@ -78,7 +78,7 @@ pub(super) fn timeline(db: &Connection, request: &TimelineRequest) -> TimelineCo
     let buckets = usize::try_from((to - from + request.bucket_ms - 1) / request.bucket_ms).unwrap();
     let mut counts = vec![[0; 4]; buckets];
     let mut problems = vec![0; buckets];
-    let (mut began_before, mut first): (bool, Option<(bool, Row)>) = (false, None);
+    let (mut began_before, mut first): (bool, Option<(u8, Row)>) = (false, None);
     // Oldest first.
     for row in list(db, &request.filter).into_iter().rev() {
         let created = Timestamp::parse(&row.created_at).unwrap().millis();
@@ -95,13 +95,15 @@ pub(super) fn timeline(db: &Connection, request: &TimelineRequest) -> TimelineCo
             counts[bucket][usize::try_from(severity.code()).unwrap()] += 1;
             problems[bucket] += u64::from(is_problem);
         }
+        let rank = match event_type {
+            _ if !is_problem => 2,
+            EventType::Cluster if severity == Severity::Warning => 1,
+            _ => 0,
+        };
         if created < from {
             began_before |= is_problem;
-        } else if first
-            .as_ref()
-            .is_none_or(|(before, _)| is_problem && !before)
-        {
-            first = Some((is_problem, row));
+        } else if first.as_ref().is_none_or(|(best, _)| rank < *best) {
+            first = Some((rank, row));
         }
     }
     (counts, problems, began_before, first.map(|(_, row)| row))
