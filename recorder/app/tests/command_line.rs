@@ -127,6 +127,8 @@ fn purge_is_answered_by_the_running_recorder() {
         &["purge"][..],
         &["purge", "deployments"],
         &["purge", "/web"],
+        &["purge", "cm/app", "-N", "shop", "--path=a..b"],
+        &["purge", "-N", "shop", "--path=data.a"],
     ] {
         let refused = workspace.run(args);
         assert_eq!(refused.status.code(), Some(2), "{args:?}");
