@@ -16,6 +16,13 @@ pub(crate) enum PluginError {
 pub(crate) const PARTIAL: u8 = 3;
 
 impl PluginError {
+    /// What went wrong, without the exit code.
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Self::Usage(text) | Self::Failed(text) => text,
+        }
+    }
+
     /// Prints it to stderr.
     pub(crate) fn report(&self) -> ExitCode {
         let (text, code) = match self {

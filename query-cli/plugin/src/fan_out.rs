@@ -296,13 +296,11 @@ fn ask_all(plugin: &Plugin, contexts: &[String], question: &Question) -> Vec<Ans
 }
 
 fn ask(plugin: &Plugin, context: &str, question: &Question) -> Answer {
-    let text = |error| match error {
-        PluginError::Usage(text) | PluginError::Failed(text) => text,
-    };
     let kubectl = plugin.kubectl(Some(context));
-    let pod = pod::find(plugin, &kubectl).map_err(text)?;
+    let pod = pod::find(plugin, &kubectl).map_err(PluginError::into_text)?;
     let mut command = kubectl.exec(&pod, &[], &question.words);
-    let answer = kubectl::finish(&mut command, plugin.cluster_timeout()).map_err(text)?;
+    let answer =
+        kubectl::finish(&mut command, plugin.cluster_timeout()).map_err(PluginError::into_text)?;
     // `status` answers with 1 where the record is unavailable.
     let is_answered = answer.code == Some(0)
         || question.answers == Answers::Status
@@ -558,11 +556,9 @@ fn follow(
     question: &Question,
     mut pass: impl FnMut(String) -> bool,
 ) -> Result<(), String> {
-    let text = |error| match error {
-        PluginError::Usage(text) | PluginError::Failed(text) => text,
-    };
-    let pod = pod::find(plugin, kubectl).map_err(text)?;
-    let mut child = kubectl::start(&mut kubectl.exec(&pod, &[], &question.words)).map_err(text)?;
+    let pod = pod::find(plugin, kubectl).map_err(PluginError::into_text)?;
+    let mut child = kubectl::start(&mut kubectl.exec(&pod, &[], &question.words))
+        .map_err(PluginError::into_text)?;
     let errors = child.stderr.take();
     let errors = thread::spawn(move || {
         let mut text = String::new();

@@ -100,14 +100,15 @@ fn context(plugin: &Plugin, kubectl: &Kubectl) -> Step {
     match kubectl.lines(&["config", "current-context"], TIMEOUT) {
         Ok(lines) if lines.iter().any(|line| !line.is_empty()) => Ok(lines.join(" ")),
         Ok(_) => Err(("the kubeconfig has no current context".to_owned(), fix)),
-        Err(error) => Err((text(error), fix)),
+        Err(error) => Err((error.into_text(), fix)),
     }
 }
 
 fn server(kubectl: &Kubectl) -> Step {
     let fix = "check the network, the VPN and the credentials: 'kubectl version' must show the server's version";
     let mut command = kubectl.command(["version", "-o", "json", "--request-timeout=10s"]);
-    let answer = kubectl::finish(&mut command, TIMEOUT).map_err(|error| (text(error), fix))?;
+    let answer =
+        kubectl::finish(&mut command, TIMEOUT).map_err(|error| (error.into_text(), fix))?;
     let version: Value = serde_json::from_slice(&answer.stdout).unwrap_or_default();
     match version["serverVersion"]["gitVersion"].as_str() {
         Some(version) if answer.code == Some(0) => Ok(version.to_owned()),
@@ -123,14 +124,15 @@ fn not_found(error: PluginError) -> (String, &'static str) {
              RoleBinding to the Role kube9-reader"
         }
     };
-    (text(error), fix)
+    (error.into_text(), fix)
 }
 
 fn permission(kubectl: &Kubectl, pod: &Pod) -> Step {
     let words = ["auth", "can-i", "create", "pods/exec", "-n", &pod.namespace];
     let mut command = kubectl.command(words);
     let fix = "ask for a RoleBinding to the Role kube9-reader in this namespace (docs/install.md, Access)";
-    let answer = kubectl::finish(&mut command, TIMEOUT).map_err(|error| (text(error), fix))?;
+    let answer =
+        kubectl::finish(&mut command, TIMEOUT).map_err(|error| (error.into_text(), fix))?;
     if String::from_utf8_lossy(&answer.stdout).trim() == "yes" {
         Ok("may exec into pods of the namespace".to_owned())
     } else {
@@ -145,7 +147,8 @@ fn exec(kubectl: &Kubectl, pod: &Pod) -> Step {
     let mut command = kubectl.exec(pod, &[], &["--version".into()]);
     let fix = "read the message: an admission policy may deny the exec, the container may lack kube9-query, or a proxy may not \
                pass on WebSocket connections";
-    let answer = kubectl::finish(&mut command, TIMEOUT).map_err(|error| (text(error), fix))?;
+    let answer =
+        kubectl::finish(&mut command, TIMEOUT).map_err(|error| (error.into_text(), fix))?;
     if answer.code == Some(0) {
         Ok(String::from_utf8_lossy(&answer.stdout).trim().to_owned())
     } else {
@@ -160,7 +163,7 @@ fn status(kubectl: &Kubectl, pod: &Pod, report: &mut Report) {
     let answer = match kubectl::finish(&mut command, TIMEOUT) {
         Ok(answer) => answer,
         Err(error) => {
-            report.add("status", Err((text(error), see)));
+            report.add("status", Err((error.into_text(), see)));
             return;
         }
     };
@@ -193,10 +196,4 @@ fn status(kubectl: &Kubectl, pod: &Pod, report: &mut Report) {
         "record",
         Ok(format!("{} events since {since}", count("total_events"))),
     );
-}
-
-fn text(error: PluginError) -> String {
-    match error {
-        PluginError::Usage(text) | PluginError::Failed(text) => text,
-    }
 }
