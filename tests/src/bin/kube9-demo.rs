@@ -278,10 +278,12 @@ fn show(database: &Path) {
     for question in [
         "status",
         "events list --severity=error+ --since=10m",
+        "story deploy/search -N payments",
         "changes --since=10m",
         "object history deploy/gateway -N shop",
         "object blame deploy/gateway -N shop",
         "object diff deploy/gateway -N shop",
+        "impact deploy/gateway -N shop",
         "findings --state=open",
         "events list --object-kind=Pod --reason=BackOff",
         "events timeline --since=10m",
