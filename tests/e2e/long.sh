@@ -26,3 +26,8 @@ KUBE9_E2E_BIN=target/release bash tests/e2e/changes.sh
 
 # Questions about an incident on a real node, compared with what the API server showed; and what takes changes back.
 KUBE9_E2E_BIN=target/release bash tests/e2e/ask.sh
+
+# What containers say when they end, the rules about changes, and the stories of eight incidents, on a real node.
+for script in last-words rules stories; do
+    KUBE9_E2E_BIN=target/release bash "tests/e2e/$script.sh"
+done
