@@ -162,6 +162,34 @@ fn change_that_is_taken_back_before_the_end_weighs_more() {
 }
 
 #[test]
+fn new_limit_weighs_more_than_the_creation_of_the_workload() {
+    let dir = TestDir::new();
+    let mut record = Recorded::create(dir.path(), minute(29));
+    let mut young = web("web:1", 2);
+    young["metadata"]["creationTimestamp"] = minute(29).to_string().into();
+    record.apply(&kind("deploy"), young, "helm");
+    record.apply(
+        &kind("no"),
+        json!({"metadata": {"name": "worker-1"}, "spec": {}}),
+        "kubelet",
+    );
+    record.now = minute(30);
+    record.apply(
+        &kind("quota"),
+        json!({"metadata": {"name": "few", "namespace": "shop", "creationTimestamp": minute(30).to_string()},
+               "spec": {"hard": {"pods": "2"}}}),
+        "kubectl-create",
+    );
+    failing(&mut record, "web-5d9-abcde");
+    drop(record);
+    let found = story(&dir, "deploy/web");
+    assert_eq!(
+        texts(&found["suspects"], "object"),
+        ["ResourceQuota/few/shop", "Deployment/web/shop"]
+    );
+}
+
+#[test]
 fn failure_without_a_change_has_no_suspect() {
     let dir = TestDir::new();
     let mut record = Recorded::create(dir.path(), minute(0));

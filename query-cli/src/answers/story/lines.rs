@@ -165,6 +165,9 @@ fn phase(row: &StoryRow) -> Phase {
         Phase::Change
     } else if row.relation == Relation::Attached && row.text("finding").is_some() {
         Phase::Impact
+    } else if row.relation == Relation::Node && row.text("finding").is_none() && !row.is_change() {
+        // What a node reports about itself; the rules find what is wrong with it.
+        Phase::Note
     } else if row.is_failure_finding() || row.is_problem() && row.row.event_type == "cluster" {
         Phase::Fails
     } else if row.text("finding").is_some() || row.row.event_type != "cluster" {

@@ -104,9 +104,8 @@ fn suspect(
     } else {
         at
     };
-    if at > episode.onset.plus(weights::AFTER_MAX)
-        || latest < episode.onset.minus(weights::BEFORE_MAX)
-    {
+    // Times of changes have whole seconds.
+    if at.second() > episode.onset.second() || latest < episode.onset.minus(weights::BEFORE_MAX) {
         return None;
     }
     let before = episode.onset.since(latest.min(episode.onset));
@@ -131,6 +130,10 @@ fn suspect(
             }
             None => {}
         }
+    }
+    if is_named(row, found, episode) {
+        score *= weights::NAMED;
+        reasons.push("a finding says that the pods fail after it".to_owned());
     }
     if let Some(back) = taken_back(row, found, episode) {
         score *= weights::TAKEN_BACK;
@@ -157,6 +160,24 @@ fn suspect(
             score: (score * 100.0).round() / 100.0,
             reasons,
         }
+    })
+}
+
+/// Whether a finding of the episode names the change.
+fn is_named(row: &StoryRow, found: &StoryRows, episode: &Episode) -> bool {
+    let kind = row.row.object_kind.as_deref().unwrap_or_default();
+    let name = row.row.object_name.as_deref().unwrap_or_default();
+    let named = match row.row.object_namespace.as_deref() {
+        Some(namespace) => format!("{kind}/{namespace}/{name}"),
+        None => format!("{kind}/{name}"),
+    };
+    found.rows.iter().any(|finding| {
+        finding.is_failure_finding()
+            && finding.end >= episode.onset
+            && finding.text("changed_object") == Some(&named)
+            && finding
+                .time("changed_at")
+                .is_some_and(|at| at.second() == row.begin.second())
     })
 }
 
@@ -201,6 +222,10 @@ fn risk(row: &StoryRow) -> (f64, Option<String>) {
         Some("deleted" | "deleting") => {
             return (weights::DELETED, Some("the object was deleted".to_owned()));
         }
+        Some("created") if matches!(row.relation, Relation::Namespace | Relation::Cluster) => {
+            let words = "it limits what is allowed since then".to_owned();
+            return (weights::LIMIT_CREATED, Some(words));
+        }
         Some("created") => return (weights::CREATED, None),
         _ => {}
     }
@@ -210,6 +235,10 @@ fn risk(row: &StoryRow) -> (f64, Option<String>) {
     for field in fields(row) {
         let path = path_of(field);
         let is_risky = Path::parse(path).is_ok_and(|path| rules.is_risky(&path));
+        // A node that is uncordoned takes pods again.
+        if path == "spec.unschedulable" && field.get("to") != Some(&Value::Bool(true)) {
+            continue;
+        }
         let is_replicas = path == "spec.replicas";
         if is_replicas && field.get("to") == Some(&Value::from(0)) {
             return (weights::RISKY, Some("scaled to zero".to_owned()));

@@ -6,8 +6,6 @@ use super::related::Relation;
 
 /// A change earlier than this is no suspect.
 pub(super) const BEFORE_MAX: Duration = Duration::from_secs(3600);
-/// A change this much after the onset still counts: times of failures have whole seconds.
-pub(super) const AFTER_MAX: Duration = Duration::from_secs(1);
 /// A lower score is no suspect.
 pub(super) const SCORE_MIN: f64 = 0.12;
 /// Suspects that are shown.
@@ -42,13 +40,17 @@ pub(super) const RISKY: f64 = 1.0;
 pub(super) const PLAIN: f64 = 0.5;
 /// Labels, annotations and the number of replicas: alone they are no suspects.
 pub(super) const HARMLESS: f64 = 0.1;
-/// An object that was created or deleted.
-pub(super) const CREATED: f64 = 0.6;
+/// An object that was created, or that was deleted.
+pub(super) const CREATED: f64 = 0.4;
 pub(super) const DELETED: f64 = 1.0;
+/// Something that limits what is allowed was created.
+pub(super) const LIMIT_CREATED: f64 = 1.0;
 
 /// All pods that fail have the new template, and others do not fail.
 pub(super) const ONLY_NEW_PODS: f64 = 1.4;
 /// Pods of the template before fail too.
 pub(super) const OLD_PODS_TOO: f64 = 0.5;
+/// A finding about pods that fail after a change names it: the rule compares the messages of the failure as well.
+pub(super) const NAMED: f64 = 2.5;
 /// The change was taken back before the failure was over.
 pub(super) const TAKEN_BACK: f64 = 1.3;
