@@ -33,7 +33,7 @@ kube9_base::sections! {
     pub struct SourceConfig {
         /// How long the API server keeps an Event (its flag `--event-ttl`).
         /// A recording gap shorter than this can be recovered completely.
-        event_ttl: Duration = hours(1) => seconds(60)..=days(30),
+        event_ttl: Duration = hours(1) => seconds(30)..=days(30),
         /// Objects per page of an Events list.
         /// 500 is client-go's default: a page of about 0.5 MB, and only one page is in memory at a time.
         page_size: u32 = 500 => 10..=10_000,
