@@ -128,7 +128,16 @@ fn not_found(error: PluginError) -> (String, &'static str) {
 }
 
 fn permission(kubectl: &Kubectl, pod: &Pod) -> Step {
-    let words = ["auth", "can-i", "create", "pods/exec", "-n", &pod.namespace];
+    // `pods/exec` would be the pod with the name `exec`.
+    let words = [
+        "auth",
+        "can-i",
+        "create",
+        "pods",
+        "--subresource=exec",
+        "-n",
+        &pod.namespace,
+    ];
     let mut command = kubectl.command(words);
     let fix = "ask for a RoleBinding to the Role kube9-reader in this namespace (docs/install.md, Access)";
     let answer =

@@ -411,6 +411,9 @@ fn install_check_stops_at_the_first_problem_and_says_what_to_do() {
          ok    status: operational\n\
          ok    record: 7 events since 2025-01-01T00:00:00.000Z\n"
     );
+    let log = stub.log();
+    let asked = "auth can-i create pods --subresource=exec -n kube9-system";
+    assert!(log.contains(asked), "{log}");
     stub.write(
         "out-default",
         &json!({ "status": "degraded", "reasons": ["disk is full"] }).to_string(),
